@@ -1,0 +1,43 @@
+# The two commands: `make run` and `make test`. `make help` lists the rest.
+# Needs git, make and Python 3.11; uv is put into .uv/ if the machine has none.
+
+PYTHON ?= python3
+VIDEOS ?=
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := $(UV) run --frozen
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench doctor clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(UV) ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
+	$(RUN) whosaid transcribe $(VIDEOS)
+
+test: $(UV) ## run the tests
+	$(RUN) pytest
+
+check: $(UV) ## lint, check types, import rules and spelling: what CI runs
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) codespell
+
+format: $(UV) ## put the code into shape
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: $(UV) ## measure; see tests/benchmarks/README.md
+	$(RUN) python -m tests.benchmarks
+
+doctor: $(UV) ## say what works on this machine and what to do about the rest
+	$(RUN) whosaid doctor
+
+clean: ## delete what was computed; videos, transcripts and models stay
+	rm -rf data/cache
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet uv

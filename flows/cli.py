@@ -1,0 +1,337 @@
+"""The command line lives here: it reads words, calls flows and prints. What flows do does not."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from flows import environment
+from whosaid.errors import InputError, WhosaidError
+
+app = App(
+    name="whosaid",
+    help="Folders of long videos in, transcripts that say who said what, when, out.",
+    help_format="markdown",
+    help_epilogue="Every setting of a site is an environment variable: see `whosaid doctor`.",
+)
+models = App(name="models", help="See which models there are and which are installed.")
+app.command(models)
+
+FAILED = 1
+"""Exit code: some video has no transcript."""
+WRONG = 2
+"""Exit code: nothing was tried; the words on the command line or a setting don't fit."""
+STOPPED = 130
+"""Exit code: stopped by Ctrl-C, as shells have it."""
+
+STOP_WITHIN_S = 5.0
+"""How long running stages may take to end after Ctrl-C."""
+
+_speakers = Group("How many speakers")
+Speakers = Annotated[int | None, Parameter(group=_speakers)]
+
+
+@app.command
+def transcribe(
+    *paths: str,
+    profile: str | None = None,
+    num_speakers: Speakers = None,
+    min_speakers: Speakers = None,
+    max_speakers: Speakers = None,
+    language: str | None = None,
+    audio_stream: int | None = None,
+    output: str | None = None,
+    force: tuple[str, ...] = (),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    verbose: bool = False,
+) -> int:
+    """Transcribe videos: who said what, when.
+
+    What was computed before is not computed again, also after a crash: run the same command again
+    to continue. Without a path it takes what lies in data/videos.
+
+    Examples:
+
+        whosaid transcribe talk.mp4
+        whosaid transcribe recordings/ --num-speakers 3 --output minutes/
+        whosaid transcribe talk.mp4 --force diarize
+        whosaid transcribe talk.mp4 --set merging.max_pause=2
+
+    Args:
+        paths: Videos, or folders that are searched for videos.
+        profile: Which engines to use: auto, embedded.
+        num_speakers: How many people speak, if known.
+        min_speakers: At least this many people speak.
+        max_speakers: At most this many people speak.
+        language: Spoken language as a code such as en; detected if left out.
+        audio_stream: Which of a video's audio streams, from 0.
+        output: Where transcripts go: data/transcripts if left out.
+        force: A stage to compute again, with all that builds on it; can be given several times:
+            extract, speech, diarize, embed, transcribe, merge.
+        set_: Any other param of a stage as stage.field=value; can be given several times.
+        verbose: Show Prefect's log.
+    """
+    environment.apply(verbose=verbose)
+    console = Console()
+    started = perf_counter()
+
+    from flows.display import print_outcomes, progress_shown
+    from flows.transcribe_videos import plan_all
+    from tasks.planning import prepare_batch
+
+    chosen: dict[str, Any] = {
+        "profile": profile,
+        "language": language,
+        "num_speakers": num_speakers,
+        "min_speakers": min_speakers,
+        "max_speakers": max_speakers,
+        "audio_stream": audio_stream,
+        "output": output,
+        "params": _params(set_),
+    }
+    batch = prepare_batch(**chosen)
+    stages = _stages(force)
+    where = list(paths) or [_own_videos(console)]
+    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    _stop_on_ctrl_c(console)
+    with progress_shown(console):
+        planned, outcomes = plan_all(where, batch, stages)
+        if any(not plan.done for _, plan in planned):
+            outcomes = _run(where, chosen, stages)
+    print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        return STOPPED
+    return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _stages(names: tuple[str, ...]) -> tuple[Any, ...]:
+    from whosaid.planning import Stage
+
+    try:
+        return tuple(Stage(name) for name in names)
+    except ValueError:
+        wrong = next(name for name in names if name not in set(Stage))
+        raise InputError(
+            f"--force {wrong}: no such stage", f"choose from {', '.join(Stage)}"
+        ) from None
+
+
+def _params(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Read `stage.field=value` words."""
+    params: dict[str, dict[str, Any]] = {}
+    for word in settings:
+        name, equals, value = word.partition("=")
+        stage, dot, field = name.partition(".")
+        if not (equals and dot and stage and field):
+            raise InputError(f"--set {word} does not fit", "write stage.field=value")
+        params.setdefault(stage, {})[field] = value
+    return params
+
+
+def _own_videos(console: Console) -> str:
+    """Return the site's folder of videos; put the samples there if it has none."""
+    from whosaid.samples import install_samples
+    from whosaid.settings import read_settings
+
+    folder = read_settings().videos
+    for sample in install_samples(folder, Path(__file__).parents[1]):
+        console.print(f"sample video: {sample}", highlight=False)
+    return str(folder)
+
+
+def _run(paths: list[str], chosen: dict[str, Any], force: tuple[Any, ...]) -> Any:
+    """Run the flow and return its outcomes, however it ended."""
+    from flows.transcribe_videos import transcribe_videos
+
+    state = transcribe_videos(paths=paths, force=force, return_state=True, **chosen)
+    outcomes = state.result(raise_on_failure=False)
+    if isinstance(outcomes, BaseException):
+        raise outcomes
+    return outcomes
+
+
+def _stop_on_ctrl_c(console: Console) -> None:
+    """Let running stages end at their next sign of progress; stop at once at a second Ctrl-C."""
+    from tasks.progress import is_stopping, stop_all
+
+    def leave() -> None:
+        console.show_cursor()
+        console.print("stopped; what was finished is kept: run the same command again to continue")
+        os._exit(STOPPED)  # threads in native code can't be ended in any other way
+
+    def on_signal(*_: Any) -> None:
+        if is_stopping():
+            leave()
+        console.print("stopping (Ctrl-C again: at once)")
+        stop_all()
+        # The same Ctrl-C reaches Prefect's temporary server: do not wait for it to answer.
+        timer = threading.Timer(STOP_WITHIN_S, leave)
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGINT, on_signal)
+
+
+@app.command
+def plan(
+    *paths: str,
+    profile: str | None = None,
+    num_speakers: Speakers = None,
+    min_speakers: Speakers = None,
+    max_speakers: Speakers = None,
+    language: str | None = None,
+    audio_stream: int | None = None,
+    output: str | None = None,
+    force: tuple[str, ...] = (),
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+) -> int:
+    """Show which stages would run for which video, and why. Computes nothing.
+
+    Takes the same options as `whosaid transcribe`.
+
+    Examples:
+
+        whosaid plan recordings/
+        whosaid plan talk.mp4 --num-speakers 2
+    """
+    environment.apply()
+    console = Console()
+    from flows.display import one_line, progress_shown
+    from flows.transcribe_videos import plan_all
+    from tasks.planning import prepare_batch
+    from whosaid.planning import Stage
+
+    batch = prepare_batch(
+        profile,
+        language=language,
+        num_speakers=num_speakers,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        audio_stream=audio_stream,
+        output=output,
+        params=_params(set_),
+    )
+    where = list(paths) or [_own_videos(console)]
+    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    with progress_shown(console):
+        planned, outcomes = plan_all(where, batch, _stages(force))
+    table = Table("video", "stage", "what would happen")
+    for video, video_plan in planned:
+        name = one_line(video.name)
+        if video_plan.done:
+            table.add_row(name, "all", "nothing: the transcript is there")
+            continue
+        for stage in Stage:
+            if stage in video_plan.run:
+                happens = f"run: {video_plan.run[stage]}"
+            elif stage in video_plan.stored:
+                happens = "from the cache"
+            else:
+                happens = "nothing: not needed"
+            table.add_row(name, stage, happens)
+            name = ""
+        table.add_section()
+    console.print(table)
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in failed:
+        console.print(f"failed: {one_line(outcome.name)}: {outcome.problem}", markup=False)
+    return FAILED if failed else 0
+
+
+@app.command(name="params")
+def list_params() -> int:
+    """List every param of every stage, for `--set stage.field=value`.
+
+    Examples:
+
+        whosaid params
+    """
+    from whosaid.profiles import Recipe
+    from whosaid.types import StageParams
+
+    table = Table("param", "default", "what it is")
+    for stage, entry in Recipe.model_fields.items():
+        kind = entry.annotation
+        if not (isinstance(kind, type) and issubclass(kind, StageParams)):
+            continue
+        for field, info in kind.model_fields.items():
+            default = "" if info.default is None else str(info.default)
+            table.add_row(f"{stage}.{field}", default, info.description)
+        table.add_section()
+    Console().print(table)
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Check this machine: what works, what does not, and what to do next.
+
+    Ends with exit code 1 if anything is red.
+
+    Examples:
+
+        whosaid doctor
+    """
+    environment.apply()
+    from flows.doctor import Light, examine
+
+    console = Console()
+    styles = {Light.GREEN: "green", Light.YELLOW: "yellow", Light.RED: "red"}
+    worst = Light.GREEN
+    for finding in examine():
+        worst = max(worst, finding.light)
+        console.print(
+            f"[{styles[finding.light]}]{finding.light.name.lower():<6}[/] {finding.what}: ", end=""
+        )
+        console.print(finding.says, markup=False, highlight=False, soft_wrap=True)
+        if finding.next_step:
+            console.print(f"       -> {finding.next_step}", markup=False, soft_wrap=True)
+    return FAILED if worst is Light.RED else 0
+
+
+@models.command(name="list")
+def list_models() -> int:
+    """List the models that whosaid knows, and which of them are installed.
+
+    Examples:
+
+        whosaid models list
+    """
+    from whosaid.errors import InputError
+    from whosaid.models import CATALOGUE, find_model
+    from whosaid.settings import read_settings
+
+    table = Table("model", "engine", "installed")
+    for model in CATALOGUE:
+        try:
+            where = str(find_model(model.engine, model.name, read_settings().models))
+        except InputError as missing:
+            where = f"no: {missing}"
+        table.add_row(model.name, model.engine, where)
+    Console().print(table)
+    return 0
+
+
+def main() -> None:
+    """Run the command line; every expected problem is one line on standard error."""
+    errors = Console(stderr=True)
+    try:
+        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        errors.print(f"whosaid: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
+        code = WRONG
+    except WhosaidError as error:
+        errors.print(f"whosaid: {error}", markup=False, highlight=False, soft_wrap=True)
+        code = WRONG
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What a person sees of a run on the terminal lives here: progress, then a table of outcomes.
+
+What is going on does not; see tasks/progress.py.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tasks.progress import Step, listening
+from whosaid.planning import Stage
+from whosaid.profiles import Recipe
+from whosaid.types import Outcome
+
+_ORDER = ("inspect", *Stage, "write")
+_STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
+_LINE_EVERY_S = 10.0
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time as 1:02:03 or 2:03."""
+    text = str(timedelta(seconds=round(seconds)))
+    return (
+        text.removeprefix("0:").lstrip("0") if text.startswith("0:0") else text.removeprefix("0:")
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text, such as a file name with a line break, on one line."""
+    return " ".join(text.split()) or text.strip() or "?"
+
+
+@contextmanager
+def progress_shown(console: Console) -> Iterator[None]:
+    """Show the progress of every video: live on a terminal, as plain lines elsewhere."""
+    if not console.is_terminal:
+        with listening(_Lines(console)):
+            yield
+        return
+    board = _Board()
+    with Live(board, console=console, refresh_per_second=5, transient=True), listening(board.note):
+        yield
+
+
+class _Lines:
+    """Print a line a finished stage, and one now and then for a long one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._printed: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, step: Step) -> None:
+        with self._lock:
+            what = (step.video, step.stage)
+            if step.state == "running":
+                last = self._printed.setdefault(what, monotonic())
+                if monotonic() - last < _LINE_EVERY_S:
+                    return
+                self._printed[what] = monotonic()
+                state = f"{step.fraction:.0%}"
+            else:
+                state = step.state
+            name = one_line(Path(step.video).name)
+            self._console.print(
+                f"{name}: {step.stage} {state}", markup=False, highlight=False, soft_wrap=True
+            )
+
+
+class _Board:
+    """A live table: a row a video, each stage with its state."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[str, Step]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, step: Step) -> None:
+        with self._lock:
+            self._steps.setdefault(step.video, {})[step.stage] = step
+
+    def __rich__(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        done = 0
+        with self._lock:
+            for video, steps in self._steps.items():
+                if "write" in steps and steps["write"].state == "done":
+                    done += 1
+                    continue
+                row = Text()
+                for stage in _ORDER:
+                    if stage not in steps:
+                        continue
+                    step = steps[stage]
+                    part = f"{stage} {step.fraction:.0%}" if step.state == "running" else stage
+                    row.append(part + "  ", style=_STYLES.get(step.state, "dim"))
+                table.add_row(Text(one_line(Path(video).name), overflow="ellipsis"), row)
+        legend = Text("running ", style="yellow")
+        legend.append("done ", style="green").append("stored ", style="cyan")
+        legend.append("failed", style="red")
+        if done:
+            legend.append(f"   {done} finished", style="dim")
+        return Group(table, legend)
+
+
+def print_outcomes(
+    console: Console, outcomes: Sequence[Outcome], recipe: Recipe, wall_s: float
+) -> None:
+    """Print the table of a batch, where each transcript is, and what went wrong."""
+    table = Table(title=f"whosaid: {recipe.label}", title_justify="left")
+    table.add_column("video", overflow="fold")
+    for heading in ("length", "speakers", "words", "seconds", "x real time"):
+        table.add_column(heading, justify="right")
+    table.add_column("from cache")
+    for outcome in outcomes:
+        name = Text(one_line(Path(outcome.path).name))
+        if outcome.status in ("failed", "stopped"):
+            length = clock(outcome.duration) if outcome.duration else ""
+            table.add_row(name, length, "", "", "", "", Text(outcome.status, style="red"))
+            continue
+        table.add_row(
+            name,
+            clock(outcome.duration),
+            str(outcome.speakers),
+            str(outcome.words),
+            f"{outcome.seconds:.1f}",
+            f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
+            "everything"
+            if outcome.status == "unchanged"
+            else ", ".join(outcome.stored) or "nothing",
+        )
+    console.print(table)
+    for outcome in outcomes:
+        if outcome.folder:
+            console.print(Text(outcome.folder), soft_wrap=True)
+        for warning in outcome.warnings:
+            _line(console, "warning", outcome, warning, "yellow")
+    for outcome in outcomes:
+        if outcome.problem:
+            _line(console, outcome.status, outcome, outcome.problem, "red")
+    done = sum(outcome.status in ("done", "unchanged") for outcome in outcomes)
+    nothing = all(outcome.status == "unchanged" for outcome in outcomes)
+    console.print(
+        f"{done} of {len(outcomes)} videos have their transcript; "
+        + ("nothing was to be computed" if nothing else f"{wall_s:.1f} s in all"),
+        highlight=False,
+    )
+    if recipe.advice and done:
+        console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
+
+
+def _line(console: Console, kind: str, outcome: Outcome, text: str, style: str) -> None:
+    name = one_line(Path(outcome.path).name)
+    console.print(Text.assemble((kind, style), f": {name}: {one_line(text)}"), soft_wrap=True)

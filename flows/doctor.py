@@ -1,0 +1,196 @@
+"""What could keep whosaid from working on this machine, and what to do about it, lives here.
+
+Nothing is repaired here.
+"""
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from enum import IntEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+
+from whosaid.digests import DigestIndex
+from whosaid.errors import WhosaidError
+from whosaid.gpu import list_gpus
+from whosaid.profiles import Profile, identify_models, make_recipe
+from whosaid.settings import Settings, read_settings
+
+LOW_DISK_GB = 20
+"""An hour of video takes 0.23 GB of extracted audio; below this a batch may run out."""
+
+
+class Light(IntEnum):
+    """How bad a finding is."""
+
+    GREEN = 0
+    YELLOW = 1
+    RED = 2
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    light: Light
+    what: str
+    says: str
+    next_step: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Yield a finding for each thing that whosaid stands on."""
+    yield _python()
+    yield from _versions()
+    try:
+        settings = read_settings()
+    except WhosaidError as error:
+        yield Finding(Light.RED, "settings", error.problem, error.next_step)
+        return
+    yield _ffmpeg(settings)
+    yield _torchcodec()
+    yield from _gpu()
+    yield from _models(settings)
+    yield _disk(settings)
+    yield _prefect(settings)
+
+
+def _python() -> Finding:
+    fits = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return Finding(
+        Light.GREEN if fits else Light.RED,
+        "python",
+        platform.python_version(),
+        "" if fits else "use Python 3.11 or 3.12",
+    )
+
+
+def _versions() -> Iterator[Finding]:
+    wrong = []
+    for line in requires("whosaid") or []:
+        needed = Requirement(line)
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            have = version(needed.name)
+        except PackageNotFoundError:
+            wrong.append(f"{needed.name} is missing")
+            continue
+        if not needed.specifier.contains(have.split("+")[0], prereleases=True):
+            wrong.append(f"{needed.name} {have} is here, {needed.specifier} is needed")
+    if version("torch").split("+")[0] != version("torchaudio").split("+")[0]:
+        wrong.append(f"torch {version('torch')} and torchaudio {version('torchaudio')} differ")
+    if wrong:
+        yield Finding(Light.RED, "packages", "; ".join(wrong), "run: uv sync")
+    else:
+        yield Finding(Light.GREEN, "packages", "all versions fit")
+
+
+def _ffmpeg(settings: Settings) -> Finding:
+    from whosaid.engines.ffmpeg import find_ffmpeg
+
+    try:
+        path = find_ffmpeg(settings.ffmpeg)
+        first = subprocess.run(
+            [path, "-version"], capture_output=True, text=True, check=True, timeout=30
+        ).stdout.splitlines()[0]
+    except (WhosaidError, OSError, subprocess.SubprocessError) as error:
+        return Finding(Light.RED, "ffmpeg", str(error), "unset WHOSAID_FFMPEG or run: uv sync")
+    return Finding(Light.GREEN, "ffmpeg", f"{first.split(' Copyright')[0]} at {path}")
+
+
+def _torchcodec() -> Finding:
+    if find_spec("torchcodec") is None:
+        return Finding(Light.GREEN, "torchcodec", "not installed, and not needed")
+    probe = [sys.executable, "-c", "from torchcodec.decoders import AudioDecoder"]
+    works = subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    state = "works" if works else "is installed but broken"
+    return Finding(Light.GREEN, "torchcodec", f"{state}; whosaid does not need it")
+
+
+def _gpu() -> Iterator[Finding]:
+    gpus = list_gpus()
+    if not gpus:
+        yield Finding(Light.YELLOW, "GPU", "no NVIDIA GPU found: everything runs on the processor")
+        return
+    for gpu in gpus:
+        yield Finding(Light.GREEN, "GPU", str(gpu))
+    import torch
+
+    if torch.cuda.is_available():
+        yield Finding(Light.GREEN, "CUDA", f"torch {torch.__version__}, CUDA {torch.version.cuda}")
+    else:
+        yield Finding(
+            Light.RED,
+            "CUDA",
+            f"torch {torch.__version__} can't use the GPU",
+            "install torch's CUDA build, see README, «On a GPU»; then update the NVIDIA driver",
+        )
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    for profile in Profile:
+        if profile is Profile.AUTO:
+            continue
+        what = f"profile {profile}"
+        try:
+            models = identify_models(
+                make_recipe(profile), settings.models, DigestIndex(settings.digest_index)
+            )
+        except WhosaidError as error:
+            yield Finding(Light.YELLOW, what, error.problem, error.next_step)
+        else:
+            names = sorted({identity.split(":")[0] for identity in models.values()})
+            yield Finding(Light.GREEN, what, f"models installed: {', '.join(names)}")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.cache.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    enough = free >= LOW_DISK_GB
+    return Finding(
+        Light.GREEN if enough else Light.YELLOW,
+        "disk",
+        f"{free:.0f} GB free for {settings.cache}",
+        "" if enough else f"free some space; {settings.audio} can be deleted at any time",
+    )
+
+
+def _prefect(settings: Settings) -> Finding:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if not url:
+        return Finding(
+            Light.GREEN, "Prefect", "no server set: each run starts its own for as long as it lasts"
+        )
+    with get_client(sync_client=True) as client:
+        if (error := client.api_healthcheck()) is not None:
+            return Finding(
+                Light.RED,
+                "Prefect",
+                f"{url} does not answer: {error}",
+                "start it with `prefect server start`, or unset PREFECT_API_URL",
+            )
+        try:
+            limit = client.read_concurrency_limit_by_tag(settings.gpu_tag)
+        except ObjectNotFound:
+            return Finding(
+                Light.YELLOW,
+                "Prefect",
+                f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not limited",
+                f"run: prefect concurrency-limit create {settings.gpu_tag} 2",
+            )
+    return Finding(
+        Light.GREEN,
+        "Prefect",
+        f"{url}, limit {limit.concurrency_limit} on the tag {settings.gpu_tag}",
+    )

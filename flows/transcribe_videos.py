@@ -1,0 +1,235 @@
+"""The order of a video's stages, and of the videos in a batch, lives here. What stages do does not."""
+
+from collections.abc import Collection
+from queue import Empty, SimpleQueue
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Cancelled, Completed, Failed, State
+from pydantic import Field
+
+from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
+from tasks.planning import Batch, Params, plan_for, prepare_batch
+from tasks.policies import for_plan
+from tasks.progress import announce_end, is_stopping
+from whosaid.errors import InputError, StoppedError, WhosaidError
+from whosaid.manifest import outcome_of
+from whosaid.planning import READS_AUDIO, Plan, Stage
+from whosaid.types import Outcome, Video
+from whosaid.videos import find_videos
+
+Futures = dict[str, PrefectFuture[Any]]
+
+
+@flow(name="transcribe-videos", persist_result=False)
+def transcribe_videos(
+    paths: list[str],
+    profile: str | None = None,
+    language: str | None = None,
+    num_speakers: Annotated[int | None, Field(ge=1)] = None,
+    min_speakers: Annotated[int | None, Field(ge=1)] = None,
+    max_speakers: Annotated[int | None, Field(ge=1)] = None,
+    audio_stream: Annotated[int | None, Field(ge=0)] = None,
+    output: str | None = None,
+    force: tuple[Stage, ...] = (),
+    params: Params | None = None,
+) -> State[list[Outcome]]:
+    """Transcribe videos: who said what, when.
+
+    Videos are worked on side by side, a few at a time. What is stored is not computed again; a
+    video that fails does not touch the others.
+
+    Args:
+        paths: Videos, or folders that are searched for videos.
+        profile: Which engines to use; the site's default if empty.
+        language: Spoken language as a code such as "en"; detected if empty.
+        num_speakers: How many people speak, if known.
+        min_speakers: At least this many people speak.
+        max_speakers: At most this many people speak.
+        audio_stream: Which of a video's audio streams, from 0; its default one if empty.
+        output: Where transcripts go; the site's folder if empty.
+        force: Stages to compute again, with everything that builds on them.
+        params: Any other params, by stage and field: {"merging": {"max_pause": 1.0}}.
+    """
+    batch = prepare_batch(
+        profile,
+        language=language,
+        num_speakers=num_speakers,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        audio_stream=audio_stream,
+        output=output,
+        params=params,
+    )
+    get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
+
+    found, outcomes = find_all(paths)
+    finished: SimpleQueue[str] = SimpleQueue()
+    in_flight: dict[str, tuple[Video, Futures]] = {}
+
+    def collect() -> None:
+        """Wait for one of the videos in flight and note how it ended."""
+        video, futures = in_flight.pop(_take(finished))
+        wait(list(futures.values()))
+        outcomes.append(outcome_from(video, futures))
+
+    for path in found:
+        while len(in_flight) >= batch.settings.videos_in_flight:
+            collect()
+        inspected = audio.inspect_video(path, return_state=True)
+        if not inspected.is_completed():
+            outcomes.append(failure(path, "inspect", cause(inspected)))
+            continue
+        video = inspected.result()
+        # Two files with the same bytes: the second finds the first's results stored.
+        while any(video.digest == other.digest for other, _ in in_flight.values()):
+            collect()
+        plan = plan_for(video, batch, force)
+        if plan.done:
+            outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
+            continue
+        futures = submit_stages(video, plan, batch)
+        futures["write"].add_done_callback(lambda _, path=path: finished.put(path))
+        in_flight[path] = (video, futures)
+    while in_flight:
+        collect()
+
+    order = {path: position for position, path in enumerate(found)}
+    outcomes.sort(key=lambda outcome: order.get(outcome.path, -1))
+    return end_state(outcomes)
+
+
+def find_all(paths: Collection[str]) -> tuple[list[str], list[Outcome]]:
+    """Return the videos below some paths, and an outcome for each path that leads nowhere."""
+    found: dict[str, None] = {}
+    lost = []
+    for path in paths:
+        try:
+            found.update(dict.fromkeys(map(str, find_videos([path]))))
+        except InputError as error:
+            lost.append(Outcome(path=path, name=path, status="failed", problem=str(error)))
+    return list(found), lost
+
+
+def plan_all(
+    paths: Collection[str], batch: Batch, force: Collection[Stage] = ()
+) -> tuple[list[tuple[Video, Plan]], list[Outcome]]:
+    """Plan every video below some paths, without Prefect.
+
+    Returns the plans, and the outcomes of the videos that have nothing to run: done or unreadable.
+    """
+    found, outcomes = find_all(paths)
+    planned = []
+    for path in found:
+        try:
+            video = audio.inspect_video.fn(path)
+        except WhosaidError as error:
+            outcomes.append(failure(path, "inspect", error))
+            continue
+        plan = plan_for(video, batch, force)
+        planned.append((video, plan))
+        if plan.done:
+            outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
+    return planned, outcomes
+
+
+def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
+    """Submit every stage of one video; each starts as soon as what it builds on is there.
+
+    Transcribing does not depend on diarization: a failed diarization does not cost the words.
+    """
+    futures: Futures = {}
+    recipe = batch.recipe
+
+    def submit(stage: Stage, task: Any, *inputs: Any, params: Any) -> PrefectFuture[Any]:
+        configured = for_plan(task, stage, plan, batch.settings)
+        future = configured.submit(video, *inputs, params, plan.digests[stage])
+        future.add_done_callback(lambda done: announce_end(video.path, stage, done))
+        futures[stage] = future
+        return future
+
+    audio_file = waveform = None
+    if Stage.EXTRACT in plan.run or Stage.EXTRACT in plan.stored:
+        audio_file = submit(Stage.EXTRACT, audio.extract_audio, params=recipe.audio)
+    if any(stage in plan.run for stage in READS_AUDIO):
+        futures["preload"] = waveform = audio.preload_waveform.submit(video, audio_file)
+    regions = submit(Stage.SPEECH, speech.detect_speech, waveform, params=recipe.speech)
+    turns = submit(
+        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, params=recipe.diarization
+    )
+    voices = submit(
+        Stage.EMBED, embeddings.embed_speakers, waveform, turns, params=recipe.embeddings
+    )
+    words = submit(
+        Stage.TRANSCRIBE,
+        transcription.transcribe_speech,
+        waveform,
+        regions,
+        params=recipe.transcription,
+    )
+    results = dict(futures)
+    results.pop("preload", None)
+    merged = merging.merge_transcript.submit(
+        video, words, turns, voices, regions, recipe.merging, plan.digests[Stage.MERGE]
+    )
+    futures[Stage.MERGE] = merged
+    futures["write"] = reporting.write_outputs.submit(
+        video, recipe, plan, batch.model_identities, merged, results, batch.folder(video)
+    )
+    for stage in (Stage.MERGE, "write"):
+        futures[stage].add_done_callback(
+            lambda done, stage=stage: announce_end(video.path, stage, done)
+        )
+    return futures
+
+
+def outcome_from(video: Video, futures: Futures) -> Outcome:
+    """Tell how a video ended from the states of its stages, which are all final."""
+    written = futures["write"].state
+    if written.is_completed():
+        return written.result()
+    for stage, future in futures.items():
+        if future.state.is_failed() or future.state.is_crashed():
+            return failure(video.path, stage, cause(future.state), video)
+    return failure(video.path, "write", cause(written), video)
+
+
+def cause(state: State[Any]) -> BaseException:
+    """Return the exception behind a state that is not completed."""
+    error = state.result(raise_on_failure=False)
+    return error if isinstance(error, BaseException) else RuntimeError(state.message or state.name)
+
+
+def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> Outcome:
+    """Tell in one line why a stage failed."""
+    problem = str(error) if isinstance(error, WhosaidError) else f"{type(error).__name__}: {error}"
+    return Outcome(
+        path=path,
+        name=video.name if video else path,
+        # Ctrl-C reaches the children too: what fails while stopping failed because of it.
+        status="stopped" if is_stopping() or isinstance(error, StoppedError) else "failed",
+        duration=video.duration if video else 0.0,
+        problem=f"{stage}: {' '.join(problem.split())}",
+    )
+
+
+def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
+    """Return the flow's final state: failed, with the causes, if any video failed."""
+    if is_stopping():
+        return Cancelled(message="stopped on request", data=outcomes)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        causes = "; ".join(f"{outcome.path}: {outcome.problem}" for outcome in failed)
+        return Failed(
+            message=f"{len(failed)} of {len(outcomes)} videos failed: {causes}", data=outcomes
+        )
+    return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
+
+
+def _take(finished: SimpleQueue[str]) -> str:
+    while True:  # a wait without end can't be interrupted on Windows
+        try:
+            return finished.get(timeout=0.5)
+        except Empty:
+            continue

@@ -1,0 +1,52 @@
+"""The tasks that look into a video and bring its audio, live here. How, does not; see whosaid/audio.py."""
+
+from pathlib import Path
+
+from prefect import task
+
+from tasks.policies import passing_stage, stored_stage
+from tasks.progress import showing, timed
+from whosaid import audio
+from whosaid.digests import DigestIndex, digest_file
+from whosaid.engines.av import probe
+from whosaid.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from whosaid.planning import Stage
+from whosaid.settings import read_settings
+from whosaid.types import AudioFile, Digest, Video, Waveform
+
+
+@task(task_run_name="inspect {path}", persist_result=False)
+def inspect_video(path: str) -> Video:
+    """Probe a file and take the digest of its bytes."""
+    with showing(path, "inspect") as progress:
+        probed = probe(Path(path))
+        digest = digest_file(Path(path), DigestIndex(read_settings().digest_index), progress)
+    return Video(
+        path=path,
+        name=Path(path).stem,
+        digest=digest,
+        duration=probed.duration,
+        audio_streams=len(probed.audio),
+    )
+
+
+@task(**stored_stage(Stage.EXTRACT))
+@timed
+def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFile:
+    """Bring a video's audio into the site's audio folder."""
+    settings = read_settings()
+    with showing(video.path, "extract") as progress:
+        return audio.extract_audio(
+            video,
+            settings.audio,
+            FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s),
+            params,
+            digest=digest,
+            progress=progress,
+        )
+
+
+@task(**passing_stage("preload"))
+def preload_waveform(video: Video, audio_file: AudioFile) -> Waveform:
+    """Map a video's samples into memory; nothing is read before a stage touches it."""
+    return audio.open_waveform(read_settings().audio / audio_file.name, audio_file.digest)

@@ -1,0 +1,30 @@
+"""The task that finds who spoke when lives here. How, does not; see whosaid/diarization.py."""
+
+from prefect import task
+
+from tasks.policies import stored_stage
+from tasks.progress import showing, timed
+from whosaid import diarization
+from whosaid.engines.loading import load_diarizer
+from whosaid.planning import Stage
+from whosaid.settings import read_settings
+from whosaid.types import Diarization, Digest, SpeechRegions, Video, Waveform
+
+
+@task(**stored_stage(Stage.DIARIZE))
+@timed
+def diarize_speakers(
+    video: Video,
+    waveform: Waveform,
+    speech: SpeechRegions,
+    params: diarization.Params,
+    digest: Digest,
+) -> Diarization:
+    """Find who spoke when."""
+    with (
+        showing(video.path, Stage.DIARIZE) as progress,
+        load_diarizer(params, read_settings().models) as diarizer,
+    ):
+        return diarization.diarize_speakers(
+            waveform, speech, diarizer, params, digest=digest, progress=progress
+        )

@@ -1,0 +1,30 @@
+"""The task that takes one voiceprint a speaker lives here. How, does not; see whosaid/embeddings.py."""
+
+from prefect import task
+
+from tasks.policies import stored_stage
+from tasks.progress import showing, timed
+from whosaid import embeddings
+from whosaid.engines.loading import load_embedder
+from whosaid.planning import Stage
+from whosaid.settings import read_settings
+from whosaid.types import Diarization, Digest, SpeakerEmbeddings, Video, Waveform
+
+
+@task(**stored_stage(Stage.EMBED))
+@timed
+def embed_speakers(
+    video: Video,
+    waveform: Waveform,
+    diarization: Diarization,
+    params: embeddings.Params,
+    digest: Digest,
+) -> SpeakerEmbeddings:
+    """Embed a few segments of each speaker, in batches, and pool them."""
+    with (
+        showing(video.path, Stage.EMBED) as progress,
+        load_embedder(params, read_settings().models) as embedder,
+    ):
+        return embeddings.embed_speakers(
+            waveform, diarization, embedder, params, digest=digest, progress=progress
+        )

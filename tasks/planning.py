@@ -1,0 +1,105 @@
+"""What this site has stored, held against what a video needs, lives here.
+
+The rules that decide do not; see whosaid/planning.py.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.policies import read_stored
+from whosaid import audio, manifest
+from whosaid.digests import DigestIndex
+from whosaid.formats import folder_name
+from whosaid.planning import Plan, Stage, plan_video, stage_digests
+from whosaid.profiles import Recipe, choose_profile, identify_models, make_recipe
+from whosaid.settings import Settings, read_settings
+from whosaid.types import AudioFile, Digest, Video
+
+
+Params = dict[str, dict[str, Any]]
+"""By stage (`diarization`, `merging`, …) and field."""
+
+
+class Batch(NamedTuple):
+    """What every video of a run shares."""
+
+    settings: Settings
+    recipe: Recipe
+    profile_reason: str
+    model_identities: dict[str, str]
+    output: Path
+
+    def folder(self, video: Video) -> Path:
+        """Return where a video's outputs go."""
+        return self.output / folder_name(video.name, video.digest)
+
+
+def prepare_batch(
+    profile: str | None = None,
+    *,
+    language: str | None = None,
+    num_speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
+    audio_stream: int | None = None,
+    output: str | Path | None = None,
+    params: Params | None = None,
+) -> Batch:
+    """Settle what a run uses.
+
+    Args:
+        profile: the site's default if `None`.
+        language: goes to the transcription's params, as the next ones to theirs.
+        num_speakers: likewise.
+        min_speakers: likewise.
+        max_speakers: likewise.
+        audio_stream: likewise.
+        output: folder of the transcripts; the site's if `None`.
+        params: any other params, by stage and field.
+
+    Raises:
+        InputError: a setting, the profile or a value does not fit, or a model is not here.
+    """
+    settings = read_settings()
+    chosen, reason = choose_profile(profile or settings.profile, settings.models)
+    named: Params = {
+        "audio": {"audio_stream": audio_stream},
+        "diarization": {
+            "num_speakers": num_speakers,
+            "min_speakers": min_speakers,
+            "max_speakers": max_speakers,
+        },
+        "transcription": {"language": language},
+    }
+    merged = dict(params or {})
+    for stage, fields in named.items():
+        given = {field: value for field, value in fields.items() if value is not None}
+        merged[stage] = {**merged.get(stage, {}), **given}
+    recipe = make_recipe(chosen, **merged)
+    return Batch(
+        settings=settings,
+        recipe=recipe,
+        profile_reason=reason,
+        model_identities=identify_models(
+            recipe, settings.models, DigestIndex(settings.digest_index)
+        ),
+        output=Path(output) if output else settings.transcripts,
+    )
+
+
+def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
+    """Decide which stages of a video have to be computed on this site."""
+
+    def is_stored(stage: Stage, digest: Digest) -> bool:
+        result = read_stored(stage, digest, batch.settings)
+        if isinstance(result, AudioFile):  # the record is no use without the file it names
+            return audio.is_whole(batch.settings.audio / result.name, result)
+        return result is not None
+
+    return plan_video(
+        stage_digests(video.digest, batch.recipe, batch.model_identities),
+        is_stored=is_stored,
+        is_written=lambda digest: manifest.is_written(batch.folder(video), digest),
+        force=force,
+    )

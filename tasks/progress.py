@@ -1,0 +1,108 @@
+"""How running stages tell how far they are, and are told to stop, lives here.
+
+How it looks on a terminal does not; see flows/display.py.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from prefect.client.schemas.objects import StateType
+from prefect.futures import PrefectFuture
+
+from whosaid.errors import StoppedError
+from whosaid.types import Progress, StageResult
+
+
+class Step(NamedTuple):
+    """A change in one stage of one video. `state`: running, done, stored, failed, skipped."""
+
+    video: str
+    stage: str
+    state: str
+    fraction: float = 0.0
+    note: str = ""
+
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=StageResult)
+Listener = Callable[[Step], None]
+
+_listeners: list[Listener] = []
+_stopping = threading.Event()
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of every step in this process, from whichever thread it comes."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def announce(step: Step) -> None:
+    """Tell every listener of a step."""
+    for listener in tuple(_listeners):
+        listener(step)
+
+
+def announce_end(video: str, stage: str, done: PrefectFuture[Any]) -> None:
+    """Announce how a stage's task ended: computed, taken from what is stored, failed, or not run."""
+    done.wait()
+    match done.state.type:
+        case StateType.COMPLETED:
+            state = "stored" if done.state.name == "Cached" else "done"
+        case StateType.FAILED | StateType.CRASHED:
+            state = "failed"
+        case _:
+            state = "skipped"
+    announce(Step(video, stage, state, 1.0))
+
+
+def is_stopping() -> bool:
+    """Tell whether this process was asked to stop."""
+    return _stopping.is_set()
+
+
+def stop_all() -> None:
+    """Ask every running stage of this process to end at its next sign of progress."""
+    _stopping.set()
+
+
+def start_anew() -> None:
+    """Take a request to stop back, for a process that runs a second batch."""
+    _stopping.clear()
+
+
+@contextmanager
+def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
+    """Yield the progress function of one stage; it raises once the process is asked to stop."""
+    last = 0.0
+
+    def progress(fraction: float) -> None:
+        nonlocal last
+        if _stopping.is_set():
+            raise StoppedError("stopped on request", "run again to continue where it stopped")
+        if (now := monotonic()) - last >= every_s:
+            last = now
+            announce(Step(video, stage, "running", fraction))
+
+    progress(0.0)
+    yield progress
+
+
+def timed(body: Callable[P, R]) -> Callable[P, R]:
+    """Note in a stage's result how long its body took: a stored result still tells."""
+
+    @wraps(body)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        started = perf_counter()
+        result = body(*args, **kwargs)
+        return result.model_copy(update={"seconds": round(perf_counter() - started, 3)})
+
+    return run

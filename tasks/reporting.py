@@ -1,0 +1,35 @@
+"""The task that puts a video's outputs in place lives here. Their form does not; see whosaid/formats.py."""
+
+from pathlib import Path
+
+from prefect import task
+
+from tasks.policies import passing_stage
+from tasks.progress import showing
+from whosaid import formats, manifest
+from whosaid.planning import Plan
+from whosaid.profiles import Recipe
+from whosaid.types import Outcome, SpeakerTranscript, StageResult, Video
+
+
+@task(**passing_stage("write"))
+def write_outputs(
+    video: Video,
+    recipe: Recipe,
+    plan: Plan,
+    model_identities: dict[str, str],
+    transcript: SpeakerTranscript,
+    results: dict[str, StageResult],
+    folder: Path,
+) -> Outcome:
+    """Write one folder a video, whole or not at all."""
+    with showing(video.path, "write"):
+        files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
+        run = manifest.describe_run(video, recipe, plan, model_identities, transcript, results)
+        kept = formats.write_folder(folder, manifest.with_files(run, files))
+    outcome = manifest.outcome_of(video, folder, unchanged=False)
+    if kept:
+        outcome = outcome.model_copy(
+            update={"warnings": (*outcome.warnings, f"edited by hand, kept: {kept}")}
+        )
+    return outcome

@@ -1,0 +1,24 @@
+"""The task that finds speech lives here. How, does not; see whosaid/speech.py."""
+
+from prefect import task
+
+from tasks.policies import stored_stage
+from tasks.progress import showing, timed
+from whosaid import speech
+from whosaid.engines.loading import load_voice_activity
+from whosaid.planning import Stage
+from whosaid.settings import read_settings
+from whosaid.types import Digest, SpeechRegions, Video, Waveform
+
+
+@task(**stored_stage(Stage.SPEECH))
+@timed
+def detect_speech(
+    video: Video, waveform: Waveform, params: speech.Params, digest: Digest
+) -> SpeechRegions:
+    """Find where somebody speaks, and the windows that recognisers read."""
+    with (
+        showing(video.path, Stage.SPEECH) as progress,
+        load_voice_activity(read_settings().models) as vad,
+    ):
+        return speech.detect_speech(waveform, vad, params, digest=digest, progress=progress)

@@ -1,0 +1,30 @@
+"""The task that writes down what was said lives here. How, does not; see whosaid/transcription.py."""
+
+from prefect import task
+
+from tasks.policies import stored_stage
+from tasks.progress import showing, timed
+from whosaid import transcription
+from whosaid.engines.loading import load_transcriber
+from whosaid.planning import Stage
+from whosaid.settings import read_settings
+from whosaid.types import Digest, SpeechRegions, Transcript, Video, Waveform
+
+
+@task(**stored_stage(Stage.TRANSCRIBE))
+@timed
+def transcribe_speech(
+    video: Video,
+    waveform: Waveform,
+    speech: SpeechRegions,
+    params: transcription.Params,
+    digest: Digest,
+) -> Transcript:
+    """Write down what was said, by nobody yet."""
+    with (
+        showing(video.path, Stage.TRANSCRIBE) as progress,
+        load_transcriber(params, read_settings().models) as transcriber,
+    ):
+        return transcription.transcribe_speech(
+            waveform, speech, transcriber, params, digest=digest, progress=progress
+        )

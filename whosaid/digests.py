@@ -1,0 +1,149 @@
+"""Names of content live here: digests of files, of trees of files, and of how a result came about.
+
+What is stored under these names does not; see `tasks/policies.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+from whosaid.errors import InputError, TransientError
+from whosaid.types import Digest, Progress, no_progress
+
+_BLOCK_BYTES = 4 * 2**20
+_SETTLED_NS = 2_000_000_000
+"""A file changed more recently may change again within one tick of its clock: not remembered."""
+
+
+class DigestIndex:
+    """Remember digests of files between runs, by path, size and time of change.
+
+    It is an SQLite file that processes and threads may share. It only ever saves time: what is
+    locked or cannot be written is done without, what is corrupt is begun anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rebuilding = threading.Lock()
+
+    def recall(self, path: Path, stat: os.stat_result) -> Digest | None:
+        """Return the digest of the file as it was when `stat` was taken, `None` if not known."""
+        rows = self._execute(
+            "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+            (_key(path), stat.st_size, stat.st_mtime_ns),
+        )
+        return str(rows[0][0]) if rows else None
+
+    def remember(self, path: Path, stat: os.stat_result, digest: Digest) -> None:
+        """Note the digest, unless the file changed only just now."""
+        if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:
+            self._execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                (_key(path), stat.st_size, stat.st_mtime_ns, digest),
+            )
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+        try:
+            return self._try(statement, values)
+        except (sqlite3.OperationalError, OSError):  # locked, read-only, no such folder
+            return []
+        except sqlite3.DatabaseError:
+            with self._rebuilding:
+                try:
+                    return self._try(statement, values)
+                except sqlite3.DatabaseError:
+                    pass
+                try:
+                    self.path.unlink(missing_ok=True)
+                    return self._try(statement, values)
+                except (sqlite3.DatabaseError, OSError):
+                    return []
+
+    def _try(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # A connection for each statement: threads and processes need no further care.
+        with closing(sqlite3.connect(self.path, timeout=5)) as database, database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS files"
+                " (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)"
+            )
+            return database.execute(statement, values).fetchall()
+
+
+def _key(path: Path) -> bytes:
+    return os.fsencode(os.path.abspath(path))  # bytes: names on Linux need not be text
+
+
+def digest_file(
+    path: Path, index: DigestIndex | None = None, progress: Progress = no_progress
+) -> Digest:
+    """Return the SHA-256 of the file's bytes, from the index where it knows the file.
+
+    Raises:
+        InputError: the file cannot be read.
+        TransientError: the file changed meanwhile: somebody is still writing it.
+    """
+    try:
+        before = path.stat()
+        if index is not None and (known := index.recall(path, before)):
+            return known
+        digest = _hash(path, before.st_size, progress)
+        after = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check its name") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "check the file and its permissions"
+        ) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise TransientError(
+            f"{path} changed while it was read", "try again when it is completely copied"
+        )
+    if index is not None:
+        index.remember(path, after, digest)
+    return digest
+
+
+def _hash(path: Path, size: int, progress: Progress) -> Digest:
+    # Not hashlib.file_digest: it can neither tell its progress nor be stopped.
+    content, block, done = hashlib.sha256(), bytearray(_BLOCK_BYTES), 0
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            content.update(memoryview(block)[:count])
+            done += count
+            progress(min(1.0, done / max(size, 1)))
+    return content.hexdigest()
+
+
+def digest_of(*parts: object) -> Digest:
+    """Return the SHA-256 of the parts as canonical JSON: lists, dicts, text, finite numbers."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_tree(path: Path, index: DigestIndex | None = None) -> Digest:
+    """Return the digest of a model: of a file's bytes, or of a folder's relative names and bytes.
+
+    Hidden names and `__pycache__` do not count: downloaders and Python keep their notes there.
+
+    Raises:
+        InputError: there is nothing at `path`, or it cannot be read.
+    """
+    if not path.is_dir():
+        return digest_file(path, index)
+    files = []
+    for folder, folders, names in os.walk(path, followlinks=True):
+        folders[:] = [name for name in folders if name[0] != "." and name != "__pycache__"]
+        files += [Path(folder, name) for name in names if name[0] != "."]
+    if not files:
+        raise InputError(f"{path} is an empty folder", "put the model's files there")
+    return digest_of(
+        *sorted((file.relative_to(path).as_posix(), digest_file(file, index)) for file in files)
+    )

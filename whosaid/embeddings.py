@@ -1,0 +1,169 @@
+"""Which segments stand for a speaker, and how they become one voiceprint, live here.
+
+The encoder does not (see `engines/resemblyzer.py`, `engines/speechbrain.py`), nor who it is (see
+`voices.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from whosaid.types import (
+    Diarization,
+    Digest,
+    Progress,
+    Seconds,
+    Span,
+    SpeakerEmbeddings,
+    StageParams,
+    Turn,
+    Waveform,
+    no_progress,
+)
+
+VERSION = 1
+
+
+class Params(StageParams):
+    """What is embedded of each speaker. Work is at most speakers × `max_segments` segments."""
+
+    engine: Literal["resemblyzer", "speechbrain"] = Field(
+        default="resemblyzer", description="the speaker encoder"
+    )
+    model: str = Field(default="", description="its model; empty is the engine's default")
+    max_segments: int = Field(default=20, ge=1, le=200, description="segments a speaker")
+    min_segment: Seconds = Field(default=0.8, gt=0, description="ignore shorter segments")
+    max_segment: Seconds = Field(default=8.0, gt=0, le=30, description="split longer segments")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.max_segment < 2 * self.min_segment:
+            raise ValueError("max_segment must be at least twice min_segment")
+        return self
+
+
+class Embedder(Protocol):
+    """Turns stretches of sound into vectors whose direction is the voice."""
+
+    model: str
+    """Identity of the model: vectors of different models are never compared."""
+
+    def embed(
+        self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
+    ) -> npt.NDArray[np.float32]:
+        """Return unit rows, shape (spans, dimension); NaN for a span too short to embed."""
+        ...
+
+
+def embed_speakers(
+    waveform: Waveform,
+    diarization: Diarization,
+    embedder: Embedder,
+    params: Params,
+    *,
+    digest: Digest,
+    progress: Progress = no_progress,
+) -> SpeakerEmbeddings:
+    """Embed each speaker's longest clean segments and pool them, in one call of the embedder."""
+    speakers = diarization.speakers
+    chosen = choose_segments(diarization, params)
+    spans = sorted(
+        ((segment, row) for row, name in enumerate(speakers) for segment in chosen[name]),
+        key=lambda item: (item[0].start, item[1]),
+    )
+    owner = np.array([row for _, row in spans], dtype=np.int64)
+    length = np.array([segment.duration for segment, _ in spans])
+    vectors = embedder.embed(waveform, [segment for segment, _ in spans], progress)
+    usable = np.isfinite(vectors).all(axis=1)
+    rows = [pool_segments(vectors[m], length[m]) for m in _members(owner, usable, len(speakers))]
+    return SpeakerEmbeddings(
+        digest=digest,
+        model=embedder.model,
+        speakers=speakers,
+        vectors=np.stack([row[0] for row in rows]) if rows else np.empty_like(vectors),
+        spread=np.array([row[1] for row in rows]),
+        speech=np.bincount(owner[usable], length[usable], minlength=len(speakers)),
+        segments=int(usable.sum()),
+    )
+
+
+def choose_segments(diarization: Diarization, params: Params) -> dict[str, list[Span]]:
+    """Return each speaker's longest stretches in which nobody else is active, longest first.
+
+    They come from the exclusive turns less every overlap of the regular ones. A speaker without
+    a stretch of `min_segment` gets an empty list.
+    """
+    overlaps = find_overlaps(diarization.turns)
+    chosen: dict[str, list[Span]] = {speaker: [] for speaker in diarization.speakers}
+    for turn in diarization.exclusive:
+        pieces = chosen.setdefault(turn.speaker, [])
+        for clean in _subtract(turn, overlaps):
+            pieces.extend(_split(clean, params.max_segment))
+    return {
+        speaker: sorted(
+            (p for p in pieces if p.duration >= params.min_segment),
+            key=lambda p: (-p.duration, p.start),
+        )[: params.max_segments]
+        for speaker, pieces in chosen.items()
+    }
+
+
+def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:
+    """Return where two or more turns run at once, shape (overlaps, 2), sorted and apart."""
+    start = np.array([turn.start for turn in turns])
+    end = np.array([turn.end for turn in turns])
+    time = np.r_[start, end]
+    step = np.r_[np.ones(len(start), np.int64), -np.ones(len(end), np.int64)]
+    order = np.lexsort((step, time))  # at equal times, ends come first: touching is no overlap
+    many = np.cumsum(step[order]) >= 2
+    edges = np.flatnonzero(np.diff(many, prepend=False))
+    return time[order][edges].reshape(-1, 2)
+
+
+def pool_segments(
+    vectors: npt.NDArray[np.float32], length: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Return the unit mean of unit rows weighted by length, and their mean cosine distance to it.
+
+    Both are NaN without rows, or where the rows cancel out.
+    """
+    if not len(vectors):
+        return np.full(vectors.shape[1], np.nan, np.float32), float("nan")
+    mean = np.average(vectors, axis=0, weights=length)
+    norm = np.linalg.norm(mean)
+    if norm < 1e-6:
+        return np.full(vectors.shape[1], np.nan, np.float32), float("nan")
+    unit = mean / norm
+    return unit.astype(np.float32), float(np.average(1 - vectors @ unit, weights=length))
+
+
+def _members(
+    owner: npt.NDArray[np.int64], usable: npt.NDArray[np.bool_], speakers: int
+) -> list[npt.NDArray[np.int64]]:
+    return [np.flatnonzero(usable & (owner == row)) for row in range(speakers)]
+
+
+def _subtract(span: Span, holes: npt.NDArray[np.float64]) -> list[Span]:
+    """Return what is left of a span outside the holes, which are sorted and apart."""
+    near = holes[np.searchsorted(holes[:, 1], span.start, "right") :]
+    near = near[: np.searchsorted(near[:, 0], span.end)]
+    edges = np.r_[span.start, near.clip(span.start, span.end).ravel(), span.end].tolist()
+    return [
+        Span(start=start, end=end)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+        if end > start
+    ]
+
+
+def _split(span: Span, longest: Seconds) -> list[Span]:
+    """Split a span into the fewest equal parts of at most `longest`."""
+    parts = max(int(np.ceil(span.duration / longest - 1e-9)), 1)
+    edges = np.linspace(span.start, span.end, parts + 1).tolist()
+    return [Span(start=s, end=e) for s, e in zip(edges[:-1], edges[1:], strict=True)]

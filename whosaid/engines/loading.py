@@ -1,0 +1,110 @@
+"""Which class loads which engine, and the one loaded copy of each, lives here.
+
+An engine's code does not: it is in the file named after its library, imported when first asked for.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, assert_never
+
+from whosaid import diarization, embeddings, transcription
+from whosaid.diarization import Diarizer
+from whosaid.embeddings import Embedder
+from whosaid.models import find_model
+from whosaid.speech import VoiceActivity
+from whosaid.transcription import Transcriber
+
+_loaded: dict[tuple[Any, ...], tuple[Any, threading.Lock]] = {}
+_loading = threading.Lock()
+
+
+@contextmanager
+def _only_one(key: tuple[Any, ...], load: Callable[[], Any]) -> Iterator[Any]:
+    """Yield the one copy of a model in this process, to one thread at a time."""
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = (load(), threading.Lock())
+        model, lock = _loaded[key]
+    with lock:
+        yield model
+
+
+def release_models() -> None:
+    """Forget every loaded model, so that its memory can be freed."""
+    with _loading:
+        _loaded.clear()
+
+
+@contextmanager
+def load_voice_activity(models_dir: Path) -> Iterator[VoiceActivity]:
+    """Yield the detector of speech."""
+    path = find_model("silero", "", models_dir)
+
+    def load() -> VoiceActivity:
+        from whosaid.engines.silero import Silero
+
+        return Silero(path)
+
+    with _only_one(("silero", path), load) as model:
+        yield model
+
+
+@contextmanager
+def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embedder]:
+    """Yield the embedder that a run chose."""
+    with _embedder(params.engine, params.model, params.device, params.batch_size, models_dir) as it:
+        yield it
+
+
+@contextmanager
+def _embedder(
+    engine: str, model: str, device: str, batch_size: int | None, models_dir: Path
+) -> Iterator[Embedder]:
+    path = find_model(engine, model, models_dir)
+
+    def load() -> Embedder:
+        match engine:
+            case "resemblyzer":
+                from whosaid.engines.resemblyzer import Resemblyzer
+
+                return Resemblyzer(path, device=device, batch_size=batch_size)
+            case _:
+                raise AssertionError(engine)
+
+    with _only_one((engine, path, device, batch_size), load) as embedder:
+        yield embedder
+
+
+@contextmanager
+def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diarizer]:
+    """Yield the diarizer that a run chose."""
+    match params.engine:
+        case "clustering":
+            from whosaid.engines.clustering import Clustering
+
+            with _embedder(
+                params.embedder, params.model, params.device, params.batch_size, models_dir
+            ) as embedder:
+                yield Clustering(embedder)
+        case _:
+            raise AssertionError(params.engine)
+
+
+@contextmanager
+def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator[Transcriber]:
+    """Yield the recogniser that a run chose."""
+    path = find_model(params.engine, params.model, models_dir)
+
+    def load() -> Transcriber:
+        match params.engine:
+            case "pocketsphinx":
+                from whosaid.engines.pocketsphinx import Pocketsphinx
+
+                return Pocketsphinx(path)
+            case _:
+                raise AssertionError(params.engine)
+
+    with _only_one((params.engine, path, params.device), load) as transcriber:
+        yield transcriber

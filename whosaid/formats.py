@@ -1,0 +1,481 @@
+"""How a finished transcript looks as files lives here: json srt vtt txt csv rttm, and their folder.
+
+Who said what does not; see merging.py. The HTML page does not; see report.py. Every file is
+described in docs/transcript-format.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import html
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
+
+from whosaid.errors import InputError, TransientError, WhosaidError
+from whosaid.merging import UNSPACED_LANGUAGES
+from whosaid.types import Digest, Seconds, Segment, SpeakerTranscript, SpokenWord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+"""Of transcript.json. Raised when a field changes its meaning or goes, not when one is added."""
+
+UNKNOWN_SPEAKER = "Unknown speaker"
+MANIFEST = "manifest.json"
+
+# What subtitle users expect: two lines of 42 characters, at most 7 s, at least 1 s where there is
+# room (Netflix's and the BBC's guides agree within a little).
+_CUE_LINES = 2
+_LINE_CHARACTERS = 42
+_CUE_LONGEST_MS = 7000
+_CUE_SHORTEST_MS = 1000
+_LABEL_CHARACTERS = 30
+
+# SubRip has no escape: players take <…> and {…} for markup and swallow the words in between.
+_SUBRIP_LOOKALIKES = str.maketrans("<>{}", "‹›()")  # noqa: RUF001
+
+# Files that the system, not the user, puts into a folder.
+_SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+_COLUMNS = {
+    "segment": "int64",
+    "start": "float64",
+    "end": "float64",
+    "speaker": "str",
+    "name": "str",
+    "confidence": "float64",
+    "overlap": "bool",
+    "words": "int64",
+    "reason": "str",
+    "text": "str",
+}
+
+# What may not stand in a caption or a spreadsheet, white space aside.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_NAME_BYTES = 150
+# Windows refuses these characters; the rest are control characters, text direction overrides,
+# which make a name look like another, and halves of characters that UTF-8 cannot write.
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+
+
+def render(transcript: SpeakerTranscript, name: str, about: dict[str, Any]) -> dict[str, bytes]:
+    r"""Return file name → content, UTF-8 with "\n" line ends.
+
+    Args:
+        transcript: what to write.
+        name: the video's, as shown to people.
+        about: how the transcript came about, JSON values; goes into transcript.json as it is. Its
+            `notes`, a list of lines, head transcript.txt before the warnings.
+    """
+    texts = {
+        "transcript.json": _json(transcript, name, about),
+        "transcript.srt": _srt(transcript),
+        "transcript.vtt": _vtt(transcript),
+        "transcript.txt": _txt(transcript, name, about),
+        "transcript.csv": _csv(transcript),
+        "transcript.rttm": _rttm(transcript, name),
+    }
+    # Half a surrogate pair, from a file name that is no UTF-8, becomes a question mark.
+    return {file: text.encode("utf-8", errors="replace") for file, text in texts.items()}
+
+
+def read_transcript(content: bytes | str) -> SpeakerTranscript:
+    """Read transcript.json back, exactly as it was.
+
+    Raises:
+        InputError: not JSON, another schema version, or fields missing or unknown.
+    """
+    next_step = "use a transcript.json that this version of whosaid wrote, or write it again"
+    try:
+        document = json.loads(content)
+        version = document.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(f"transcript.json has schema version {version!r}", next_step)
+        for field in ("name", "about"):
+            document.pop(field)
+        return SpeakerTranscript.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"transcript.json: {where}: {first['msg']}", next_step) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"transcript.json cannot be read ({error})", next_step) from error
+
+
+def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
+    """Return one row a segment; `speaker` and `name` are missing where nobody could be named.
+
+    Columns: segment (position, from 0), start, end (seconds), speaker (label), name, confidence,
+    overlap, words (how many), text.
+    """
+    names = _names(transcript)
+    rows = [
+        {**_row(number, segment, names), "words": len(segment.words)}
+        for number, segment in enumerate(transcript.segments)
+    ]
+    return _frame(rows, without="reason")
+
+
+def words_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
+    """Return one row a word; `speaker` and `name` are missing where nobody could be named.
+
+    Columns: segment (as in `to_dataframe`), start, end (seconds), speaker (label), name,
+    confidence, overlap, reason (why nobody), text.
+    """
+    names = _names(transcript)
+    rows = [
+        {**_row(number, word, names), "reason": word.reason}
+        for number, segment in enumerate(transcript.segments)
+        for word in segment.words
+    ]
+    return _frame(rows, without="words")
+
+
+def file_entries(files: Mapping[str, bytes]) -> dict[str, dict[str, str | int]]:
+    """Return what manifest.json says of each file under `files`: `sha256`, and size in `bytes`."""
+    return {
+        file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for file, content in files.items()
+    }
+
+
+def folder_name(video_name: str, digest: Digest) -> str:
+    """Return `<name>-<first 8 digits>`, safe as a folder's name on Windows, macOS and Linux."""
+    # macOS spells accents apart (NFD): the same video must get the same folder everywhere.
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", video_name)).strip(" .").lstrip("-. ")
+    name = name.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(" .\u200d")
+    if _WINDOWS_DEVICE.match(name):
+        name = f"_{name}"
+    return f"{name or 'video'}-{digest[:8]}"
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
+    """Write the files as the whole content of `folder`: it is there complete, or as it was.
+
+    A folder that is there already is replaced. Where its manifest.json does not account for what
+    lies in it (a file was edited or added by hand), it is kept beside as `<folder>.edited-1` (the
+    next free number) and that path is returned.
+
+    Raises:
+        InputError: writing is not allowed, no space is left, or the name cannot be a folder.
+        TransientError: a file of the folder is in use, or the disk cannot be reached.
+    """
+    unfinished = f".{folder.name}.tmp-"
+    fresh = folder.with_name(unfinished + secrets.token_hex(4))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(folder.parent, unfinished)
+        fresh.mkdir()
+        for name, content in files.items():
+            with (fresh / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        return _swap_in(fresh, folder)
+    except OSError as error:
+        raise _explained(error, folder) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _swap_in(fresh: Path, folder: Path) -> Path | None:
+    """Rename `fresh` to `folder`; return where an edited old folder was kept."""
+    if not os.path.lexists(folder):
+        fresh.rename(folder)
+        return None
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file of this name is there", str(folder))
+    kept = _next_edited(folder) if _is_edited(folder) else None
+    # No system can replace a folder that has files in one step everywhere: old out, new in.
+    old = kept or fresh.with_name(f"{fresh.name}-old")
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if not folder.exists():
+            old.rename(folder)
+        raise
+    if not kept:
+        shutil.rmtree(old, ignore_errors=True)
+    return kept
+
+
+def _is_edited(folder: Path) -> bool:
+    """Tell whether something in the folder would be lost that whosaid did not write there."""
+    there = {
+        path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
+    }
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return any(
+            listed[name]["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in there.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # A folder or an unlisted file in it, or no manifest to go by: keep what is there, if any.
+        return bool(there)
+
+
+def _next_edited(folder: Path) -> Path:
+    number = 1
+    while os.path.lexists(kept := folder.with_name(f"{folder.name}.edited-{number}")):
+        number += 1
+    return kept
+
+
+def _remove_unfinished(parent: Path, prefix: str) -> None:
+    """Remove what killed runs left behind."""
+    for stale in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
+        # Renamed first: should its writer be alive after all, its own rename fails, instead of
+        # publishing a folder whose files are being removed.
+        doomed = stale.with_name(prefix + secrets.token_hex(4))
+        try:
+            stale.rename(doomed)
+        except OSError:
+            continue
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _explained(error: OSError, folder: Path) -> WhosaidError:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return InputError(
+                f"no space left on the disk of {folder}",
+                "free some and run again; what was computed is kept",
+            )
+        # On Windows, a folder with an open file in it refuses to be renamed: error 5, 32 or 33.
+        case errno.EACCES | errno.EPERM if getattr(error, "winerror", None) in {5, 32, 33}:
+            return TransientError(
+                f"{folder} is in use or protected", "close the programs that show its files"
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return InputError(
+                f"not allowed to write {folder}", "permit it, or choose another output folder"
+            )
+        case errno.ENOTDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
+            return InputError(
+                f"cannot make the folder {folder} ({error.strerror})",
+                "rename what is in its way, or choose another output folder",
+            )
+    return TransientError(
+        f"cannot write {folder} ({error.strerror or error})",
+        "check that its disk can be reached, then run again",
+    )
+
+
+class _Cue(NamedTuple):
+    start_ms: int
+    end_ms: int
+    name: str
+    lines: list[str]
+
+
+def _cues(transcript: SpeakerTranscript, *, labelled: bool) -> list[_Cue]:
+    """Cut the segments to captions, sorted and apart; `labelled` ones begin with the name."""
+    names = _names(transcript)
+    drafts: list[_Cue] = []
+    for segment in transcript.segments:
+        name = names.get(segment.speaker, UNKNOWN_SPEAKER)
+        head = f"{_shortened(name)}:" if labelled else ""
+        cue: _Cue | None = None
+        for start_ms, end_ms, text in _pieces(segment, transcript.language):
+            lines = _filled(cue.lines, text) if cue else []
+            if (
+                cue is None
+                or len(lines) > _CUE_LINES
+                or end_ms - cue.start_ms > _CUE_LONGEST_MS
+                or (len(cue.lines) == _CUE_LINES and cue.lines[-1].endswith((".", "?", "!", "…")))
+            ):
+                if cue:
+                    drafts.append(cue)
+                cue = _Cue(start_ms, end_ms, name, _filled([head], f" {text.lstrip()}"))
+            else:
+                cue = cue._replace(end_ms=max(cue.end_ms, end_ms), lines=lines)
+        if cue:
+            drafts.append(cue)
+    return _apart(drafts)
+
+
+def _apart(drafts: list[_Cue]) -> list[_Cue]:
+    """Move cues that overlap, and lengthen short ones into the pause behind them."""
+    starts: list[int] = []
+    for cue in drafts:
+        starts.append(max(cue.start_ms, starts[-1] + 1 if starts else 0))
+    limits = [*starts[1:], sys.maxsize]
+    return [
+        cue._replace(
+            start_ms=start,
+            end_ms=min(max(cue.end_ms, start + _CUE_SHORTEST_MS), start + _CUE_LONGEST_MS, limit),
+        )
+        for cue, start, limit in zip(drafts, starts, limits, strict=True)
+    ]
+
+
+def _pieces(segment: Segment, language: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end (ms) and text of each word, cut where it is longer than a line.
+
+    The text begins with a space where the language has one between words.
+    """
+    space = "" if language in UNSPACED_LANGUAGES else " "
+    for word in segment.words:
+        text = _plain(word.text)
+        parts = [text[at : at + _LINE_CHARACTERS] for at in range(0, len(text), _LINE_CHARACTERS)]
+        for number, part in enumerate(parts):
+            start = word.start + word.duration * number / len(parts)
+            end = word.start + word.duration * (number + 1) / len(parts)
+            yield _ms(start), _ms(end), part if number else space + part
+
+
+def _filled(lines: list[str], text: str) -> list[str]:
+    """Return the lines with the text added to the last one, or below where it is full."""
+    grown = (lines[-1] + text).lstrip()
+    if len(grown) <= _LINE_CHARACTERS:
+        return [*lines[:-1], grown]
+    return [*lines, text.lstrip()]
+
+
+def _srt(transcript: SpeakerTranscript) -> str:
+    return "".join(
+        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n"
+        + "\n".join(cue.lines).translate(_SUBRIP_LOOKALIKES)
+        + "\n\n"
+        for number, cue in enumerate(_cues(transcript, labelled=True), 1)
+    )
+
+
+def _vtt(transcript: SpeakerTranscript) -> str:
+    cues = (
+        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n"
+        f"<v {html.escape(cue.name, quote=False)}>"
+        + html.escape("\n".join(cue.lines), quote=False)
+        + "</v>\n\n"
+        for cue in _cues(transcript, labelled=False)
+    )
+    return "WEBVTT\n\n" + "".join(cues)
+
+
+def _txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> str:
+    """Write for reading: what to know first, then a paragraph a segment."""
+    names = _names(transcript)
+    length, speech = _clock(_ms(transcript.duration)), _clock(_ms(transcript.speech))
+    head = [_plain(name), f"{length} long, {speech} of it speech, language: {transcript.language}"]
+    head += [
+        f"{names[speaker.label]}: speaks {_clock(_ms(speaker.talk_time))}, {speaker.words} words"
+        for speaker in transcript.speakers
+    ]
+    notes = [f"Note: {_plain(note)}" for note in (*about.get("notes", ()), *transcript.warnings)]
+    notes += [
+        f"Doubtful {_clock(_ms(note.start))}-{_clock(_ms(note.end))}: {_plain(note.reason)}"
+        for note in transcript.doubtful
+    ]
+    paragraphs = [
+        f"[{_clock(_ms(segment.start))}] "
+        f"{names.get(segment.speaker, UNKNOWN_SPEAKER)}: {_plain(segment.text)}"
+        for segment in transcript.segments
+    ]
+    blocks = ["\n".join(head), "\n".join(notes), *paragraphs]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _csv(transcript: SpeakerTranscript) -> str:
+    """Write for spreadsheets: with a byte order mark, without which Excel garbles umlauts."""
+    table = to_dataframe(transcript)
+    for column in ("name", "text"):
+        table[column] = [
+            _inert(_plain(text)) if isinstance(text, str) else "" for text in table[column]
+        ]
+    return "\ufeff" + table.to_csv(index=False, float_format="%.3f", lineterminator="\n")
+
+
+def _inert(text: str) -> str:
+    """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _rttm(transcript: SpeakerTranscript, name: str) -> str:
+    """Write the regular turns; the file id and labels have no spaces, as the format demands."""
+    file_id = _token(name)
+    return "".join(
+        f"SPEAKER {file_id} 1 {turn.start:.3f} {turn.duration:.3f} <NA> <NA> "
+        f"{_token(turn.speaker)} <NA> <NA>\n"
+        for turn in transcript.turns
+        if _ms(turn.duration)
+    )
+
+
+def _json(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> str:
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "about": about,
+        **transcript.model_dump(mode="json"),
+    }
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def _row(
+    number: int, piece: Segment | SpokenWord, names: Mapping[str | None, str]
+) -> dict[str, Any]:
+    return {
+        "segment": number,
+        "start": piece.start,
+        "end": piece.end,
+        "speaker": piece.speaker,
+        "name": names.get(piece.speaker),
+        "confidence": piece.confidence,
+        "overlap": piece.overlap,
+        "text": piece.text,
+    }
+
+
+def _frame(rows: list[dict[str, Any]], without: str) -> pd.DataFrame:
+    # Imported late: no command line should wait half a second for it.
+    import pandas as pd
+
+    kinds = {column: kind for column, kind in _COLUMNS.items() if column != without}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
+def _names(transcript: SpeakerTranscript) -> dict[str | None, str]:
+    """Return label → name as shown."""
+    return {speaker.label: _plain(speaker.name) for speaker in transcript.speakers}
+
+
+def _plain(text: str) -> str:
+    """Return the text as one line without control characters."""
+    return _CONTROL.sub("", " ".join(text.split()))
+
+
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for words beside it in a caption."""
+    return name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 1]}…"
+
+
+def _token(text: str) -> str:
+    """Return the text as one field of RTTM, which white space separates."""
+    return re.sub(r"[^\w.-]+", "_", text) or "video"
+
+
+def _ms(time: Seconds) -> int:
+    return round(time * 1000)
+
+
+def _clock(ms: int, point: str = "") -> str:
+    """Return 01:02:03, with milliseconds where there is a decimal `point`."""
+    seconds, ms = divmod(ms, 1000)
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{clock}{point}{ms:03}" if point else clock

@@ -1,0 +1,127 @@
+"""What a transcript's manifest says, and whether a folder is whole, lives here.
+
+Writing files does not; see `formats.py`.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from whosaid.planning import Plan, Stage
+from whosaid.profiles import Recipe
+from whosaid.types import AudioFile, Digest, Outcome, SpeakerTranscript, StageResult, Video
+
+NAME = "manifest.json"
+SCHEMA_VERSION = 1
+_REPORTED_PACKAGES = ("whosaid", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
+
+
+def describe_run(
+    video: Video,
+    recipe: Recipe,
+    plan: Plan,
+    model_identities: Mapping[str, str],
+    transcript: SpeakerTranscript,
+    results: Mapping[str, StageResult],
+) -> dict[str, Any]:
+    """Return a manifest without its files: how this transcript came about.
+
+    No absolute path enters it: outputs may be moved and shared.
+    """
+    stages = {
+        stage: {
+            "digest": result.digest,
+            "seconds": result.seconds,
+            "from_cache": stage not in plan.run,
+        }
+        for stage, result in results.items()
+    }
+    audio_warnings = (
+        result.warnings for result in results.values() if isinstance(result, AudioFile)
+    )
+    computed = sum(stage["seconds"] for stage in stages.values() if not stage["from_cache"])
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "digest": plan.digests[Stage.MERGE],
+        "video": {
+            "name": Path(video.path).name,
+            "digest": video.digest,
+            "duration": video.duration,
+            "audio_streams": video.audio_streams,
+        },
+        "profile": recipe.profile,
+        "quality": recipe.label,
+        "advice": recipe.advice,
+        "speakers": len(transcript.speakers),
+        "words": sum(speaker.words for speaker in transcript.speakers)
+        + sum(word.speaker is None for segment in transcript.segments for word in segment.words),
+        "seconds": round(computed, 3),
+        "times_real_time": round(video.duration / computed, 1) if computed else None,
+        "stages": stages,
+        "warnings": [*chain.from_iterable(audio_warnings), *transcript.warnings],
+        "models": dict(model_identities),
+        "params": recipe.model_dump(mode="json", exclude={"profile", "label", "advice"}),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _REPORTED_PACKAGES},
+        },
+    }
+
+
+def describe_quality(recipe: Recipe) -> dict[str, Any]:
+    """Return what a transcript says of its own worth. The same on every run: no times, no places."""
+    notes = [f"quality: {recipe.label}"]
+    if recipe.advice:
+        notes.append(recipe.advice)
+    return {"profile": recipe.profile, "quality": recipe.label, "notes": notes}
+
+
+def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of an output folder, manifest included, which lists the others."""
+    listed = {
+        name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in files.items()
+    }
+    content = json.dumps({**about, "files": listed}, indent=2, ensure_ascii=False) + "\n"
+    return {**files, NAME: content.encode()}
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of an output folder, or `None` if the folder is not whole."""
+    try:
+        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        whole = all((folder / name).is_file() for name in manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if whole else None
+
+
+def is_written(folder: Path, digest: Digest) -> bool:
+    """Tell whether a folder holds the whole transcript of a merge digest."""
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest.get("digest") == digest
+
+
+def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:
+    """Read an outcome from the manifest of a folder that is whole."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise FileNotFoundError(f"{folder / NAME}: no whole manifest")
+    stored = [name for name, stage in manifest["stages"].items() if stage["from_cache"]]
+    return Outcome(
+        path=video.path,
+        name=video.name,
+        status="unchanged" if unchanged else "done",
+        folder=str(folder),
+        duration=video.duration,
+        speakers=manifest["speakers"],
+        words=manifest["words"],
+        seconds=0.0 if unchanged else manifest["seconds"],
+        stored=tuple(manifest["stages"]) if unchanged else tuple(stored),
+        warnings=tuple(manifest["warnings"]),
+    )

@@ -1,0 +1,306 @@
+"""Who said which word lives here: words and turns in, segments with speakers out.
+
+How turns and words are found does not; see diarization.py and transcription.py. Files do not;
+see formats.py. Voices known from other videos do not; see voices.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from whosaid.types import (
+    Diarization,
+    Digest,
+    Seconds,
+    Segment,
+    Span,
+    Speaker,
+    SpeakerEmbeddings,
+    SpeakerTranscript,
+    SpeechRegions,
+    SpokenWord,
+    StageParams,
+    Transcript,
+    Word,
+)
+
+VERSION = 1
+
+UNSPACED_LANGUAGES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
+"""Written without spaces between words, as in Whisper's tokenizer."""
+
+_INSTANT: Seconds = 1e-6
+"""Shorter overlaps are rounding of sums of floats, not speech."""
+
+_Floats = npt.NDArray[np.float64]
+
+
+class Params(StageParams):
+    """How words find their speaker, and when the reader is warned."""
+
+    max_word: Seconds = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        description="longer words are cut to this: recognisers stretch words over pauses",
+    )
+    max_edge_distance: Seconds = Field(
+        default=0.5,
+        ge=0,
+        le=5,
+        description="a word outside every turn goes to the nearest turn at most this far away",
+    )
+    max_pause: Seconds = Field(
+        default=1.0, ge=0, le=60, description="a longer pause of a speaker begins a new segment"
+    )
+    low_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="warn when the mean over all words is below this"
+    )
+    max_wordless: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="warn when more than this share of the speech has no words",
+    )
+
+
+def merge_transcript(
+    transcript: Transcript,
+    diarization: Diarization,
+    embeddings: SpeakerEmbeddings,
+    speech: SpeechRegions,
+    params: Params,
+    *,
+    digest: Digest,
+) -> SpeakerTranscript:
+    """Give every word its speaker, and group words to segments.
+
+    No word is lost and the order is kept. A word goes to the speaker whose exclusive turns overlap
+    it most; outside all of them to the nearest turn within `max_edge_distance`; else to nobody,
+    with the reason. Ties go to the speaker heard first in the video. `overlap` says that several
+    speakers' regular turns cover some instant of the word. Talk time counts regular turns: who
+    speaks at the same time as somebody else does speak, so the sum can exceed the speech.
+    """
+    labels = tuple(
+        dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
+    )
+    regular, exclusive = (
+        [_union(_array([turn for turn in turns if turn.speaker == label])) for label in labels]
+        for turns in (diarization.turns, diarization.exclusive)
+    )
+
+    words = transcript.words
+    starts, ends = _capped(words, _union(_array(speech.regions)), params.max_word)
+    owners = _owners(starts, ends, exclusive, params.max_edge_distance)
+    overlaps = _covered(_shared(regular), starts, ends) > _INSTANT
+
+    reason = (
+        f"no turn within {params.max_edge_distance:g} s"
+        if diarization.exclusive
+        else "no speaker was found in this video"
+    )
+    spoken = tuple(
+        SpokenWord(
+            start=start,
+            end=end,
+            text=word.text,
+            confidence=word.confidence,
+            speaker=labels[owner] if owner >= 0 else None,
+            reason=None if owner >= 0 else reason,
+            overlap=overlap,
+        )
+        for word, start, end, owner, overlap in zip(
+            words,
+            starts.tolist(),
+            ends.tolist(),
+            owners.tolist(),
+            overlaps.tolist(),
+            strict=True,
+        )
+    )
+    counts = np.bincount(owners[owners >= 0], minlength=len(labels)).tolist()
+    speakers = tuple(
+        Speaker(label=label, name=f"Speaker {number}", talk_time=_length(turns), words=count)
+        for number, (label, turns, count) in enumerate(zip(labels, regular, counts, strict=True), 1)
+    )
+    return SpeakerTranscript(
+        digest=digest,
+        language=transcript.language,
+        duration=speech.duration,
+        speech=speech.speech,
+        speakers=speakers,
+        segments=tuple(_segments(spoken, transcript.language, params.max_pause)),
+        turns=diarization.turns,
+        doubtful=transcript.doubtful,
+        warnings=tuple(_warnings(spoken, speakers, transcript, embeddings, speech, params)),
+    )
+
+
+def join_words(words: Sequence[Word], language: str) -> str:
+    """Return the words as one line of running text, as `language` spaces it."""
+    joint = "" if language in UNSPACED_LANGUAGES else " "
+    return " ".join(joint.join(word.text for word in words).split())
+
+
+def _capped(words: Sequence[Word], speech: _Floats, longest: Seconds) -> tuple[_Floats, _Floats]:
+    """Return starts and ends of the words, none longer than `longest`.
+
+    A word stretched over a pause keeps its start, since aligners place the onset on sound and let
+    the end run on - unless its tail holds more speech, as for a first word that begins too early.
+    No start moves past the start of the next word: the order stays.
+    """
+    times = _array(words)
+    starts, ends = times[:, 0], times[:, 1]
+    tails = ends - longest
+    too_long = tails > starts
+    in_tail = _covered(speech, tails, ends) - _covered(speech, starts, starts + longest)
+    keep_end = too_long & (in_tail > _INSTANT) & (tails <= np.append(starts[1:], np.inf))
+    return (
+        np.where(keep_end, tails, starts),
+        np.where(too_long & ~keep_end, starts + longest, ends),
+    )
+
+
+def _owners(
+    starts: _Floats, ends: _Floats, exclusive: Sequence[_Floats], max_distance: Seconds
+) -> npt.NDArray[np.intp]:
+    """Return for every word the index of its speaker in `exclusive`, -1 for nobody."""
+    owners = np.full(len(starts), -1, dtype=np.intp)
+    if not exclusive or not len(starts):
+        return owners
+    overlaps = np.stack([_covered(turns, starts, ends) for turns in exclusive])
+    inside = overlaps.max(axis=0) > _INSTANT
+    owners[inside] = overlaps[:, inside].argmax(axis=0)
+
+    outside = np.flatnonzero(~inside)
+    distances = np.stack([_distance(turns, starts[outside], ends[outside]) for turns in exclusive])
+    near = distances.min(axis=0) <= max_distance + _INSTANT
+    owners[outside[near]] = distances[:, near].argmin(axis=0)
+    return owners
+
+
+def _segments(words: Sequence[SpokenWord], language: str, max_pause: Seconds) -> Iterator[Segment]:
+    """Cut the words where the speaker changes or pauses."""
+    if not words:
+        return
+    times = _array(words)
+    pauses = times[1:, 0] - np.maximum.accumulate(times[:, 1])[:-1]
+    changes = [a.speaker != b.speaker for a, b in pairwise(words)]
+    cuts = np.flatnonzero((pauses > max_pause + _INSTANT) | np.array(changes, dtype=bool)) + 1
+    edges = [0, *cuts.tolist(), len(words)]
+    for first, last in pairwise(edges):
+        group = tuple(words[first:last])
+        yield Segment(
+            start=group[0].start,
+            end=max(word.end for word in group),
+            speaker=group[0].speaker,
+            text=join_words(group, language),
+            confidence=_mean_confidence(group),
+            overlap=any(word.overlap for word in group),
+            words=group,
+        )
+
+
+def _warnings(
+    words: Sequence[SpokenWord],
+    speakers: Sequence[Speaker],
+    transcript: Transcript,
+    embeddings: SpeakerEmbeddings,
+    speech: SpeechRegions,
+    params: Params,
+) -> Iterator[str]:
+    """Say what the reader must know: what is missing, and what not to trust."""
+    if not speech.regions:
+        yield "no speech found"
+    if speech.regions and not words:
+        yield f"{_spell(speech.speech)} of speech, but no words were recognised in it"
+    if words and speech.regions:
+        # Half a pause on both sides of a word counts as spoken: speech regions hold small pauses.
+        margin = params.max_pause / 2
+        covered = _union(_array(words) + np.array([-margin, margin]))
+        regions = _array(speech.regions)
+        with_words = float(_covered(covered, regions[:, 0], regions[:, 1]).sum())
+        wordless = 1 - with_words / max(speech.speech, _INSTANT)
+        if wordless > params.max_wordless:
+            yield f"{wordless:.0%} of the speech has no words"
+    if (speech.regions or words) and not speakers:
+        yield "no speaker was found"
+    nobody = sum(word.speaker is None for word in words)
+    if nobody:
+        yield f"{nobody} of {len(words)} words have no speaker"
+    if words and (confidence := _mean_confidence(words)) < params.low_confidence:
+        yield f"low confidence overall ({confidence:.2f} of 1): expect many wrong words"
+    if transcript.doubtful:
+        doubtful = _spell(_length(_union(_array(transcript.doubtful))))
+        yield f"{doubtful} of the text is doubtful, in {len(transcript.doubtful)} places"
+    known = {
+        label
+        for label, vector in zip(embeddings.speakers, embeddings.vectors, strict=True)
+        if np.isfinite(vector).all()
+    }
+    voiceless = [speaker.name for speaker in speakers if speaker.label not in known]
+    if voiceless:
+        yield f"too little clear speech for a voiceprint: {', '.join(voiceless)}"
+
+
+def _mean_confidence(words: Sequence[Word]) -> float:
+    """Return the mean weighted by length; a word without length counts as one of a millisecond."""
+    weights = [max(word.duration, 1e-3) for word in words]
+    weighted = sum(word.confidence * w for word, w in zip(words, weights, strict=True))
+    return weighted / sum(weights)
+
+
+def _spell(length: Seconds) -> str:
+    return f"{length:.0f} s" if length < 120 else f"{length / 60:.0f} min"
+
+
+def _array(spans: Sequence[Span]) -> _Floats:
+    """Return shape (spans, 2): starts, ends."""
+    return np.array([(span.start, span.end) for span in spans], dtype=np.float64).reshape(-1, 2)
+
+
+def _union(times: _Floats) -> _Floats:
+    """Return the stretches that the spans cover, sorted and apart, shape (stretches, 2)."""
+    times = times[np.argsort(times[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(times[:, 1])
+    first = np.append(True, times[1:, 0] > reach[:-1])[: len(times)]
+    last = np.append(first[1:], True)[: len(times)]
+    return np.column_stack([times[first, 0], reach[last]])
+
+
+def _shared(unions: Sequence[_Floats]) -> _Floats:
+    """Return the stretches that at least two of the unions cover, shape (stretches, 2)."""
+    times = np.concatenate([np.empty(0), *(union.ravel() for union in unions)])
+    steps = np.tile([1, -1], len(times) // 2)
+    # At one instant ends come before starts: turns that touch do not overlap.
+    order = np.lexsort((steps, times))
+    times, active = times[order], np.cumsum(steps[order])
+    several = np.flatnonzero(active >= 2)
+    return np.column_stack([times[several], times[several + 1]])
+
+
+def _covered(union: _Floats, starts: _Floats, ends: _Floats) -> _Floats:
+    """Return how many seconds of each stretch from `starts` to `ends` the union covers."""
+    if not len(union):
+        return np.zeros(len(starts))
+    # Covered time since the beginning, as a function of time: flat between stretches.
+    so_far = np.repeat(np.append(0, np.cumsum(union[:, 1] - union[:, 0])), 2)[1:-1]
+    knots = union.ravel()
+    return np.asarray(np.interp(ends, knots, so_far) - np.interp(starts, knots, so_far))
+
+
+def _distance(union: _Floats, starts: _Floats, ends: _Floats) -> _Floats:
+    """Return how far each stretch is from the union, in seconds; inf where that is empty."""
+    edges = np.vstack([[-np.inf, -np.inf], union, [np.inf, np.inf]])
+    following = np.searchsorted(edges[:, 0], ends, side="right")
+    before = starts - edges[following - 1, 1]
+    return np.asarray(np.clip(np.minimum(before, edges[following, 0] - ends), 0, None))
+
+
+def _length(union: _Floats) -> Seconds:
+    return float((union[:, 1] - union[:, 0]).sum())

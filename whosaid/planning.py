@@ -1,0 +1,132 @@
+"""Which stages a video needs, and under which digests, lives here. Running them does not; see flows/.
+
+A stage's digest names how its result comes about: the digests it builds on, the stage's VERSION, its
+params and the identity of its model. All of them are known before anything runs.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from enum import StrEnum
+
+from whosaid import audio, diarization, embeddings, merging, speech, transcription
+from whosaid.digests import digest_of
+from whosaid.profiles import Recipe
+from whosaid.types import Digest, Frozen
+
+
+class Stage(StrEnum):
+    """A stage whose result is kept. What lies between (preload, write) is cheap or an effect."""
+
+    EXTRACT = "extract"
+    SPEECH = "speech"
+    DIARIZE = "diarize"
+    EMBED = "embed"
+    TRANSCRIBE = "transcribe"
+    MERGE = "merge"
+
+
+UPSTREAM: Mapping[Stage, tuple[Stage, ...]] = {
+    Stage.EXTRACT: (),
+    Stage.SPEECH: (Stage.EXTRACT,),
+    Stage.DIARIZE: (Stage.SPEECH,),
+    Stage.EMBED: (Stage.DIARIZE,),
+    Stage.TRANSCRIBE: (Stage.SPEECH,),
+    Stage.MERGE: (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE),
+}
+"""What each stage builds on. Transcribing does not wait for diarization."""
+
+READS_AUDIO = (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE)
+
+VERSIONS: Mapping[Stage, int] = {
+    Stage.EXTRACT: audio.VERSION,
+    Stage.SPEECH: speech.VERSION,
+    Stage.DIARIZE: diarization.VERSION,
+    Stage.EMBED: embeddings.VERSION,
+    Stage.TRANSCRIBE: transcription.VERSION,
+    Stage.MERGE: merging.VERSION,
+}
+
+
+class Plan(Frozen):
+    """What one video needs. `run` maps each stage to be computed to the reason why."""
+
+    digests: dict[Stage, Digest]
+    run: dict[Stage, str]
+    stored: tuple[Stage, ...]
+
+    @property
+    def done(self) -> bool:
+        """Whether the outputs are there and whole: nothing to do."""
+        return not self.run
+
+
+def stage_digests(
+    video: Digest, recipe: Recipe, model_identities: Mapping[str, str]
+) -> dict[Stage, Digest]:
+    """Return the digest of every stage of a video.
+
+    Args:
+        video: digest of the video's bytes.
+        recipe: the params of every stage.
+        model_identities: as of `profiles.identify_models`.
+    """
+    params = {
+        Stage.EXTRACT: recipe.audio,
+        Stage.SPEECH: recipe.speech,
+        Stage.DIARIZE: recipe.diarization,
+        Stage.EMBED: recipe.embeddings,
+        Stage.TRANSCRIBE: recipe.transcription,
+        Stage.MERGE: recipe.merging,
+    }
+    digests: dict[Stage, Digest] = {}
+    for stage, upstream in UPSTREAM.items():
+        digests[stage] = digest_of(
+            [digests[above] for above in upstream] or video,
+            stage,
+            VERSIONS[stage],
+            model_identities.get(stage, ""),
+            params[stage].in_key(),
+        )
+    return digests
+
+
+def plan_video(
+    digests: dict[Stage, Digest],
+    *,
+    is_stored: Callable[[Stage, Digest], bool],
+    is_written: Callable[[Digest], bool],
+    force: Collection[Stage] = (),
+) -> Plan:
+    """Decide which stages of a video have to be computed.
+
+    Args:
+        digests: as of `stage_digests`.
+        is_stored: whether a stage's result can be read back.
+        is_written: whether the output folder holds a whole transcript of this merge digest.
+        force: stages to compute again, with everything that builds on them.
+    """
+    forced: dict[Stage, str] = {}
+    for stage, upstream in UPSTREAM.items():
+        if stage in force:
+            forced[stage] = "forced"
+        elif above := next((above for above in upstream if above in forced), None):
+            forced[stage] = f"{above} is computed again"
+    if not forced and is_written(digests[Stage.MERGE]):
+        return Plan(digests=digests, run={}, stored=tuple(Stage))
+
+    results = [stage for stage in READS_AUDIO if stage not in forced]
+    stored = [stage for stage in results if is_stored(stage, digests[stage])]
+    missing = {stage: "not stored" for stage in results if stage not in stored}
+    run = {
+        stage: forced.get(stage) or missing[stage]
+        for stage in READS_AUDIO
+        if stage in forced | missing
+    }
+    if Stage.EXTRACT in forced:
+        run[Stage.EXTRACT] = forced[Stage.EXTRACT]
+    elif is_stored(Stage.EXTRACT, digests[Stage.EXTRACT]):
+        stored.insert(0, Stage.EXTRACT)
+    elif run:
+        run[Stage.EXTRACT] = "not stored"
+    run[Stage.MERGE] = forced.get(Stage.MERGE, "the transcript is not written")
+    ordered = {stage: run[stage] for stage in Stage if stage in run}
+    return Plan(digests=digests, run=ordered, stored=tuple(stored))

@@ -1,0 +1,257 @@
+"""The nouns that pass between stages live here: frozen, typed, JSON there and back.
+
+What makes them does not: each stage's file (`speech.py`, `diarization.py`, …) shapes its own output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+SAMPLE_RATE_HZ = 16_000
+"""Every stage works at this rate; `extract_audio` makes it so."""
+
+Seconds = float
+"""Time from the start of the video, or a length of time, in seconds."""
+
+Digest = str
+"""Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
+
+Progress = Callable[[float], None]
+"""Told the finished fraction, 0 to 1, of a stage. May raise `StoppedError` to end the work."""
+
+
+def no_progress(fraction: float) -> None:
+    """Ignore the finished fraction: for callers that show no progress."""
+
+
+def _to_array(value: Any) -> npt.NDArray[np.float32]:
+    array = np.asarray(value, dtype=np.float32)
+    array.setflags(write=False)
+    return array
+
+
+FloatArray = Annotated[
+    npt.NDArray[np.float32],
+    BeforeValidator(_to_array),
+    PlainSerializer(lambda array: array.tolist(), return_type=list),
+]
+"""A float32 array that is lists of numbers in JSON. The round trip is exact."""
+
+
+class Frozen(BaseModel):
+    """A value: cannot be changed, refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class StageParams(Frozen):
+    """What a run may choose about one stage; each stage's `Params` derives from it.
+
+    Every field is part of the stage's cache key, except those in `NOT_IN_KEY`: they change how fast
+    a result comes, never the result.
+    """
+
+    NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+
+    def in_key(self) -> dict[str, Any]:
+        """Return the fields that decide on the result, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.NOT_IN_KEY))
+
+
+class Span(Frozen):
+    """A stretch of time, `start <= end`."""
+
+    start: Seconds
+    end: Seconds
+
+    @property
+    def duration(self) -> Seconds:
+        return self.end - self.start
+
+
+class Video(Frozen):
+    """A file to transcribe, as probed. `path` is where it lies now; only `digest` enters keys."""
+
+    path: str
+    name: str = Field(description="file name without its ending: names the output folder")
+    digest: Digest = Field(description="of the file's bytes: a renamed video stays the same video")
+    duration: Seconds
+    audio_streams: int = Field(description="how many audio streams the file has, at least 1")
+
+
+class StageResult(Frozen):
+    """What a stage computed. `digest` is the key it is stored under."""
+
+    digest: Digest
+    seconds: Seconds = Field(default=0.0, description="how long computing it took")
+
+
+class AudioFile(StageResult):
+    """A video's audio: a WAV file of 32-bit float samples, mono, 16 kHz.
+
+    `name` is relative to the site's audio folder: a result holds no absolute path.
+    """
+
+    name: str
+    duration: Seconds
+    warnings: tuple[str, ...] = Field(default=(), description="what the audio lacks, for people")
+
+
+class Waveform:
+    """Samples of one video's audio, by reference.
+
+    `samples` has shape (samples,), float32 in -1…1, and is memory-mapped read-only: passing a
+    waveform on costs nothing, and pickling one, which would copy hundreds of megabytes, is refused.
+    """
+
+    __slots__ = ("digest", "rate_hz", "samples")
+
+    def __init__(self, samples: npt.NDArray[np.float32], digest: Digest) -> None:
+        self.samples = samples
+        self.rate_hz = SAMPLE_RATE_HZ
+        self.digest = digest
+
+    @property
+    def duration(self) -> Seconds:
+        return len(self.samples) / self.rate_hz
+
+    def __repr__(self) -> str:
+        return f"Waveform({self.duration:.1f} s, digest={self.digest[:8]})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Waveform is passed by reference inside one process, never pickled")
+
+
+class SpeechRegions(StageResult):
+    """Where somebody speaks: sorted, apart from each other, inside the video.
+
+    `windows` packs the regions for recognisers: each at most 30 s, cut at pauses where there are
+    any, together holding all regions.
+    """
+
+    regions: tuple[Span, ...]
+    windows: tuple[Span, ...]
+    duration: Seconds = Field(description="of the whole audio")
+
+    @property
+    def speech(self) -> Seconds:
+        return sum(region.duration for region in self.regions)
+
+
+class Turn(Span):
+    """A stretch in which one speaker is active. `speaker` is local to the video: SPEAKER_00, …"""
+
+    speaker: str
+
+
+class Diarization(StageResult):
+    """Who spoke when. Both tuples are sorted by start, then end.
+
+    `turns` may overlap where several speak at once; `exclusive` never does, and is what words are
+    assigned by. Speakers are numbered by their first turn.
+    """
+
+    turns: tuple[Turn, ...]
+    exclusive: tuple[Turn, ...]
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        return tuple(sorted({turn.speaker for turn in self.turns}))
+
+
+class SpeakerEmbeddings(StageResult):
+    """One voiceprint a speaker.
+
+    `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
+    no segment long enough. `spread` is the mean cosine distance of a speaker's segments to the
+    voiceprint (0: all alike), NaN likewise. Vectors are comparable only where `model` is equal.
+    """
+
+    model: str = Field(description="identity of the embedding model")
+    speakers: tuple[str, ...]
+    vectors: FloatArray
+    spread: FloatArray
+    speech: FloatArray = Field(description="seconds of speech behind each voiceprint")
+    segments: int = Field(description="how many segments were embedded, over all speakers")
+
+
+class Word(Span):
+    """A spoken word. `confidence` is 0 to 1 as the engine sees it."""
+
+    text: str
+    confidence: float
+
+
+class WindowNote(Span):
+    """A window of speech whose text is doubtful, and why."""
+
+    reason: str
+
+
+class Transcript(StageResult):
+    """What was said, by nobody yet. Words are sorted by start."""
+
+    language: str
+    words: tuple[Word, ...]
+    doubtful: tuple[WindowNote, ...] = ()
+
+
+class SpokenWord(Word):
+    """A word with its speaker, or `None` and the reason why nobody could be named."""
+
+    speaker: str | None
+    reason: str | None = None
+    overlap: bool = Field(default=False, description="somebody else spoke at the same time")
+
+
+class Segment(Span):
+    """Words of one speaker without a long pause between them."""
+
+    speaker: str | None
+    text: str
+    confidence: float = Field(description="mean of the words', weighted by their length")
+    overlap: bool = Field(description="some word was spoken while somebody else spoke")
+    words: tuple[SpokenWord, ...]
+
+
+class Speaker(Frozen):
+    """A voice of this video and how much it spoke."""
+
+    label: str = Field(description="as in the turns: SPEAKER_00")
+    name: str = Field(description="as shown to people")
+    talk_time: Seconds
+    words: int
+
+
+class SpeakerTranscript(StageResult):
+    """Who said what, when: what whosaid is for."""
+
+    language: str
+    duration: Seconds
+    speech: Seconds
+    speakers: tuple[Speaker, ...]
+    segments: tuple[Segment, ...]
+    turns: tuple[Turn, ...]
+    doubtful: tuple[WindowNote, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Outcome(Frozen):
+    """How one video of a batch ended. `status`: done, unchanged (nothing to do), failed, stopped."""
+
+    path: str
+    name: str
+    status: Literal["done", "unchanged", "failed", "stopped"]
+    folder: str = Field(default="", description="where its transcript is, empty if there is none")
+    duration: Seconds = 0.0
+    speakers: int = 0
+    words: int = 0
+    seconds: Seconds = Field(default=0.0, description="sum over the stages computed in this run")
+    stored: tuple[str, ...] = Field(default=(), description="stages that came from the cache")
+    problem: str = Field(default="", description="one line: stage, what went wrong, what to do")
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,104 @@
+"""Which files are videos to transcribe is decided here, by name.
+
+What is inside them does not show here; see `engines/av.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from whosaid.errors import InputError
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"}
+    | {".3gp"}
+)
+AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma"})
+SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
+"""What counts in a folder. A file that is named itself may be called anything."""
+
+_UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
+
+
+def find_videos(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the files named and those in the folders named, absolute, each once.
+
+    The order is that of `paths`; a folder's files are sorted as people count (2 before 10).
+
+    Raises:
+        InputError: a path is missing or unreadable, or a folder holds no video.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        for video in _look(Path(os.path.abspath(path))):
+            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+    if not found:
+        raise InputError("no video was named", "name video files, or folders that hold some")
+    return list(found.values())
+
+
+def _look(path: Path) -> list[Path]:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        raise InputError(
+            f"{path} does not exist", "check the name, or put the videos there"
+        ) from None
+    except OSError as error:
+        _refuse(error)
+    if stat.S_ISREG(mode):
+        return [path]
+    if not stat.S_ISDIR(mode):
+        raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
+    videos = sorted(_walk(path), key=_natural)
+    if not videos:
+        known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
+    return videos
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    seen = set()  # a link may lead back up
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        folders[:] = [] if real in seen else [name for name in folders if not _is_hidden(name)]
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(folder, name)
+            if (
+                path.suffix.lower() in SUFFIXES
+                and not _is_hidden(name)
+                and not path.stem.lower().endswith(_UNFINISHED)
+                and path.is_file()
+            ):
+                yield path
+
+
+def _is_hidden(name: str) -> bool:
+    # $RECYCLE.BIN and System Volume Information lie on top of every drive of Windows.
+    return name.startswith((".", "~", "$")) or name == "System Volume Information"
+
+
+def _natural(path: Path) -> tuple[list[list[str | int]], str]:
+    # Text and numbers alternate, so that what is compared is always of one type.
+    parts: list[list[str | int]] = [
+        [
+            int(piece) if piece.isdecimal() else piece.casefold()
+            for piece in re.split(r"(\d+)", part)
+        ]
+        for part in path.parts
+    ]
+    return parts, str(path)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InputError(
+        f"{error.filename} cannot be read ({error.strerror})", "check its permissions"
+    ) from error
