@@ -6,7 +6,6 @@ What is going on does not; see tasks/progress.py.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -27,10 +26,9 @@ _LINE_EVERY_S = 10.0
 
 def clock(seconds: float) -> str:
     """Return a length of time as 1:02:03 or 2:03."""
-    text = str(timedelta(seconds=round(seconds)))
-    return (
-        text.removeprefix("0:").lstrip("0") if text.startswith("0:0") else text.removeprefix("0:")
-    )
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def one_line(text: str) -> str:

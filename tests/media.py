@@ -5,7 +5,6 @@ What whosaid ships as samples is not; see `whosaid/samples.py`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def make_video(path: Path, *sounds: Sound, picture: bool = True, seconds: float 
     The container follows the name's ending.
     """
     seconds = max([seconds, *(sound.end for sound in sounds)])
-    with av.open(f"file:{os.path.abspath(path)}", "w") as container:
+    with av.open(f"file:{path}", "w") as container:
         video = None
         if picture:
             video = container.add_stream("libx264", rate=PICTURES_PER_S, options={"threads": "1"})

@@ -56,16 +56,17 @@ class Params(StageParams):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        least, most = self.speaker_range()
+        exact = [self.num_speakers] if self.num_speakers else []
+        least = max([self.min_speakers or 1, *exact])
+        most = min([self.max_speakers or least, *exact])
         if least > most:
             raise ValueError(f"no number of speakers is at least {least} and at most {most}")
         return self
 
     def speaker_range(self) -> tuple[int, int]:
         """Return the least and the most speakers allowed."""
-        if self.num_speakers is not None:
-            return self.num_speakers, self.num_speakers
-        return self.min_speakers or 1, self.max_speakers or MOST_SPEAKERS
+        least = self.num_speakers or self.min_speakers or 1
+        return least, self.num_speakers or self.max_speakers or max(least, MOST_SPEAKERS)
 
 
 MOST_SPEAKERS = 20

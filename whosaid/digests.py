@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -31,7 +30,6 @@ class DigestIndex:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rebuilding = threading.Lock()
 
     def recall(self, path: Path, stat: os.stat_result) -> Digest | None:
         """Return the digest of the file as it was when `stat` was taken, `None` if not known."""
@@ -54,17 +52,12 @@ class DigestIndex:
             return self._try(statement, values)
         except (sqlite3.OperationalError, OSError):  # locked, read-only, no such folder
             return []
-        except sqlite3.DatabaseError:
-            with self._rebuilding:
-                try:
-                    return self._try(statement, values)
-                except sqlite3.DatabaseError:
-                    pass
-                try:
-                    self.path.unlink(missing_ok=True)
-                    return self._try(statement, values)
-                except (sqlite3.DatabaseError, OSError):
-                    return []
+        except sqlite3.DatabaseError:  # corrupt
+            try:
+                self.path.unlink(missing_ok=True)
+                return self._try(statement, values)
+            except (sqlite3.DatabaseError, OSError):
+                return []
 
     def _try(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +71,7 @@ class DigestIndex:
 
 
 def _key(path: Path) -> bytes:
-    return os.fsencode(os.path.abspath(path))  # bytes: names on Linux need not be text
+    return os.fsencode(path.absolute())  # bytes: names on Linux need not be text
 
 
 def digest_file(

@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,7 +61,7 @@ _COLUMNS = {
     "text": "str",
 }
 
-# What may not stand in a caption or a spreadsheet, white space aside.
+# What may stand neither in a caption nor in a spreadsheet's cell.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _NAME_BYTES = 150
@@ -312,17 +311,15 @@ def _cues(transcript: SpeakerTranscript, *, labelled: bool) -> list[_Cue]:
 
 def _apart(drafts: list[_Cue]) -> list[_Cue]:
     """Move cues that overlap, and lengthen short ones into the pause behind them."""
-    starts: list[int] = []
+    cues: list[_Cue] = []
     for cue in drafts:
-        starts.append(max(cue.start_ms, starts[-1] + 1 if starts else 0))
-    limits = [*starts[1:], sys.maxsize]
-    return [
-        cue._replace(
-            start_ms=start,
-            end_ms=min(max(cue.end_ms, start + _CUE_SHORTEST_MS), start + _CUE_LONGEST_MS, limit),
-        )
-        for cue, start, limit in zip(drafts, starts, limits, strict=True)
-    ]
+        start = cue.start_ms
+        if cues:
+            start = max(start, cues[-1].start_ms + 1)
+            cues[-1] = cues[-1]._replace(end_ms=min(cues[-1].end_ms, start))
+        end = min(max(cue.end_ms, start + _CUE_SHORTEST_MS), start + _CUE_LONGEST_MS)
+        cues.append(cue._replace(start_ms=start, end_ms=end))
+    return cues
 
 
 def _pieces(segment: Segment, language: str) -> Iterator[tuple[int, int, str]]:
@@ -452,12 +449,12 @@ def _frame(rows: list[dict[str, Any]], without: str) -> pd.DataFrame:
 
 def _names(transcript: SpeakerTranscript) -> dict[str | None, str]:
     """Return label → name as shown."""
-    return {speaker.label: _plain(speaker.name) for speaker in transcript.speakers}
+    return {speaker.label: _plain(speaker.name) or speaker.label for speaker in transcript.speakers}
 
 
 def _plain(text: str) -> str:
     """Return the text as one line without control characters."""
-    return _CONTROL.sub("", " ".join(text.split()))
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def _shortened(name: str) -> str:

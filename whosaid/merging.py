@@ -277,8 +277,7 @@ def _shared(unions: Sequence[_Floats]) -> _Floats:
     """Return the stretches that at least two of the unions cover, shape (stretches, 2)."""
     times = np.concatenate([np.empty(0), *(union.ravel() for union in unions)])
     steps = np.tile([1, -1], len(times) // 2)
-    # At one instant ends come before starts: turns that touch do not overlap.
-    order = np.lexsort((steps, times))
+    order = np.argsort(times, kind="stable")
     times, active = times[order], np.cumsum(steps[order])
     several = np.flatnonzero(active >= 2)
     return np.column_stack([times[several], times[several + 1]])

@@ -9,8 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from whosaid import audio, diarization, embeddings, merging, models, speech, transcription
+from whosaid import models
+from whosaid.audio import Params as AudioParams
+from whosaid.diarization import Params as DiarizationParams
+from whosaid.embeddings import Params as EmbeddingParams
 from whosaid.errors import InputError
+from whosaid.merging import Params as MergingParams
+from whosaid.speech import Params as SpeechParams
+from whosaid.transcription import Params as TranscriptionParams
 from whosaid.types import Frozen
 
 
@@ -27,12 +33,12 @@ class Recipe(Frozen):
     profile: Profile
     label: str
     advice: str = ""
-    audio: audio.Params = audio.Params()
-    speech: speech.Params = speech.Params()
-    diarization: diarization.Params = diarization.Params()
-    embeddings: embeddings.Params = embeddings.Params()
-    transcription: transcription.Params = transcription.Params()
-    merging: merging.Params = merging.Params()
+    audio: AudioParams = AudioParams()
+    speech: SpeechParams = SpeechParams()
+    diarization: DiarizationParams = DiarizationParams()
+    embeddings: EmbeddingParams = EmbeddingParams()
+    transcription: TranscriptionParams = TranscriptionParams()
+    merging: MergingParams = MergingParams()
 
 
 _EMBEDDED: dict[str, Any] = {

@@ -42,13 +42,9 @@ def install_samples(folder: Path, root: Path) -> list[Path]:
 
 
 def _telephone_talk() -> Path | None:
-    """Find 30 s of two people that come with pyannote.audio, without its slow import."""
-    spec = importlib.util.find_spec("pyannote")  # of the whole name would import the package
-    for place in (spec and spec.submodule_search_locations) or ():
-        path = Path(place, "audio", "sample", "sample.wav")
-        if path.is_file():
-            return path
-    return None
+    """Find the 30 s of two people that come with pyannote.audio, without its slow import."""
+    spec = importlib.util.find_spec("pyannote.audio")
+    return Path(spec.origin).parent / "sample" / "sample.wav" if spec and spec.origin else None
 
 
 def _make(source: Path, target: Path) -> Path:
@@ -71,12 +67,15 @@ class _Drawing:
         edges = np.linspace(0, len(samples), _WIDTH, endpoint=False).astype(int)
         loudness = np.maximum.reduceat(np.abs(samples), edges)
         rows = np.abs(np.arange(_HEIGHT) - _HEIGHT // 2)[:, np.newaxis]
-        self._outline = rows <= loudness / max(loudness.max(), 1e-6) * (_HEIGHT // 2 - 10)
+        outline = rows <= loudness / max(loudness.max(), 1e-6) * (_HEIGHT // 2 - 10)
+        self._ahead, self._behind = (
+            np.where(outline[:, :, np.newaxis], np.array(colour), _BACKGROUND).astype(np.uint8)
+            for colour in (_WAVE, _PLAYED)
+        )
 
     def at(self, time: Seconds) -> Picture:
         bar = min(int(time / self._duration * _WIDTH), _WIDTH - 2)
-        picture = np.full((_HEIGHT, _WIDTH, 3), _BACKGROUND, np.uint8)
-        picture[:, :bar][self._outline[:, :bar]] = _PLAYED
-        picture[:, bar:][self._outline[:, bar:]] = _WAVE
+        picture = self._ahead.copy()
+        picture[:, :bar] = self._behind[:, :bar]
         picture[:, bar : bar + 2] = _BAR
         return picture

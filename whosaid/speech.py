@@ -154,7 +154,7 @@ def _widen(
         return start, end
     gap = (start[1:] - end[:-1]) / 2
     before = np.minimum(pad, np.r_[start[0], gap])
-    after = np.minimum(pad, np.r_[duration - end[-1], gap])
+    after = np.minimum(pad, np.r_[gap, duration - end[-1]])
     return start - before, end + after
 
 

@@ -194,11 +194,12 @@ class WindowNote(Span):
 
 
 class Transcript(StageResult):
-    """What was said, by nobody yet. Words are sorted by start."""
+    """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
 
     language: str
     words: tuple[Word, ...]
     doubtful: tuple[WindowNote, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class SpokenWord(Word):

@@ -5,6 +5,7 @@ What is inside them does not show here; see `engines/av.py`.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -34,12 +35,19 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
         InputError: a path is missing or unreadable, or a folder holds no video.
     """
     found: dict[str, Path] = {}
-    for path in paths:
-        for video in _look(Path(os.path.abspath(path))):
+    for path in _expand(paths):
+        for video in _look(path.absolute()):
             found.setdefault(os.path.normcase(os.path.realpath(video)), video)
     if not found:
         raise InputError("no video was named", "name video files, or folders that hold some")
     return list(found.values())
+
+
+def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
+    """Resolve patterns such as `talks/*.mp4`, which shells on Windows hand on as they are."""
+    for path in paths:
+        matches = () if os.path.lexists(path) else glob.glob(str(path))  # noqa: PTH207
+        yield from sorted(map(Path, matches), key=_natural) or [Path(path)]
 
 
 def _look(path: Path) -> list[Path]:
@@ -52,7 +60,7 @@ def _look(path: Path) -> list[Path]:
     except OSError as error:
         _refuse(error)
     if stat.S_ISREG(mode):
-        return [path]
+        return [_with_text_name(path)]
     if not stat.S_ISDIR(mode):
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
     videos = sorted(_walk(path), key=_natural)
@@ -78,7 +86,17 @@ def _walk(top: Path) -> Iterator[Path]:
                 and not path.stem.lower().endswith(_UNFINISHED)
                 and path.is_file()
             ):
-                yield path
+                yield _with_text_name(path)
+
+
+def _with_text_name(path: Path) -> Path:
+    """Refuse names of bytes that are no text, which Linux allows and results cannot hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="replace").decode()
+        raise InputError(f"the name of {shown} is not text (UTF-8)", "rename it") from None
+    return path
 
 
 def _is_hidden(name: str) -> bool:

@@ -5,7 +5,7 @@ Long audio is not decoded here; see `engines/ffmpeg.py`.
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -64,7 +64,7 @@ def probe(path: Path) -> Probe:
             file.seek(0)
             if not start:
                 raise InputError(f"{path} is empty (0 bytes)", "copy or download it again")
-            with av.open(file, metadata_errors="replace") as container:
+            with av.open(file, "r", metadata_errors="replace") as container:
                 return _read(container, path)
     except av.error.InvalidDataError as error:
         if start[4:] == b"ftyp":
@@ -146,7 +146,7 @@ def _describe(stream: av.AudioStream, index: int, begin: Fraction) -> AudioStrea
 
 def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Decode a short file completely: samples, shape (samples,), and their rate in Hz."""
-    with av.open(f"file:{os.path.abspath(path)}") as container:
+    with path.open("rb") as file, av.open(file, "r") as container:
         rate_hz = container.streams.audio[0].rate
         resampler = av.AudioResampler("flt", "mono", rate_hz)
         blocks = [
@@ -175,21 +175,23 @@ def write_video(
     """
     first = draw(0.0)
     # One thread: x264's output depends on how many there are.
-    one_thread = {"threads": "1"}
-    with av.open(
-        f"file:{os.path.abspath(path)}", "w", format="mp4", options={"fflags": "+bitexact"}
-    ) as container:
-        picture = container.add_stream("libx264", rate=pictures_per_s, options=one_thread)
+    options = {"threads": "1", "preset": "veryfast"}
+    with av.open(f"file:{path}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        picture = container.add_stream("libx264", rate=pictures_per_s, options=options)
         picture.height, picture.width = first.shape[:2]
         picture.pix_fmt = "yuv420p"
         sound = container.add_stream("aac", rate=rate_hz, layout="mono")
-        for second in range(-(-len(samples) // rate_hz)):
-            for number in range(second * pictures_per_s, (second + 1) * pictures_per_s):
+        pictures = math.ceil(len(samples) / rate_hz * pictures_per_s)
+        for second in range(math.ceil(len(samples) / rate_hz)):
+            first_number = second * pictures_per_s
+            for number in range(first_number, min(first_number + pictures_per_s, pictures)):
                 frame = av.VideoFrame.from_ndarray(draw(number / pictures_per_s), "rgb24")
                 frame.pts = number
                 container.mux(picture.encode(frame))
             block = samples[np.newaxis, second * rate_hz : (second + 1) * rate_hz]
-            heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", "mono")
+            heard = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(block, np.float32), "fltp", "mono"
+            )
             heard.rate, heard.pts = rate_hz, second * rate_hz
             container.mux(sound.encode(heard))
         for stream in (picture, sound):

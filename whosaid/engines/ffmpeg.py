@@ -5,7 +5,7 @@ Where the samples go is not decided here; see `audio.py`.
 
 from __future__ import annotations
 
-import os
+import math
 import queue
 import re
 import shutil
@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-import ffmpeg  # type: ignore[import-untyped]
-import imageio_ffmpeg  # type: ignore[import-untyped]
+import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 
 from whosaid.audio import Samples
@@ -35,8 +35,7 @@ _MESSAGES = 20
 
 
 def find_ffmpeg(configured: str | None = None) -> Path:
-    """Return the ffmpeg to run: the configured one, else the system's, else the one that whosaid
-    brought along.
+    """Return the ffmpeg to run: the configured one, else the system's, else the bundled one.
 
     Raises:
         InputError: the configured one is not there.
@@ -79,7 +78,8 @@ class FfmpegDecoder:
         messages = self._run(arguments, source, write, probed.duration, progress)
         if not messages:
             return ()
-        return (f"some audio may be damaged; ffmpeg says {len(messages)} times: {messages[0]}",)
+        complaints = f"complaints of ffmpeg: {len(messages)}, first: {messages[0]}"
+        return (f"some audio may be damaged ({complaints})",)
 
     def _run(
         self,
@@ -97,46 +97,57 @@ class FfmpegDecoder:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                # Ctrl-C at the terminal is ours to answer: see `progress`.
+                start_new_session=True,  # ignored on Windows, which has the flag
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
             raise InputError(
                 f"{self.command} does not start ({error.strerror})", "check the ffmpeg setting"
             ) from error
-        assert process.stdout
-        assert process.stderr
-        output = _Output(process.stdout)
-        complaints = _Complaints(process.stderr)
+        output = _Output(cast("IO[bytes]", process.stdout))
+        complaints = _Complaints(cast("IO[bytes]", process.stderr))
         try:
-            done, total = 0, max(duration * SAMPLE_RATE_HZ, 1)
+            done, total = 0, duration * SAMPLE_RATE_HZ or math.inf
             heard = told = time.monotonic()
             while (block := output.next()) is not _END:
                 now = time.monotonic()
                 if block is not None:
-                    write(np.frombuffer(block, "<f4"))
-                    done += len(block) // 4
+                    samples = np.frombuffer(block, "<f4", len(block) // 4)
+                    if len(samples):  # else it ended within one
+                        write(samples)
+                    done += len(samples)
                     heard = now
                 elif now - heard > self.stall_timeout:
-                    raise TransientError(
-                        f"ffmpeg read nothing of {source} for {self.stall_timeout:.0f} s and was"
-                        " stopped",
-                        "check the disk or network share, then run again",
-                    )
+                    raise self._hung(source)
                 if now - told >= _LOOK_S:
                     progress(min(done / total, 1.0))
                     told = now
-            status = process.wait(_ENDING_S)
+            status = process.wait(self.stall_timeout)
+        except subprocess.TimeoutExpired as error:
+            raise self._hung(source) from error
         finally:
             process.kill()  # does nothing where it has ended
             process.wait()
             output.abandon()
         messages = complaints.lines()
-        if status != 0:
+        if status < 0:  # not on Windows
+            raise TransientError(
+                f"ffmpeg was killed by signal {-status} in {source}", "see whether memory is short"
+            )
+        if status:
             raise InputError(
                 f"{source} cannot be decoded ({messages[0] if messages else f'status {status}'})",
                 "play it to see whether it is damaged",
             )
         progress(1.0)
         return messages
+
+    def _hung(self, source: Path) -> TransientError:
+        return TransientError(
+            f"ffmpeg came to a halt in {source} for {self.stall_timeout:g} s and was stopped",
+            "check the disk or the network share, then run again",
+        )
 
 
 def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) -> list[str]:
@@ -145,7 +156,7 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
     if probed.jumping and stream.start:
         # For such formats ffmpeg counts from the start of the streams it reads, not of the file.
         options["itsoffset"] = f"{stream.start:.6f}"
-    heard = ffmpeg.input(f"file:{os.path.abspath(source)}", **options)[f"a:{stream.index}"]
+    heard = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
     result = heard.output(
         "pipe:1", af=_filters(stream), format="f32le", acodec="pcm_f32le", ac=1, ar=SAMPLE_RATE_HZ
     ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "error")
@@ -159,8 +170,8 @@ def _filters(stream: AudioStream) -> str:
     if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):
         # Nobody said where the channels belong: microphones, one a person. ffmpeg would take them
         # for loudspeakers and leave out the fourth, the subwoofer.
-        share = 1 / stream.channels
-        return f"pan=mono|c0={'+'.join(f'{share:.6f}*c{i}' for i in range(stream.channels))},{resample}"
+        shares = [f"{1 / stream.channels:.6f}*c{channel}" for channel in range(stream.channels)]
+        return f"pan=mono|c0={'+'.join(shares)},{resample}"
     return resample
 
 
@@ -208,7 +219,10 @@ class _Complaints:
         self._thread.start()
 
     def lines(self) -> list[str]:
-        """Return the first messages, without ffmpeg's notes of where they came from."""
+        """Return the messages, without ffmpeg's notes of where they came from.
+
+        After the first few they are empty: a broken file gives one a packet.
+        """
         self._thread.join(_ENDING_S)
         return list(self._lines)
 
@@ -216,5 +230,5 @@ class _Complaints:
         with self._stream:
             for line in self._stream:
                 text = re.sub(r"^(\[[^]]*\] *)+", "", line.decode(errors="replace")).strip()
-                if text and len(self._lines) < _MESSAGES:
-                    self._lines.append(text)
+                if text:
+                    self._lines.append(text if len(self._lines) < _MESSAGES else "")

@@ -1,0 +1,153 @@
+"""A real Prefect server, and sites that whosaid runs on as a user would, live here."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whosaid.formats import read_transcript
+from whosaid.types import SpeakerTranscript
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Prefect server of its own on a free port; return the address of its API."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    }
+    environment.pop("PREFECT_API_URL", None)
+    log = (home / "server.log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        + ["--port", str(port)],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        _wait_for(f"{url}/health", server)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+        log.close()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the Prefect server ended at its start"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise TimeoutError(url)
+
+
+class Site:
+    """A folder with videos, transcripts and a cache of its own, and the command line in it."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.videos = self.data / "videos"
+        self.transcripts = self.data / "transcripts"
+        self.results = self.data / "cache" / "results"
+        self.videos.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name[:8] != "WHOSAID_"},
+            "WHOSAID_DATA_DIR": str(self.data),
+            "PREFECT_HOME": str(folder / "prefect"),
+            "COLUMNS": "160",
+            **environment,
+        }
+
+    def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
+        """Start `whosaid` with some words."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *map(str, words)],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `whosaid` with some words to its end."""
+        process = self.start(*words, **environment)
+        out, err = process.communicate(timeout=500)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def output(self, name: str) -> Path:
+        """Return the one output folder of the video of that name."""
+        (folder,) = self.transcripts.glob(f"{name}-????????")
+        return folder
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.output(name) / "manifest.json").read_text())
+        return content
+
+    def transcript(self, name: str) -> SpeakerTranscript:
+        return read_transcript((self.output(name) / "transcript.json").read_bytes())
+
+    def computed(self, name: str) -> set[str]:
+        """Return the stages that the last run computed for a video."""
+        stages = self.manifest(name)["stages"]
+        return {stage for stage, entry in stages.items() if not entry["from_cache"]}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
+    """Return a site on which both sample videos are transcribed, and `finished.first` of that run.
+
+    Shared: tests that change something work on a copy, `site_copy`.
+    """
+    site = Site(tmp_path_factory.mktemp("finished"), {"PREFECT_API_URL": prefect_server})
+    site.first = site.run("transcribe")  # type: ignore[attr-defined]
+    assert site.first.returncode == 0, site.first.stdout + site.first.stderr  # type: ignore[attr-defined]
+    return site
+
+
+@pytest.fixture
+def site(tmp_path: Path, prefect_server: str) -> Site:
+    """Return an empty site."""
+    return Site(tmp_path, {"PREFECT_API_URL": prefect_server})
+
+
+@pytest.fixture
+def site_copy(site: Site, finished: Site) -> Site:
+    """Return a copy of the finished site."""
+    import shutil
+
+    shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
+    return site

@@ -1,0 +1,255 @@
+"""The main job on real videos: a real Prefect server, real models, the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Site
+from media import Sound, make_video, silence
+from scoring import (
+    SAMPLE_RTTM,
+    diarization_error,
+    plain_words,
+    reference,
+    spoken_words,
+    word_error,
+)
+from whosaid.engines.av import read_audio
+from whosaid.planning import READS_AUDIO, Stage
+
+CONVERSATION = ROOT / "data" / "samples" / "conversation.rttm"
+NO_SERVER = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+"""An address where nothing answers: whoever asks a Prefect server fails."""
+
+
+def test_telephone_talk_has_two_speakers(finished: Site) -> None:
+    transcript = finished.transcript("telephone talk")
+    assert len(transcript.speakers) == 2
+    assert diarization_error(transcript.turns, SAMPLE_RTTM) <= 0.25
+
+
+def test_conversation_has_three_speakers_and_its_words(finished: Site) -> None:
+    transcript = finished.transcript("conversation")
+    assert len(transcript.speakers) == 3
+    assert diarization_error(transcript.turns, CONVERSATION) <= 0.10
+    lines = CONVERSATION.with_suffix(".txt").read_text().splitlines()
+    words = plain_words(" ".join(line.split(":", 1)[1] for line in lines))
+    assert word_error(words, spoken_words(transcript)) <= 0.30
+
+
+def test_first_run_shows_table_quality_and_places(finished: Site) -> None:
+    shown = finished.first.stdout  # type: ignore[attr-defined]
+    for expected in ("video", "x real time", "telephone talk", "embedded (draft)", "2 of 2 videos"):
+        assert expected in shown
+    assert str(finished.output("conversation")) in shown
+    assert "Traceback" not in shown + finished.first.stderr  # type: ignore[attr-defined]
+
+
+def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
+    manifest = finished.manifest("conversation")
+    assert manifest["quality"] == "embedded (draft)"
+    assert set(manifest["stages"]) == {"extract", *READS_AUDIO}
+    assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
+    assert manifest["times_real_time"] > 0
+    assert str(finished.folder) not in json.dumps(manifest)
+    assert set(manifest["files"]) == {
+        path.name for path in finished.output("conversation").iterdir()
+    } - {"manifest.json"}
+
+
+def test_second_run_computes_nothing_and_asks_no_server(finished: Site) -> None:
+    started = time.monotonic()
+    again = finished.run("transcribe", **NO_SERVER)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing was to be computed" in again.stdout
+    assert time.monotonic() - started < 60
+
+
+def test_plan_tells_what_would_run(site_copy: Site) -> None:
+    video = site_copy.videos / "conversation.mp4"
+    assert "nothing: the transcript is there" in site_copy.run("plan", video, **NO_SERVER).stdout
+    forced = site_copy.run("plan", video, "--force", "diarize", **NO_SERVER).stdout
+    for expected in ("run: forced", "run: diarize is computed again", "from the cache"):
+        assert expected in forced
+
+
+def test_renamed_video_is_only_written_again(site_copy: Site) -> None:
+    (site_copy.videos / "conversation.mp4").rename(site_copy.videos / "-new 'name'.mp4")
+    assert site_copy.run("transcribe").returncode == 0
+    assert not site_copy.computed("new 'name'")
+
+
+def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
+    video = site_copy.videos / "conversation.mp4"
+    before = len(site_copy.transcript("conversation").segments)
+    ran = site_copy.run("transcribe", video, "--set", "merging.max_pause=0.1")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert not site_copy.computed("conversation")
+    assert len(site_copy.transcript("conversation").segments) > before
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
+    digest = site_copy.manifest("telephone talk")["stages"]["embed"]["digest"]
+    result = site_copy.results / "embed" / f"{digest}.json"
+    before = site_copy.transcript("telephone talk")
+    if damage == "delete":
+        result.unlink()
+    else:
+        result.write_bytes(result.read_bytes()[:100])
+    (site_copy.output("telephone talk") / "transcript.srt").unlink()
+    assert site_copy.run("transcribe", site_copy.videos / "telephone talk.mp4").returncode == 0
+    assert site_copy.computed("telephone talk") == {"embed"} or site_copy.computed(
+        "telephone talk"
+    ) == {"extract", "embed"}
+    assert site_copy.transcript("telephone talk") == before
+
+
+@pytest.mark.parametrize("stage", [Stage.EXTRACT, Stage.DIARIZE, Stage.TRANSCRIBE])
+def test_killed_run_continues_with_the_stage_that_was_cut(
+    site: Site, finished: Site, stage: Stage
+) -> None:
+    shutil.copy(finished.videos / "conversation.mp4", site.videos)
+    process = site.start("transcribe")
+    before = {Stage.EXTRACT: None, Stage.DIARIZE: "speech", Stage.TRANSCRIBE: "embed"}[stage]
+    deadline = time.monotonic() + 200
+    audio = site.data / "cache" / "audio"
+    while time.monotonic() < deadline and process.poll() is None:
+        if any((site.results / before).glob("*.json")) if before else audio.exists():
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    kept = {path.parent.name for path in site.results.glob("*/*.json")}
+    assert stage not in kept
+    ran = site.run("transcribe")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert site.computed("conversation") & kept == set()
+    for name in ("transcript.json", "transcript.srt", "transcript.rttm"):
+        assert (site.output("conversation") / name).read_bytes() == (
+            finished.output("conversation") / name
+        ).read_bytes()
+
+
+def test_one_voice_alone_is_one_speaker(site: Site) -> None:
+    samples, rate_hz = read_audio(CONVERSATION.with_suffix(".flac"))
+    turns = [segment for segment, _, who in reference(CONVERSATION).itertracks(yield_label=True)]
+    labels = reference(CONVERSATION)
+    first = labels.labels()[0]
+    alone = [turn for turn in turns if labels.crop(turn).labels() == [first]]
+    pieces = [samples[int(turn.start * rate_hz) : int(turn.end * rate_hz)] for turn in alone]
+    make_video(site.videos / "alone.mp4", Sound(_joined(pieces), rate_hz))
+    assert site.run("transcribe").returncode == 0
+    assert len(site.transcript("alone").speakers) == 1
+
+
+def _joined(pieces: list) -> object:
+    import numpy as np
+
+    return np.concatenate(pieces)[None, :]
+
+
+def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) -> None:
+    videos = site.videos
+    (videos / "empty.mp4").write_bytes(b"")
+    (videos / "text.mp4").write_text("not a video\n" * 100)
+    make_video(videos / "mute.mp4", seconds=1)
+    make_video(videos / "short.mp4", Sound(silence(0.3)))
+    make_video(videos / "silence 'quoted' 🎬.mp4", Sound(silence(5)))
+    if sys.platform != "win32":
+        make_video(videos / "line\nbreak.mp4", Sound(silence(2)))
+    whole = make_video(videos / "cut.mp4", Sound(silence(3))).read_bytes()
+    (videos / "cut.mp4").write_bytes(whole[: whole.rindex(b"moov") - 4])
+    missing = videos.parent / "missing.mp4"
+    ran = site.run("transcribe", videos, missing)
+    assert ran.returncode == 1
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 5, ran.stdout
+    for name, problem in {
+        "empty.mp4": "inspect: ",
+        "text.mp4": "not a video or audio file",
+        "mute.mp4": "no audio",
+        "cut.mp4": "cut off",
+        "missing.mp4": "does not exist",
+    }.items():
+        assert any(name in line and problem in line for line in failed), (name, failed)
+    silent = site.transcript("silence 'quoted' 🎬")
+    assert silent.speakers == () and silent.segments == ()
+    assert any("no speech" in warning for warning in silent.warnings)
+    assert site.transcript("short").segments == ()
+    if sys.platform != "win32":
+        assert site.transcript("line_break").segments == ()
+    assert not list(site.transcripts.glob("*.tmp*"))
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--num-speakers", "0"], "num_speakers"),
+        (["--num-speakers", "two"], "--num-speakers"),
+        (["--profile", "imaginary"], "choose one of auto, embedded"),
+        (["--force", "sing"], "choose from extract"),
+        (["--set", "merging.max_pause"], "stage.field=value"),
+        (["--set", "merging.tempo=3"], "merging.tempo"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line(site: Site, words: list[str], says: str) -> None:
+    ran = site.run("transcribe", "video.mp4", *words, **NO_SERVER)
+    assert ran.returncode == 2
+    assert says in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_misspelt_setting_is_one_line(site: Site) -> None:
+    ran = site.run("transcribe", **NO_SERVER, WHOSAID_PROFIL="embedded")
+    assert ran.returncode == 2
+    assert "WHOSAID_PROFIL is not a setting" in ran.stderr
+
+
+def test_folder_without_videos_is_one_line(site: Site, tmp_path: Path) -> None:
+    empty = tmp_path / "empty folder"
+    empty.mkdir()
+    ran = site.run("transcribe", empty, **NO_SERVER)
+    assert ran.returncode == 1
+    assert "holds no video" in ran.stdout
+
+
+def test_output_that_cannot_be_written_fails_the_video_in_one_line(
+    site: Site, finished: Site
+) -> None:
+    shutil.copytree(finished.data / "cache", site.data / "cache")
+    blocked = site.folder / "blocked"
+    blocked.write_text("a file where the folder should be")
+    ran = site.run(
+        "transcribe", finished.videos / "telephone talk.mp4", "--output", blocked / "inside"
+    )
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
+    assert "write: " in line and "blocked" in line
+
+
+def test_broken_torchcodec_changes_nothing(site: Site, finished: Site) -> None:
+    broken = site.folder / "broken" / "torchcodec"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text('raise RuntimeError("Could not load libtorchcodec")\n')
+    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
+    assert site.run("transcribe", PYTHONPATH=str(broken.parent)).returncode == 0
+    assert site.transcript("telephone talk") == finished.transcript("telephone talk")
+
+
+def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
+    """Without an address whosaid starts Prefect's temporary server, which ends with the run."""
+    shutil.copytree(finished.data / "cache", site.data / "cache")
+    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
+    site.environment.pop("PREFECT_API_URL")
+    ran = site.run("transcribe")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 of 1 videos" in ran.stdout

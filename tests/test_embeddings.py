@@ -1,0 +1,140 @@
+"""Which segments are chosen, and how they are pooled, on numbers small enough to check by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from whosaid.embeddings import (
+    Params,
+    choose_segments,
+    embed_speakers,
+    find_overlaps,
+    pool_segments,
+)
+from whosaid.types import Diarization, Turn, Waveform
+
+WAVEFORM = Waveform(np.zeros(16_000 * 60, np.float32), "")
+
+
+def turns(*rows):
+    return tuple(Turn(start=start, end=end, speaker=speaker) for start, end, speaker in rows)
+
+
+def diarization(regular, exclusive=None):
+    exclusive = regular if exclusive is None else exclusive
+    return Diarization(digest="", turns=turns(*regular), exclusive=turns(*exclusive))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], []),
+        ([(0, 1, "a")], []),
+        ([(0, 1, "a"), (1, 2, "b")], []),  # touching is no overlap
+        ([(0, 2, "a"), (1, 3, "b")], [(1, 2)]),
+        ([(0, 9, "a"), (1, 2, "b"), (3, 4, "c")], [(1, 2), (3, 4)]),
+        ([(0, 9, "a"), (1, 5, "b"), (3, 7, "c")], [(1, 7)]),
+    ],
+)
+def test_overlaps(given, expected):
+    found = find_overlaps(turns(*given))
+    assert found.tolist() == [list(pair) for pair in expected]
+
+
+@pytest.mark.parametrize(
+    ("regular", "exclusive", "changes", "expected"),
+    [
+        ([], [], {}, {}),
+        ([(0, 3, "a")], None, {}, {"a": [(0, 3)]}),
+        ([(0, 0.5, "a")], None, {}, {"a": []}),  # too short
+        ([(0, 2, "a"), (5, 9, "a")], None, {}, {"a": [(5, 9), (0, 2)]}),  # longest first
+        ([(0, 2, "a"), (3, 5, "a")], None, {"max_segments": 1}, {"a": [(0, 2)]}),  # ties: earlier
+        ([(0, 9, "a")], None, {"max_segment": 4.5}, {"a": [(0, 4.5), (4.5, 9)]}),
+        (
+            [(0, 6, "a"), (4, 9, "b")],  # the overlap serves nobody
+            [(0, 5, "a"), (5, 9, "b")],
+            {},
+            {"a": [(0, 4)], "b": [(6, 9)]},
+        ),
+        (
+            [(0, 9, "a"), (2, 3, "b"), (5, 6, "b")],
+            [(0, 9, "a")],
+            {},
+            {"a": [(6, 9), (0, 2), (3, 5)], "b": []},
+        ),
+    ],
+)
+def test_segments(regular, exclusive, changes, expected):
+    chosen = choose_segments(diarization(regular, exclusive), Params(**changes))
+    found = {name: [(s.start, s.end) for s in segments] for name, segments in chosen.items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("vectors", "length", "mean", "spread"),
+    [
+        ([[1, 0]], [3], [1, 0], 0),
+        ([[1, 0], [1, 0]], [3, 1], [1, 0], 0),
+        ([[1, 0], [0, 1]], [1, 1], [0.5**0.5, 0.5**0.5], 1 - 0.5**0.5),
+        ([[1, 0], [0, 1]], [3, 4], [0.6, 0.8], 1 - (3 * 0.6 + 4 * 0.8) / 7),
+        ([[1, 0], [-1, 0]], [1, 1], [np.nan, np.nan], np.nan),
+    ],
+)
+def test_pooling(vectors, length, mean, spread):
+    found, found_spread = pool_segments(np.array(vectors, np.float32), np.array(length, float))
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+    np.testing.assert_allclose(found_spread, spread, atol=1e-6)
+
+
+class Clock:
+    """An embedder whose vector is a direction given by the span's start; knows its calls."""
+
+    model = "clock"
+
+    def __init__(self, nan_from=np.inf):
+        self.calls = []
+        self.nan_from = nan_from
+
+    def embed(self, waveform, spans, progress):
+        self.calls.append(spans)
+        angle = np.array([span.start for span in spans]) / 60
+        vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).reshape(-1, 2)
+        vectors[angle >= self.nan_from / 60] = np.nan
+        return vectors.astype(np.float32)
+
+
+def test_one_call_and_bounded_work():
+    many = [(i, i + 0.9, "ab"[i % 2]) for i in range(60)]
+    clock = Clock()
+    found = embed_speakers(
+        WAVEFORM, diarization(many), clock, Params(max_segments=5), digest="key"
+    )
+    assert len(clock.calls) == 1
+    assert len(clock.calls[0]) == found.segments == 10
+    assert [s.start for s in clock.calls[0]] == sorted(s.start for s in clock.calls[0])
+    assert (found.model, found.digest, found.speakers) == ("clock", "key", ("a", "b"))
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found.speech, 4.5, rtol=1e-5)
+    assert (found.spread > 0).all()
+
+
+def test_what_cannot_be_embedded_is_nan():
+    given = diarization([(0, 2, "a"), (5, 7, "b"), (9, 9.2, "c"), (10, 13, "a")])
+    found = embed_speakers(WAVEFORM, given, Clock(nan_from=5), Params(), digest="")
+    assert found.speakers == ("a", "b", "c")
+    assert np.isnan(found.vectors).any(axis=1).tolist() == [False, True, True]
+    assert np.isnan(found.spread).tolist() == [False, True, True]
+    np.testing.assert_allclose(found.speech, [2, 0, 0])
+    assert found.segments == 1
+
+
+def test_nobody():
+    found = embed_speakers(WAVEFORM, diarization([]), Clock(), Params(), digest="")
+    assert (found.speakers, found.vectors.shape, found.segments) == ((), (0, 2), 0)
+
+
+def test_lengths_that_contradict_are_refused():
+    with pytest.raises(ValidationError):
+        Params(min_segment=5, max_segment=6)

@@ -1,0 +1,389 @@
+"""Every word finds its speaker or a reason; none is lost; the reader is told what is missing."""
+
+import math
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from whosaid.merging import Params, join_words, merge_transcript
+from whosaid.types import (
+    Diarization,
+    Span,
+    SpeakerEmbeddings,
+    SpeakerTranscript,
+    SpeechRegions,
+    Transcript,
+    Turn,
+    WindowNote,
+    Word,
+)
+
+A, B, C = "SPEAKER_00", "SPEAKER_01", "SPEAKER_02"
+
+
+def spans_of(times):
+    return tuple(Span(start=start, end=end) for start, end in times)
+
+
+def turns_of(rows):
+    return tuple(Turn(start=start, end=end, speaker=speaker) for start, end, speaker in rows)
+
+
+def merge(
+    words, turns=(), *, exclusive=None, regions=None, language="en", voiceless=(), **params
+) -> SpeakerTranscript:
+    """Merge rows of (start, end[, text[, confidence]]) with rows of (start, end, speaker)."""
+    full = [(*row, *("w", 0.9)[len(row) - 2 :]) for row in words]
+    doubtful = params.pop("doubtful", ())
+    speakers = tuple(sorted({speaker for *_, speaker in turns}))
+    vectors = np.array([[math.nan] * 2 if s in voiceless else [1, 0] for s in speakers])
+    per_speaker = np.zeros(len(speakers))
+    regions = [(s, e) for s, e, _ in turns] if regions is None else regions
+    return merge_transcript(
+        Transcript(
+            digest="t",
+            language=language,
+            words=tuple(Word(start=s, end=e, text=t, confidence=c) for s, e, t, c in full),
+            doubtful=doubtful,
+        ),
+        Diarization(
+            digest="d",
+            turns=turns_of(turns),
+            exclusive=turns_of(turns if exclusive is None else exclusive),
+        ),
+        SpeakerEmbeddings(
+            digest="e",
+            model="m",
+            speakers=speakers,
+            vectors=vectors.reshape(-1, 2),
+            spread=per_speaker,
+            speech=per_speaker,
+            segments=0,
+        ),
+        SpeechRegions(digest="s", regions=spans_of(regions), windows=(), duration=100.0),
+        Params(**params),
+        digest="merged",
+    )
+
+
+def words_of(result):
+    return [word for segment in result.segments for word in segment.words]
+
+
+TWO = [(0.0, 2.0, A), (2.0, 4.0, B)]
+
+
+@pytest.mark.parametrize(
+    ("word", "turns", "speaker"),
+    [
+        pytest.param((0.5, 1.0), TWO, A, id="inside a turn"),
+        pytest.param((0.0, 2.0), TWO, A, id="exactly a turn"),
+        pytest.param((1.75, 2.125), TWO, A, id="over the edge, more before"),
+        pytest.param((1.875, 2.25), TWO, B, id="over the edge, more after"),
+        pytest.param((1.75, 2.25), TWO, A, id="half and half: heard first in the video"),
+        pytest.param((1.75, 2.25), [(0, 2, B), (2, 4, A)], B, id="first heard, not first label"),
+        pytest.param((0.0, 2.0), [(0, 0.7, A), (0.7, 1.5, B), (1.5, 2, A)], A, id="sum of turns"),
+        pytest.param((1.0, 1.0), TWO, A, id="no length, inside"),
+        pytest.param((2.0, 2.0), TWO, A, id="no length, on the edge of both"),
+        pytest.param((4.0, 4.3), TWO, B, id="touches the last turn"),
+        pytest.param((4.5, 4.8), TWO, B, id="exactly 0.5 s behind the last turn"),
+        pytest.param((4.51, 4.8), TWO, None, id="too far behind"),
+        pytest.param((1.2, 1.5), [(2.0, 3.0, A)], A, id="exactly 0.5 s before the first turn"),
+        pytest.param((1.2, 1.49), [(2.0, 3.0, A)], None, id="too far before"),
+        pytest.param((1.3, 1.5), [(0, 1, A), (1.6, 3, B)], B, id="in a gap, nearer to the next"),
+        pytest.param((1.1, 1.4), [(0, 1, A), (1.6, 3, B)], A, id="in a gap, nearer to the last"),
+        pytest.param((1.25, 1.5), [(0, 1, B), (1.75, 3, A)], B, id="in the middle of a gap"),
+        pytest.param((5.0, 5.2), [(0, 9, A), (1, 2, B)], A, id="in a turn that holds another"),
+        pytest.param((1.0, 1.2), [], None, id="no turns"),
+    ],
+)
+def test_a_word_goes_to_the_speaker_with_the_greatest_overlap_or_the_nearest_turn(
+    word, turns, speaker
+):
+    (spoken,) = words_of(merge([word], turns))
+    assert (spoken.start, spoken.end) == word
+    assert spoken.speaker == speaker
+    assert (spoken.reason is None) == (speaker is not None)
+
+
+def test_the_reason_names_the_distance_or_that_there_are_no_turns():
+    (far,) = words_of(merge([(9, 9.5)], TWO, max_edge_distance=0.25))
+    assert far.reason == "no turn within 0.25 s"
+    (alone,) = words_of(merge([(9, 9.5)]))
+    assert alone.reason == "no speaker was found in this video"
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.1, 0.5])
+def test_max_edge_distance_is_inclusive_in_spite_of_rounding(distance):
+    for start in np.arange(0, 50, 0.7).tolist():
+        turns = [(start, start + 0.1, A)]
+        word = (start + 0.1 + distance, start + 0.2 + distance)
+        assert words_of(merge([word], turns, max_edge_distance=distance))[0].speaker == A
+
+
+@pytest.mark.parametrize(
+    ("words", "regions", "expected"),
+    [
+        pytest.param([(1, 3)], [(0, 9)], [(1, 3)], id="exactly the longest"),
+        pytest.param([(1, 8)], [(0, 9)], [(1, 3)], id="keeps its start"),
+        pytest.param([(1, 8)], [], [(1, 3)], id="no regions: keeps its start"),
+        pytest.param([(1, 8)], [(0, 2), (7.5, 9)], [(1, 3)], id="more speech at its start"),
+        pytest.param([(1, 8)], [(0, 1.2), (7.0, 9)], [(6, 8)], id="more speech at its end"),
+        pytest.param([(1, 8)], [(0, 2), (7, 9)], [(1, 3)], id="as much: keeps its start"),
+        pytest.param([(1, 3.5)], [(2.5, 9)], [(1.5, 3.5)], id="a little too long, speech late"),
+        pytest.param(
+            [(1, 8), (5, 8.5)], [(7, 9)], [(1, 3), (6.5, 8.5)], id="its end would change the order"
+        ),
+        pytest.param([(1, 8), (6, 8)], [(7, 9)], [(6, 8), (6, 8)], id="its end keeps the order"),
+    ],
+)
+def test_words_longer_than_plausible_are_cut(words, regions, expected):
+    result = merge(words, [(0, 9, A)], regions=regions)
+    assert [(word.start, word.end) for word in words_of(result)] == expected
+
+
+def test_a_cut_word_is_given_to_the_speaker_of_what_is_left():
+    turns = [(0, 2, A), (2, 9, B)]
+    (word,) = words_of(merge([(1, 8)], turns, max_word=1.5))
+    assert (word.end, word.speaker) == (2.5, A)
+
+
+@pytest.mark.parametrize(
+    ("word", "overlap"),
+    [
+        ((0.0, 1.0), False),
+        ((1.5, 2.0), False),  # touches
+        ((1.5, 2.1), True),
+        ((2.2, 2.8), True),
+        ((2.9, 3.4), True),
+        ((3.0, 3.4), False),
+        ((4.9, 5.1), False),  # two turns that only touch
+        ((5.5, 5.6), False),  # the same speaker twice
+        ((2.5, 2.5), False),  # no length
+    ],
+)
+def test_overlap_is_several_speakers_active_at_once_in_the_regular_turns(word, overlap):
+    regular = [(0, 3, A), (2, 5, B), (5, 6, A), (5.4, 7, A)]
+    exclusive = [(0, 2.5, A), (2.5, 5, B), (5, 7, A)]
+    (spoken,) = words_of(merge([word], regular, exclusive=exclusive))
+    assert spoken.overlap is overlap
+    assert spoken.speaker is not None
+
+
+def test_a_word_without_speaker_can_lie_in_overlap():
+    (word,) = words_of(merge([(1, 2)], [(0, 3, A), (0, 3, B)], exclusive=[]))
+    assert (word.speaker, word.overlap) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        ([], []),
+        ([(0, 1, "a")], ["a"]),
+        ([(0, 1, "a"), (1.5, 1.9, "b")], ["a b"]),
+        ([(0, 0.4, "a"), (1.4, 1.9, "b")], ["a b"]),  # a pause of exactly max_pause
+        ([(0, 0.3, "a"), (1.4, 1.9, "b")], ["a", "b"]),
+        ([(1, 1.9, "a"), (2.1, 2.5, "b")], ["a", "b"]),  # another speaker
+        ([(1, 1.9, "a"), (2.1, 2.5, "b"), (8.1, 8.4, "c")], ["a", "b", "c"]),
+        ([(0, 1.9, "a"), (0.1, 0.3, "b"), (1.5, 1.6, "c")], ["a b c"]),  # inside one another
+        ([(8, 8.1, "a"), (8.2, 8.4, "b")], ["a b"]),  # nobody's words
+        ([(0, 0.5, ""), (0.6, 0.9, " a \n b ")], ["a b"]),
+    ],
+)
+def test_segments_end_where_the_speaker_changes_or_pauses(words, texts):
+    result = merge(words, TWO)
+    assert [segment.text for segment in result.segments] == texts
+    assert len(words_of(result)) == len(words)
+    for segment in result.segments:
+        assert segment.start == min(word.start for word in segment.words)
+        assert segment.end == max(word.end for word in segment.words)
+        assert {word.speaker for word in segment.words} == {segment.speaker}
+
+
+def test_a_pause_of_exactly_max_pause_is_none_in_spite_of_rounding():
+    assert 2.14 - 1.14 > 1.0
+    assert len(merge([(1, 1.14), (2.14, 3)], [(0, 9, A)]).segments) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "confidence"),
+    [
+        ([(0, 0.5, "a", 0.4), (0.5, 1.0, "b", 0.8)], 0.6),
+        ([(0, 1.5, "a", 0.4), (1.5, 2.0, "b", 0.8)], 0.5),
+        ([(1, 1, "a", 0.4), (1, 1, "b", 0.8)], 0.6),  # no length at all
+        ([(0, 1, "a", 0.0)], 0.0),
+    ],
+)
+def test_confidence_is_weighted_by_length(words, confidence):
+    (segment,) = merge(words, TWO).segments
+    assert segment.confidence == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "a b c"), ("de", "a b c"), ("ja", "abc"), ("zh", "abc"), ("ar", "a b c")],
+)
+def test_words_are_joined_as_the_language_spaces_them(language, text):
+    words = [Word(start=0, end=1, text=text, confidence=1) for text in ("a", "b", "c")]
+    assert join_words(words, language) == text
+    assert merge([(0, 0.1, t) for t in "abc"], TWO, language=language).segments[0].text == text
+
+
+def test_speakers_are_numbered_by_their_first_turn_with_talk_time_and_words():
+    turns = [(0, 2, B), (1, 4, A), (3.5, 5, A), (6, 7, C)]
+    exclusive = [(0, 1.5, B), (1.5, 5, A), (6, 7, C)]
+    result = merge([(0, 1), (1.6, 1.8), (2, 3), (20, 21)], turns, exclusive=exclusive)
+    assert [(s.name, s.label, s.talk_time, s.words) for s in result.speakers] == [
+        ("Speaker 1", B, 2.0, 1),
+        ("Speaker 2", A, 4.0, 2),  # 1 to 5: overlapping turns of one speaker count once
+        ("Speaker 3", C, 1.0, 0),
+    ]
+    assert result.turns == turns_of(turns)
+
+
+def test_what_it_was_told_is_passed_on():
+    doubtful = (WindowNote(start=1, end=2, reason="loops"),)
+    result = merge([(0, 1)], TWO, language="fr", doubtful=doubtful)
+    assert (result.digest, result.language, result.duration) == ("merged", "fr", 100.0)
+    assert (result.speech, result.doubtful) == (4.0, doubtful)
+
+
+DENSE = [(t / 2, t / 2 + 0.4) for t in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "warnings"),
+    [
+        pytest.param({"words": DENSE, "turns": TWO}, (), id="all is well"),
+        pytest.param({"words": []}, ("no speech found",), id="silence"),
+        pytest.param(
+            {"words": [], "turns": TWO},
+            ("4 s of speech, but no words were recognised in it",),
+            id="turns but no words",
+        ),
+        pytest.param(
+            {"words": [], "regions": [(0, 240)]},
+            ("4 min of speech, but no words were recognised in it", "no speaker was found"),
+            id="neither turns nor words",
+        ),
+        pytest.param(
+            {"words": DENSE, "regions": [(0, 4)]},
+            ("no speaker was found", "8 of 8 words have no speaker"),
+            id="words but no turns",
+        ),
+        pytest.param(
+            {"words": [*DENSE, (6, 7)], "turns": TWO},
+            ("1 of 9 words have no speaker",),
+            id="a word far from all turns",
+        ),
+        pytest.param(
+            {"words": [(*word, "w", 0.3) for word in DENSE], "turns": TWO},
+            ("low confidence overall (0.30 of 1): expect many wrong words",),
+            id="low confidence",
+        ),
+        pytest.param(
+            {"words": DENSE, "turns": [(0, 8, A)]},
+            ("45% of the speech has no words",),  # from 4.4 s, half a second after the last word
+            id="half without words",
+        ),
+        pytest.param(
+            {"words": DENSE, "turns": [(0, 8, A)], "max_wordless": 0.5}, (), id="half is allowed"
+        ),
+        pytest.param(
+            {"words": [(0, 8)], "turns": [(0, 8, A)]},
+            ("69% of the speech has no words",),  # the word is cut to 2 s
+            id="a stretched word does not hide that words are missing",
+        ),
+        pytest.param(
+            {"words": DENSE, "turns": TWO, "voiceless": {B}},
+            ("too little clear speech for a voiceprint: Speaker 2",),
+            id="no voiceprint",
+        ),
+        pytest.param(
+            {
+                "words": DENSE,
+                "turns": TWO,
+                "doubtful": tuple(
+                    WindowNote(start=s, end=s + 2, reason="loops") for s in (0.0, 1.0)
+                ),
+            },
+            ("3 s of the text is doubtful, in 2 places",),
+            id="doubtful windows",
+        ),
+        pytest.param(
+            {"words": [(1, 2)], "turns": TWO, "regions": []}, ("no speech found",), id="odd"
+        ),
+    ],
+)
+def test_the_reader_is_warned(kwargs, warnings):
+    assert merge(**kwargs).warnings == warnings
+
+
+def test_a_speaker_whom_the_embeddings_do_not_know_has_no_voiceprint():
+    result = merge(DENSE, [(0, 4, A)], exclusive=[(0, 2, A), (2, 4, B)])
+    assert [(s.label, s.talk_time, s.words) for s in result.speakers] == [(A, 4.0, 4), (B, 0.0, 4)]
+    assert result.warnings == ("too little clear speech for a voiceprint: Speaker 2",)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_word_is_lost_moved_or_given_to_somebody_far_away(seed):
+    draw = random.Random(seed)
+    words, turns, now = [], [], 0.0
+    for index in range(draw.randrange(120)):
+        now += draw.choice([0.0, 0.0, 0.05, 0.4, 1.5, 6.0])
+        length = draw.choice([0.0, 0.1, 0.35, 0.8, 2.5, 9.0])
+        words.append((now, now + length, f"w{index}", draw.random()))
+    for _ in range(draw.randrange(40)):
+        start = draw.uniform(0, now + 5)
+        end = start + draw.expovariate(0.4)
+        turns.append((start, end, draw.choice([A, B, C])))
+    turns.sort()
+    exclusive, reach = [], 0.0
+    for start, end, speaker in turns:
+        if end > max(start, reach):
+            exclusive.append((max(start, reach), end, speaker))
+            reach = end
+
+    result = merge(words, turns, exclusive=exclusive)
+    spoken = words_of(result)
+
+    assert [word.text for word in spoken] == [text for _, _, text, _ in words]
+    assert [word.confidence for word in spoken] == [confidence for *_, confidence in words]
+    assert all(a.start <= b.start for a, b in pairwise(spoken))
+    assert sum(speaker.words for speaker in result.speakers) == sum(
+        word.speaker is not None for word in spoken
+    )
+    for word, (start, end, *_) in zip(spoken, words, strict=True):
+        assert start <= word.start <= word.end <= end
+        assert word.duration == pytest.approx(min(end - start, 2.0))
+        # An independent, slow count of the same rules.
+        shares, distances = dict.fromkeys([A, B, C], 0.0), dict.fromkeys([A, B, C], math.inf)
+        for turn_start, turn_end, speaker in exclusive:
+            shares[speaker] += max(0.0, min(word.end, turn_end) - max(word.start, turn_start))
+            distance = max(turn_start - word.end, word.start - turn_end, 0.0)
+            distances[speaker] = min(distances[speaker], distance)
+        if max(shares.values()) > 1e-6:
+            assert shares[word.speaker] == pytest.approx(max(shares.values()))
+        elif min(distances.values()) <= 0.5:
+            assert distances[word.speaker] == min(distances.values())
+        else:
+            assert (word.speaker, word.reason is None) == (None, False)
+        instants = [word.start, word.end] + [t for turn in turns for t in turn[:2]]
+        inside = sorted(t for t in instants if word.start <= t <= word.end)
+        active = [
+            {speaker for s, e, speaker in turns if s <= (x + y) / 2 <= e}
+            for x, y in pairwise(inside)
+            if y - x > 1e-6
+        ]
+        assert word.overlap == any(len(speakers) > 1 for speakers in active)
+    assert merge(words, turns, exclusive=exclusive) == result
+    assert SpeakerTranscript.model_validate_json(result.model_dump_json()) == result
+
+
+def test_params_refuse_what_makes_no_sense():
+    for wrong in ({"max_word": 0}, {"max_edge_distance": -1}, {"low_confidence": 2}, {"typo": 1}):
+        with pytest.raises(ValidationError):
+            Params(**wrong)

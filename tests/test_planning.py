@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from whosaid.planning import READS_AUDIO, UPSTREAM, Plan, Stage, plan_video, stage_digests
+from whosaid.profiles import Profile, make_recipe
+
+MODELS = {"speech": "vad:1", "diarize": "voice:1", "embed": "voice:1", "transcribe": "words:1"}
+RECIPE = make_recipe(Profile.EMBEDDED)
+E, S, D, M, T, G = Stage.EXTRACT, Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.MERGE
+
+
+def changed(**params: dict[str, object]) -> set[Stage]:
+    """Return the stages whose digest some params change."""
+    before = stage_digests("video", RECIPE, MODELS)
+    after = stage_digests("video", make_recipe(Profile.EMBEDDED, **params), MODELS)
+    return {stage for stage in Stage if before[stage] != after[stage]}
+
+
+@pytest.mark.parametrize(
+    ("params", "stages"),
+    [
+        ({}, set()),
+        ({"merging": {"max_pause": 3.0}}, {G}),
+        ({"diarization": {"num_speakers": 2}}, {D, M, G}),
+        ({"embeddings": {"batch_size": 7}}, set()),
+        ({"transcription": {"language": "en"}}, {T, G}),
+        ({"audio": {"audio_stream": 1}}, set(Stage)),
+    ],
+)
+def test_params_change_their_stage_and_what_builds_on_it(
+    params: dict[str, dict[str, object]], stages: set[Stage]
+) -> None:
+    assert changed(**params) == stages
+
+
+def test_model_and_video_enter_the_digests() -> None:
+    before = stage_digests("video", RECIPE, MODELS)
+    other_model = stage_digests("video", RECIPE, {**MODELS, "transcribe": "words:2"})
+    assert {stage for stage in Stage if before[stage] != other_model[stage]} == {T, G}
+    other_video = stage_digests("film", RECIPE, MODELS)
+    assert all(before[stage] != other_video[stage] for stage in Stage)
+    assert len(set(before.values())) == len(Stage)
+
+
+def plan(stored: set[Stage], *, written: bool = False, force: tuple[Stage, ...] = ()) -> Plan:
+    return plan_video(
+        stage_digests("video", RECIPE, MODELS),
+        is_stored=lambda stage, digest: stage in stored,
+        is_written=lambda digest: written,
+        force=force,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "force", "run"),
+    [
+        (set(), (), list(Stage)),
+        ({E}, (), [S, D, M, T, G]),
+        ({E, S, D, M}, (), [T, G]),
+        ({E, S, D, M, T}, (), [G]),
+        # Without its audio a finished stage is still finished: nothing listens to the video.
+        ({S, D, M, T}, (), [G]),
+        ({S, M, T}, (), [E, D, G]),
+        ({E, S, D, M, T}, (D,), [D, M, G]),
+        ({S, D, M, T}, (T,), [E, T, G]),
+        ({E, S, D, M, T}, (E,), list(Stage)),
+        ({E, S, D, M, T}, (G,), [G]),
+    ],
+)
+def test_what_runs(stored: set[Stage], force: tuple[Stage, ...], run: list[Stage]) -> None:
+    planned = plan(stored, force=force)
+    assert list(planned.run) == run
+    assert not set(planned.run) & set(planned.stored)
+    assert not planned.done
+
+
+def test_written_transcript_needs_nothing_unless_forced() -> None:
+    assert plan(set(), written=True).done
+    assert list(plan(set(READS_AUDIO) | {E}, written=True, force=(M,)).run) == [M, G]
+
+
+def test_reasons_name_the_cause() -> None:
+    reasons = plan({E, S, D, M, T}, force=(D,)).run
+    assert reasons == {
+        D: "forced",
+        M: "diarize is computed again",
+        G: "diarize is computed again",
+    }
+
+
+def test_transcribing_does_not_wait_for_diarization() -> None:
+    assert D not in UPSTREAM[T]

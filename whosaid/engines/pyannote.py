@@ -1,0 +1,328 @@
+"""pyannote.audio's speaker diarization, with one network pass a chunk, lives here.
+
+Tidying and numbering the turns does not; see `diarization.py`.
+"""
+# ruff: noqa: E402 - the environment has to be set before the libraries are imported
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, Literal
+
+os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # it reports usage to an outside endpoint otherwise
+os.environ["HF_HUB_OFFLINE"] = "1"
+warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed correctly")
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+warnings.filterwarnings("ignore", message=r"std\(\): degrees of freedom is <= 0")
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import yaml  # type: ignore[import-untyped]
+from pyannote.audio import Model
+from pyannote.audio.core.plda import PLDA
+from pyannote.audio.core.task import Resolution
+from pyannote.audio.models.embedding.wespeaker import BaseWeSpeakerResNet
+from pyannote.audio.pipelines import SpeakerDiarization, clustering
+from pyannote.audio.utils import vbx
+from pyannote.audio.utils.dependencies import check_dependencies
+from pyannote.core import Annotation, SlidingWindowFeature
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from whosaid.diarization import Params
+from whosaid.errors import InputError, WhosaidError
+from whosaid.types import Progress, SpeechRegions, Turn, Waveform, no_progress
+
+logger = logging.getLogger(__name__)
+
+for module in (clustering, vbx):
+    vars(module)["print"] = logger.info  # they announce results on the terminal
+logging.getLogger("lightning.pytorch.utilities.migration").setLevel(logging.ERROR)
+
+FETCH = "run: whosaid models fetch --profile studio"
+
+SEGMENTATION_BATCH = {"cpu": 16, "cuda": 64}
+EMBEDDING_BATCH = {"cpu": 4, "cuda": 32}
+"""Chunks of 10 s at once. More only takes memory."""
+
+STEPS = {
+    "segmentation": (0.0, 0.1),
+    "embeddings": (0.1, 0.9),
+    "discrete_diarization": (0.9, 1.0),
+}
+"""Between which fractions of the work each step of pyannote's runs."""
+
+METHODS = ("VBxClustering", "AgglomerativeClustering")
+"""What community-1 and 3.1 cluster with. Others need more than a number of speakers."""
+
+
+class OnePassDiarization(SpeakerDiarization):
+    """pyannote's pipeline, which runs its speaker network once a chunk, not once a speaker of it.
+
+    Whom an embedding is of is decided only in the pooling over the network's frames. So the frames
+    are computed once and pooled three times. Embeddings equal the stock ones to float rounding.
+    """
+
+    compute_type = torch.float32
+
+    def get_embeddings(
+        self,
+        file: dict[str, Any],
+        binary_segmentations: SlidingWindowFeature,
+        exclude_overlap: bool = False,
+        hook: Callable[..., None] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return embeddings, shape (chunks, speakers, dimension).
+
+        A speaker silent in a chunk gets what pooling over nothing gives: the last layer's bias.
+        """
+        resnet, device = self._embedding.model_.resnet, self._embedding.device
+        waveform, rate_hz = self._audio(file)
+        window = binary_segmentations.sliding_window
+        size, step = round(window.duration * rate_hz), round(window.step * rate_hz)
+        masks = self._masks(binary_segmentations, size, exclude_overlap=exclude_overlap)
+        embeddings = np.empty((*masks.shape[:2], self._embedding.dimension), np.float32)
+        embeddings[:] = resnet.seg_1.bias.numpy(force=True)
+        spoken = np.flatnonzero(masks.any(axis=(1, 2)))
+        batches = range(0, len(spoken), self.embedding_batch_size)
+        for done, first in enumerate(batches):
+            if hook is not None:
+                hook("embeddings", None, total=len(batches), completed=done)
+            chunks = spoken[first : first + self.embedding_batch_size]
+            count = len(chunks)
+            if device.type == "cuda":  # a batch of another size would take memory of its own
+                chunks = np.resize(chunks, self.embedding_batch_size)
+            sound = [_cut(waveform, chunk * step, size) for chunk in chunks.tolist()]
+            embeddings[chunks[:count]] = self._embed(torch.stack(sound), masks[chunks])[:count]
+        return embeddings
+
+    def _masks(
+        self, segmentations: SlidingWindowFeature, size: int, *, exclude_overlap: bool
+    ) -> npt.NDArray[np.float32]:
+        """Return where each speaker is heard, alone if long enough: (chunks, speakers, frames)."""
+        masks = segmentations.data
+        if exclude_overlap:
+            shortest = math.ceil(masks.shape[1] * self._embedding.min_num_samples / size)
+            alone = masks * (masks.sum(axis=2, keepdims=True) < 2)
+            masks = np.where(alone.sum(axis=1, keepdims=True) > shortest, alone, masks)
+        return np.nan_to_num(masks, nan=0.0).astype(np.float32).transpose(0, 2, 1)
+
+    @torch.inference_mode()
+    def _embed(
+        self, waveforms: torch.Tensor, masks: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Embed sounds, shape (chunks, 1, samples). Half precision is for the network alone.
+
+        The features' range is beyond float16, and pooling in it merges speakers.
+        """
+        model, device = self._embedding.model_, self._embedding.device
+        features = model.compute_fbank(waveforms.to(device))
+        half = self.compute_type is not torch.float32
+        with torch.autocast(device.type, dtype=self.compute_type, enabled=half):
+            frames = model.resnet.forward_frames(features)
+        weights = torch.from_numpy(masks).to(device)
+        _, embeddings = model.resnet.forward_embedding(frames.float(), weights=weights)
+        return embeddings.numpy(force=True)
+
+
+class Pyannote:
+    """A pipeline like community-1 or 3.1, from a folder.
+
+    It reads waveforms, never files, so torchcodec and FFmpeg's libraries don't matter to it.
+
+    Args:
+        path: the folder: `config.yaml` and the models it names.
+        device: "auto" is CUDA where there is one.
+        compute_type: what the speaker network computes in. "float32" gives pyannote's own turns.
+        threads: CPU threads; None leaves torch's choice.
+
+    Raises:
+        InputError: the folder holds no such pipeline, or a file in it is missing or broken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        compute_type: Literal["float32", "bfloat16", "float16"] = "float32",
+        threads: int | None = None,
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
+        self._device = torch.device(device)
+        self._threads = threads
+        self._pipeline = _load_pipeline(Path(path))
+        self._pipeline.compute_type = getattr(torch, compute_type)
+        self._pipeline.to(self._device)
+
+    def diarize(
+        self,
+        waveform: Waveform,
+        speech: SpeechRegions,  # noqa: ARG002 - pyannote finds speech by itself
+        params: Params,
+        progress: Progress = no_progress,
+    ) -> tuple[list[Turn], list[Turn]]:
+        """Return regular turns, which may overlap, and exclusive turns, which do not."""
+        if not len(waveform.samples):
+            return [], []
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)  # holds for the calling thread only
+        kind = self._device.type
+        pipeline = self._pipeline
+        pipeline.segmentation_batch_size = params.batch_size or SEGMENTATION_BATCH[kind]
+        pipeline.embedding_batch_size = params.batch_size or EMBEDDING_BATCH[kind]
+        with full_precision():
+            file = {
+                "waveform": torch.from_numpy(np.asarray(waveform.samples))[None].to(self._device),
+                "sample_rate": waveform.rate_hz,
+            }
+            try:
+                output: Any = pipeline(
+                    file,
+                    num_speakers=params.num_speakers,
+                    min_speakers=params.min_speakers,
+                    max_speakers=params.max_speakers,
+                    hook=_hook(progress),
+                )
+            except ValueError as error:
+                if "n_clusters" not in str(error):
+                    raise
+                least, _ = params.speaker_range()
+                raise InputError(
+                    f"there is too little speech to find {least} speakers in it",
+                    "ask for fewer, or leave their number open",
+                ) from error
+        return _turns(output.speaker_diarization), _turns(output.exclusive_speaker_diarization)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Switch TF32 off, as pyannote does, and back to what it was, as pyannote doesn't."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def _hook(progress: Progress) -> Callable[..., None]:
+    """Return what pyannote calls with a step's result, or with how far the step is."""
+
+    def hook(step: str, _: Any, *, total: int = 1, completed: int = 1, **_file: Any) -> None:
+        if step in STEPS:
+            begin, end = STEPS[step]
+            progress(begin + (end - begin) * min(completed / total, 1.0))
+
+    return hook
+
+
+def _turns(annotation: Annotation) -> list[Turn]:
+    return [
+        Turn(start=segment.start, end=segment.end, speaker=speaker)
+        for segment, _, speaker in annotation.itertracks(yield_label=True)
+    ]
+
+
+def _cut(waveform: torch.Tensor, start: int, size: int) -> torch.Tensor:
+    """Return `size` samples of a waveform of shape (1, samples), zeros after its end."""
+    sound = waveform[:, start : start + size]
+    return torch.nn.functional.pad(sound, (0, size - sound.shape[1]))
+
+
+# --- loading
+
+
+def _load_pipeline(folder: Path) -> OnePassDiarization:
+    """Load what a folder's `config.yaml` describes, and nothing from elsewhere."""
+    config_path = folder / "config.yaml"
+    if not config_path.is_file():
+        raise InputError(f"{folder} is no pyannote pipeline, it has no config.yaml", FETCH)
+    with _blaming(config_path):
+        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        name, params = config["pipeline"]["name"], config["pipeline"]["params"]
+        method = params["clustering"]
+        check_dependencies(config.get("dependencies", {}), "the pipeline")
+    if not name.endswith("SpeakerDiarization") or method not in METHODS:
+        raise InputError(
+            f"{config_path} describes a {name} with {method}",
+            f"use a SpeakerDiarization with {' or '.join(METHODS)}",
+        )
+    segmentation = _load_model(folder, params, "segmentation")
+    embedding = _load_model(folder, params, "embedding")
+    # Without one, pyannote would ask the hub, even for a method that makes no use of it.
+    plda = _load_plda(folder, params) if method == "VBxClustering" else _Unused()
+    models = {"segmentation": segmentation, "embedding": embedding, "plda": plda, "legacy": False}
+    with _blaming(config_path):
+        pipeline = OnePassDiarization(**params | models)
+        pipeline.instantiate(config["params"])
+    _speed_up(embedding.resnet)
+    return pipeline
+
+
+class _Unused(PLDA):
+    def __init__(self) -> None:
+        pass
+
+
+def _load_model(folder: Path, params: dict[str, Any], part: str) -> Any:
+    path = _find(folder, params, part, "pytorch_model.bin")
+    with _blaming(path):
+        model: Any = Model.from_pretrained(path)
+    resolution = getattr(model.specifications, "resolution", None)
+    fits = {
+        "segmentation": resolution is Resolution.FRAME,
+        "embedding": isinstance(model, BaseWeSpeakerResNet),
+    }
+    if not fits[part]:
+        raise InputError(f"{path} holds a {type(model).__name__}, of no use for {part}", FETCH)
+    return model
+
+
+def _load_plda(folder: Path, params: dict[str, Any]) -> PLDA:
+    transform = _find(folder, params, "plda", "xvec_transform.npz")
+    with _blaming(transform.parent):
+        return PLDA(transform, _find(folder, params, "plda", "plda.npz"))
+
+
+def _find(folder: Path, params: dict[str, Any], part: str, file: str) -> Path:
+    named = str(params.get(part, part))
+    place = folder / named.removeprefix("$model/")
+    path = place if place.is_file() else place / file
+    if not path.is_file():
+        raise InputError(f"{folder / 'config.yaml'} names {named}, but there is no {path}", FETCH)
+    return path
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Make any error one about a file that cannot be used."""
+    try:
+        yield
+    except WhosaidError:
+        raise
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" …")
+        raise InputError(f"cannot use {path} ({reason})", FETCH) from error
+
+
+def _speed_up(resnet: Any) -> None:
+    """Lay a network out for speed: a third less time, results equal to float rounding.
+
+    Batch norms become part of the convolutions before them, channels the innermost dimension.
+    """
+    for block in list(resnet.modules()):
+        for name, norm in list(block.named_children()):
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                before = {"1": "0"}.get(name, name.replace("bn", "conv"))  # "0", "1": in a shortcut
+                setattr(block, before, fuse_conv_bn_eval(getattr(block, before), norm))
+                setattr(block, name, torch.nn.Identity())
+    resnet.to(memory_format=torch.channels_last)
