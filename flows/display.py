@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.progress import Step, listening
-from whosaid.planning import Stage
+from whosaid.planning import READS_AUDIO, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import Outcome
 
@@ -116,7 +116,7 @@ def print_outcomes(
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "seconds", "x real time"):
         table.add_column(heading, justify="right")
-    table.add_column("from cache")
+    table.add_column("from cache", justify="right")
     for outcome in outcomes:
         name = Text(one_line(Path(outcome.path).name))
         if outcome.status in ("failed", "stopped"):
@@ -130,9 +130,7 @@ def print_outcomes(
             str(outcome.words),
             f"{outcome.seconds:.1f}",
             f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
-            "everything"
-            if outcome.status == "unchanged"
-            else ", ".join(outcome.stored) or "nothing",
+            _share(outcome),
         )
     console.print(table)
     for outcome in outcomes:
@@ -152,6 +150,14 @@ def print_outcomes(
     )
     if recipe.advice and done:
         console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
+
+
+def _share(outcome: Outcome) -> str:
+    if outcome.status == "unchanged":
+        return "everything"
+    return (
+        f"{len(outcome.stored)} of {len(READS_AUDIO) + 1} stages" if outcome.stored else "nothing"
+    )
 
 
 def _line(console: Console, kind: str, outcome: Outcome, text: str, style: str) -> None:

@@ -119,15 +119,15 @@ def _gpu() -> Iterator[Finding]:
         return
     for gpu in gpus:
         yield Finding(Light.GREEN, "GPU", str(gpu))
-    import torch
+    from whosaid.engines.torch import cuda_version
 
-    if torch.cuda.is_available():
-        yield Finding(Light.GREEN, "CUDA", f"torch {torch.__version__}, CUDA {torch.version.cuda}")
+    if cuda := cuda_version():
+        yield Finding(Light.GREEN, "CUDA", f"torch {version('torch')} uses CUDA {cuda}")
     else:
         yield Finding(
             Light.RED,
             "CUDA",
-            f"torch {torch.__version__} can't use the GPU",
+            f"torch {version('torch')} can't use the GPU",
             "install torch's CUDA build, see README, «On a GPU»; then update the NVIDIA driver",
         )
 

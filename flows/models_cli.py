@@ -62,7 +62,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]
     if profile is not None:
-        wanted += _models_of(choose_profile(profile, models_dir)[0])
+        wanted += _models_of(choose_profile(profile, models_dir)[0], _device())
     if not wanted:
         raise InputError(
             "nothing to fetch was named",
@@ -83,11 +83,14 @@ def _known(name: str) -> Model:
     raise InputError(f"there is no model {name!r}", "see which there are: whosaid models list")
 
 
-def _models_of(profile: Profile, device: str = "") -> list[Model]:
-    """Return the models of a profile, those of `device`, else those of this machine's."""
+def _device() -> str:
     from whosaid.gpu import list_gpus
 
-    device = device or ("cuda" if list_gpus() else "cpu")
+    return "cuda" if list_gpus() else "cpu"
+
+
+def _models_of(profile: Profile, device: str) -> list[Model]:
+    """Return the models that a profile uses on a device."""
     recipe = make_recipe(profile)
     diarizer = recipe.diarization
     used = {

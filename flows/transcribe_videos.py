@@ -1,17 +1,19 @@
-"""The order of a video's stages, and of the videos in a batch, lives here. What stages do does not."""
+"""The order of a video's stages, and of the videos of a batch, lives here. Computing does not."""
 
 from collections.abc import Collection
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
 from tasks.planning import Batch, Params, plan_for, prepare_batch
-from tasks.policies import for_plan
+from tasks.policies import for_plan, read_stored
 from tasks.progress import announce_end, is_stopping
 from whosaid.errors import InputError, StoppedError, WhosaidError
 from whosaid.manifest import outcome_of
@@ -90,7 +92,7 @@ def transcribe_videos(
             outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
             continue
         futures = submit_stages(video, plan, batch)
-        futures["write"].add_done_callback(lambda _, path=path: finished.put(path))
+        futures["write"].add_done_callback(partial(_put, finished, path))
         in_flight[path] = (video, futures)
     while in_flight:
         collect()
@@ -142,45 +144,54 @@ def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
     futures: Futures = {}
     recipe = batch.recipe
 
-    def submit(stage: Stage, task: Any, *inputs: Any, params: Any) -> PrefectFuture[Any]:
-        configured = for_plan(task, stage, plan, batch.settings)
-        future = configured.submit(video, *inputs, params, plan.digests[stage])
-        future.add_done_callback(lambda done: announce_end(video.path, stage, done))
-        futures[stage] = future
+    def start(name: str, task: Any, *inputs: Any) -> PrefectFuture[Any]:
+        future: PrefectFuture[Any] = task.submit(video, *inputs)
+        futures[name] = future
+        future.add_done_callback(lambda done: announce_end(video.path, name, done))
         return future
 
-    audio_file = waveform = None
-    if Stage.EXTRACT in plan.run or Stage.EXTRACT in plan.stored:
-        audio_file = submit(Stage.EXTRACT, audio.extract_audio, params=recipe.audio)
-    if any(stage in plan.run for stage in READS_AUDIO):
-        futures["preload"] = waveform = audio.preload_waveform.submit(video, audio_file)
-    regions = submit(Stage.SPEECH, speech.detect_speech, waveform, params=recipe.speech)
-    turns = submit(
-        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, params=recipe.diarization
-    )
-    voices = submit(
-        Stage.EMBED, embeddings.embed_speakers, waveform, turns, params=recipe.embeddings
-    )
-    words = submit(
-        Stage.TRANSCRIBE,
-        transcription.transcribe_speech,
-        waveform,
-        regions,
-        params=recipe.transcription,
-    )
-    results = dict(futures)
-    results.pop("preload", None)
-    merged = merging.merge_transcript.submit(
-        video, words, turns, voices, regions, recipe.merging, plan.digests[Stage.MERGE]
-    )
-    futures[Stage.MERGE] = merged
-    futures["write"] = reporting.write_outputs.submit(
-        video, recipe, plan, batch.model_identities, merged, results, batch.folder(video)
-    )
-    for stage in (Stage.MERGE, "write"):
-        futures[stage].add_done_callback(
-            lambda done, stage=stage: announce_end(video.path, stage, done)
+    def start_stage(stage: Stage, task: Any, *inputs: Any) -> PrefectFuture[Any]:
+        return start(
+            stage, for_plan(task, stage, plan, batch.settings), *inputs, plan.digests[stage]
         )
+
+    results: dict[str, Any] = {}
+    waveform = None
+    if Stage.EXTRACT in plan.run or Stage.EXTRACT in plan.stored:
+        results[Stage.EXTRACT] = start_stage(Stage.EXTRACT, audio.extract_audio, recipe.audio)
+    elif extracted := read_stored(Stage.EXTRACT, plan.digests[Stage.EXTRACT], batch.settings):
+        results[Stage.EXTRACT] = extracted  # its file is gone and not needed; its warnings stay
+    if any(stage in plan.run for stage in READS_AUDIO):
+        waveform = start("preload", audio.preload_waveform, results[Stage.EXTRACT])
+    regions = start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
+    turns = start_stage(
+        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, recipe.diarization
+    )
+    voices = start_stage(Stage.EMBED, embeddings.embed_speakers, waveform, turns, recipe.embeddings)
+    words = start_stage(
+        Stage.TRANSCRIBE, transcription.transcribe_speech, waveform, regions, recipe.transcription
+    )
+    results |= {stage: futures[stage] for stage in READS_AUDIO}
+    merged = start(
+        Stage.MERGE,
+        merging.merge_transcript,
+        words,
+        turns,
+        voices,
+        regions,
+        recipe.merging,
+        plan.digests[Stage.MERGE],
+    )
+    start(
+        "write",
+        reporting.write_outputs,
+        recipe,
+        plan,
+        batch.model_identities,
+        merged,
+        results,
+        batch.folder(video),
+    )
     return futures
 
 
@@ -188,7 +199,8 @@ def outcome_from(video: Video, futures: Futures) -> Outcome:
     """Tell how a video ended from the states of its stages, which are all final."""
     written = futures["write"].state
     if written.is_completed():
-        return written.result()
+        outcome: Outcome = written.result()
+        return outcome
     for stage, future in futures.items():
         if future.state.is_failed() or future.state.is_crashed():
             return failure(video.path, stage, cause(future.state), video)
@@ -225,6 +237,10 @@ def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
             message=f"{len(failed)} of {len(outcomes)} videos failed: {causes}", data=outcomes
         )
     return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
+
+
+def _put(finished: SimpleQueue[str], path: str, _done: PrefectFuture[Any]) -> None:
+    finished.put(path)
 
 
 def _take(finished: SimpleQueue[str]) -> str:

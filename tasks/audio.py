@@ -1,4 +1,4 @@
-"""The tasks that look into a video and bring its audio, live here. How, does not; see whosaid/audio.py."""
+"""The tasks that bring a video's audio live here. How does not: see whosaid/audio.py."""
 
 from pathlib import Path
 
@@ -31,12 +31,12 @@ def inspect_video(path: str) -> Video:
 
 
 @task(**stored_stage(Stage.EXTRACT))
-@timed
 def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFile:
     """Bring a video's audio into the site's audio folder."""
     settings = read_settings()
     with showing(video.path, "extract") as progress:
-        return audio.extract_audio(
+        return timed(
+            audio.extract_audio,
             video,
             settings.audio,
             FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s),
@@ -47,6 +47,9 @@ def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFi
 
 
 @task(**passing_stage("preload"))
-def preload_waveform(video: Video, audio_file: AudioFile) -> Waveform:
+def preload_waveform(
+    video: Video,  # noqa: ARG001 - names the task run
+    audio_file: AudioFile,
+) -> Waveform:
     """Map a video's samples into memory; nothing is read before a stage touches it."""
     return audio.open_waveform(read_settings().audio / audio_file.name, audio_file.digest)

@@ -1,4 +1,4 @@
-"""The task that finds who spoke when lives here. How, does not; see whosaid/diarization.py."""
+"""The task that finds who spoke when lives here. How does not: whosaid/diarization.py."""
 
 from prefect import task
 
@@ -12,7 +12,6 @@ from whosaid.types import Diarization, Digest, SpeechRegions, Video, Waveform
 
 
 @task(**stored_stage(Stage.DIARIZE))
-@timed
 def diarize_speakers(
     video: Video,
     waveform: Waveform,
@@ -22,9 +21,15 @@ def diarize_speakers(
 ) -> Diarization:
     """Find who spoke when."""
     with (
-        showing(video.path, Stage.DIARIZE) as progress,
         load_diarizer(params, read_settings().models) as diarizer,
+        showing(video.path, Stage.DIARIZE) as progress,
     ):
-        return diarization.diarize_speakers(
-            waveform, speech, diarizer, params, digest=digest, progress=progress
+        return timed(
+            diarization.diarize_speakers,
+            waveform,
+            speech,
+            diarizer,
+            params,
+            digest=digest,
+            progress=progress,
         )

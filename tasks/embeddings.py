@@ -1,4 +1,4 @@
-"""The task that takes one voiceprint a speaker lives here. How, does not; see whosaid/embeddings.py."""
+"""The task that takes voiceprints lives here. How does not: whosaid/embeddings.py."""
 
 from prefect import task
 
@@ -12,7 +12,6 @@ from whosaid.types import Diarization, Digest, SpeakerEmbeddings, Video, Wavefor
 
 
 @task(**stored_stage(Stage.EMBED))
-@timed
 def embed_speakers(
     video: Video,
     waveform: Waveform,
@@ -22,9 +21,15 @@ def embed_speakers(
 ) -> SpeakerEmbeddings:
     """Embed a few segments of each speaker, in batches, and pool them."""
     with (
-        showing(video.path, Stage.EMBED) as progress,
         load_embedder(params, read_settings().models) as embedder,
+        showing(video.path, Stage.EMBED) as progress,
     ):
-        return embeddings.embed_speakers(
-            waveform, diarization, embedder, params, digest=digest, progress=progress
+        return timed(
+            embeddings.embed_speakers,
+            waveform,
+            diarization,
+            embedder,
+            params,
+            digest=digest,
+            progress=progress,
         )

@@ -16,7 +16,6 @@ from whosaid.profiles import Recipe, choose_profile, identify_models, make_recip
 from whosaid.settings import Settings, read_settings
 from whosaid.types import AudioFile, Digest, Video
 
-
 Params = dict[str, dict[str, Any]]
 """By stage (`diarization`, `merging`, …) and field."""
 

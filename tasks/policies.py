@@ -23,15 +23,10 @@ from whosaid.types import Digest, StageResult
 GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE})
 
 
-def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a failure may pass by itself. Bad input and bugs come out the same every time."""
-    try:
-        state.result()
-    except (TransientError, ConnectionError, TimeoutError):
-        return True
-    except BaseException:
-        return False
-    return False
+def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Tell whether a failure may pass by itself. Bad input and bugs come back every time."""
+    cause = state.result(raise_on_failure=False)
+    return isinstance(cause, TransientError | ConnectionError | TimeoutError)
 
 
 class Retries(TypedDict):
@@ -58,7 +53,7 @@ def storage_key(stage: Stage, digest: Digest) -> str:
 
 
 def _cache_key(stage: Stage) -> Any:
-    def key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    def key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
         return storage_key(stage, parameters["digest"])
 
     return key
@@ -120,6 +115,6 @@ def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult
         return None
     try:
         result = _store(settings.results.resolve()).read(storage_key(stage, digest)).result
-    except Exception:  # whatever is wrong with the file, the remedy is to compute it again
+    except Exception:  # noqa: BLE001 - whatever is wrong with the file, the remedy is to compute it again
         return None
     return result if isinstance(result, StageResult) and result.digest == digest else None

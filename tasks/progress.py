@@ -6,7 +6,6 @@ How it looks on a terminal does not; see flows/display.py.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -52,7 +51,7 @@ def announce(step: Step) -> None:
 
 
 def announce_end(video: str, stage: str, done: PrefectFuture[Any]) -> None:
-    """Announce how a stage's task ended: computed, taken from what is stored, failed, or not run."""
+    """Announce how a stage's task ended: computed, stored before, failed, not run."""
     done.wait()
     match done.state.type:
         case StateType.COMPLETED:
@@ -96,13 +95,11 @@ def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
     yield progress
 
 
-def timed(body: Callable[P, R]) -> Callable[P, R]:
-    """Note in a stage's result how long its body took: a stored result still tells."""
+def timed(compute: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Compute a stage's result and note in it how long that took: a stored result still tells.
 
-    @wraps(body)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        started = perf_counter()
-        result = body(*args, **kwargs)
-        return result.model_copy(update={"seconds": round(perf_counter() - started, 3)})
-
-    return run
+    Called with the engine in hand, so that waiting for it does not count.
+    """
+    started = perf_counter()
+    result = compute(*args, **kwargs)
+    return result.model_copy(update={"seconds": round(perf_counter() - started, 3)})

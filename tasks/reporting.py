@@ -1,4 +1,4 @@
-"""The task that puts a video's outputs in place lives here. Their form does not; see whosaid/formats.py."""
+"""The task that writes a video's outputs lives here. Their form does not: whosaid/formats.py."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from prefect import task
 from tasks.policies import passing_stage
 from tasks.progress import showing
 from whosaid import formats, manifest
-from whosaid.planning import Plan
+from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
-from whosaid.types import Outcome, SpeakerTranscript, StageResult, Video
+from whosaid.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
 
 
 @task(**passing_stage("write"))
@@ -24,6 +24,10 @@ def write_outputs(
 ) -> Outcome:
     """Write one folder a video, whole or not at all."""
     with showing(video.path, "write"):
+        audio = results.get(Stage.EXTRACT)
+        if isinstance(audio, AudioFile):
+            told = (*audio.warnings, *transcript.warnings)
+            transcript = transcript.model_copy(update={"warnings": told})
         files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
         run = manifest.describe_run(video, recipe, plan, model_identities, transcript, results)
         kept = formats.write_folder(folder, manifest.with_files(run, files))

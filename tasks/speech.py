@@ -1,4 +1,4 @@
-"""The task that finds speech lives here. How, does not; see whosaid/speech.py."""
+"""The task that finds speech lives here. How does not: whosaid/speech.py."""
 
 from prefect import task
 
@@ -12,13 +12,12 @@ from whosaid.types import Digest, SpeechRegions, Video, Waveform
 
 
 @task(**stored_stage(Stage.SPEECH))
-@timed
 def detect_speech(
     video: Video, waveform: Waveform, params: speech.Params, digest: Digest
 ) -> SpeechRegions:
     """Find where somebody speaks, and the windows that recognisers read."""
     with (
-        showing(video.path, Stage.SPEECH) as progress,
         load_voice_activity(read_settings().models) as vad,
+        showing(video.path, Stage.SPEECH) as progress,
     ):
-        return speech.detect_speech(waveform, vad, params, digest=digest, progress=progress)
+        return timed(speech.detect_speech, waveform, vad, params, digest=digest, progress=progress)

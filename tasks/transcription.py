@@ -1,4 +1,4 @@
-"""The task that writes down what was said lives here. How, does not; see whosaid/transcription.py."""
+"""The task that writes down what was said lives here. How does not: whosaid/transcription.py."""
 
 from prefect import task
 
@@ -12,7 +12,6 @@ from whosaid.types import Digest, SpeechRegions, Transcript, Video, Waveform
 
 
 @task(**stored_stage(Stage.TRANSCRIBE))
-@timed
 def transcribe_speech(
     video: Video,
     waveform: Waveform,
@@ -22,9 +21,15 @@ def transcribe_speech(
 ) -> Transcript:
     """Write down what was said, by nobody yet."""
     with (
-        showing(video.path, Stage.TRANSCRIBE) as progress,
         load_transcriber(params, read_settings().models) as transcriber,
+        showing(video.path, Stage.TRANSCRIBE) as progress,
     ):
-        return transcription.transcribe_speech(
-            waveform, speech, transcriber, params, digest=digest, progress=progress
+        return timed(
+            transcription.transcribe_speech,
+            waveform,
+            speech,
+            transcriber,
+            params,
+            digest=digest,
+            progress=progress,
         )

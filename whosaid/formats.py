@@ -35,7 +35,7 @@ UNKNOWN_SPEAKER = "Unknown speaker"
 MANIFEST = "manifest.json"
 
 # What subtitle users expect: two lines of 42 characters, at most 7 s, at least 1 s where there is
-# room (Netflix's and the BBC's guides agree within a little).
+# room.
 _CUE_LINES = 2
 _LINE_CHARACTERS = 42
 _CUE_LONGEST_MS = 7000

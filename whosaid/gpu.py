@@ -1,23 +1,102 @@
-"""Batches that fit a device's memory live here. What is computed in them does not; see engines/."""
-
-from __future__ import annotations
+"""What GPUs there are, and batches that fit their memory, live here. What runs on them does not;
+see engines/.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import pynvml
 
 from whosaid.errors import TransientError
 
-_sizes_that_fit: dict[tuple[str, str], int] = {}
-"""By device and engine, the batch size that was left when memory last ran out in this process."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_fitting: dict[tuple[str, str], int] = {}
+"""Where memory ran out in this process, by (device, engine): the batch size that was left."""
 
 
-def run_in_batches[Item, Result](  # noqa: D417
+def run_in_batches(
     items: Sequence[Item],
     batch_size: int,
     run: Callable[[Sequence[Item]], Result],
     *,
+    key: tuple[str, str],
     is_out_of_memory: Callable[[Exception], bool],
-    device: str,
-    engine: str,
-    on_smaller: Callable[[int], None] = lambda size: None,
+    on_smaller: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Result]:
-    """x"""
+    """Yield what `run` returns for each batch of the items, in order.
+
+    A batch that does not fit the device's memory is halved and run again, and no later batch of
+    this process with the same key is larger.
+
+    Args:
+        items: what to compute; a batch is a slice of it.
+        batch_size: the largest batch wished for.
+        run: computes one batch; must be safe to call again for the same items.
+        key: (device, engine), such as ("cuda", "faster_whisper").
+        is_out_of_memory: tells such an exception from others, which are raised as they are.
+        on_smaller: told the new size each time a batch was halved, before it is run again: the
+            place to free what the failed one left, and to note it for the user.
+
+    Raises:
+        TransientError: not even one item fits.
+    """
+    first = 0
+    while first < len(items):
+        size = min(batch_size, _fitting.get(key, batch_size))
+        batch = items[first : first + size]
+        try:
+            result = run(batch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise TransientError(
+                    f"the memory of {key[0]} does not hold even one item of {key[1]}",
+                    "close other programs that use it, choose a smaller model or the device cpu",
+                ) from error
+        else:
+            first += len(batch)
+            yield result
+            continue
+        # Outside the handler: the traceback no longer holds on to what the failed batch allocated.
+        _fitting[key] = len(batch) // 2
+        on_smaller(len(batch) // 2)
+
+
+class Gpu(NamedTuple):
+    """An NVIDIA GPU as its driver describes it; memory in bytes."""
+
+    name: str
+    memory: int
+    free: int
+    driver: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}, {self.free / 2**30:.1f} of {self.memory / 2**30:.1f} GiB free, "
+            f"driver {self.driver}"
+        )
+
+
+def list_gpus() -> list[Gpu]:
+    """Return this machine's NVIDIA GPUs; none where there is no driver."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [
+            Gpu(
+                pynvml.nvmlDeviceGetName(handle),
+                int((memory := pynvml.nvmlDeviceGetMemoryInfo(handle)).total),
+                int(memory.free),
+                driver,
+            )
+            for handle in handles
+        ]
+    finally:
+        pynvml.nvmlShutdown()

@@ -8,13 +8,12 @@ import platform
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
-from whosaid.types import AudioFile, Digest, Outcome, SpeakerTranscript, StageResult, Video
+from whosaid.types import Digest, Outcome, SpeakerTranscript, StageResult, Video
 
 NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -33,7 +32,7 @@ def describe_run(
 
     No absolute path enters it: outputs may be moved and shared.
     """
-    stages = {
+    stages: dict[str, dict[str, Any]] = {
         stage: {
             "digest": result.digest,
             "seconds": result.seconds,
@@ -41,9 +40,6 @@ def describe_run(
         }
         for stage, result in results.items()
     }
-    audio_warnings = (
-        result.warnings for result in results.values() if isinstance(result, AudioFile)
-    )
     computed = sum(stage["seconds"] for stage in stages.values() if not stage["from_cache"])
     return {
         "schema_version": SCHEMA_VERSION,
@@ -63,7 +59,7 @@ def describe_run(
         "seconds": round(computed, 3),
         "times_real_time": round(video.duration / computed, 1) if computed else None,
         "stages": stages,
-        "warnings": [*chain.from_iterable(audio_warnings), *transcript.warnings],
+        "warnings": list(transcript.warnings),
         "models": dict(model_identities),
         "params": recipe.model_dump(mode="json", exclude={"profile", "label", "advice"}),
         "versions": {

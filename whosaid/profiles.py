@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from whosaid import models
 from whosaid.audio import Params as AudioParams
 from whosaid.diarization import Params as DiarizationParams
+from whosaid.digests import DigestIndex
 from whosaid.embeddings import Params as EmbeddingParams
 from whosaid.errors import InputError
 from whosaid.merging import Params as MergingParams
@@ -95,7 +96,7 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
         ) from None
 
 
-def identify_models(recipe: Recipe, models_dir: Path, index: models.DigestIndex) -> dict[str, str]:
+def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
     """Return what identifies the models of a recipe: by the stage that loads them."""
     used = {
         "speech": ("silero", ""),

@@ -1,5 +1,6 @@
-"""What is said in the speech lives here: tidy words, and doubts about them. Recognisers do not; see
-engines/. Who says it does not; see merging.py.
+"""What is said lives here: tidy words, and doubts about them.
+
+Recognisers do not (see `engines/`); who says it does not either (see `merging.py`).
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class Params(StageParams):
 class WindowText:
     """What an engine heard in one window, with its own scores where it has any.
 
-    `words` have times in the video. `log_probability` is the mean over tokens. `cut_off`: the engine
-    stopped because the text would not end.
+    `words` have times in the video. `log_probability` is the mean over tokens. `cut_off` says that
+    the text would not end and was ended.
     """
 
     words: Sequence[Word]
@@ -121,7 +122,7 @@ class Transcriber(Protocol):
         ...
 
     def transcribe_again(
-        self, waveform: Waveform, window: Span, language: str, params: Params
+        self, waveform: Waveform, window: Span, language: str, params: Params, /
     ) -> WindowText | None:
         """Hear one doubtful window carefully; None if the engine knows no other way."""
         ...

@@ -280,7 +280,7 @@ class _Hub:
 
     def explain(self, error: Exception, models_dir: Path) -> WhosaidError:
         """Say in our words what the hub's library raised; never with the token."""
-        repo, again = self.model.repo, f"run again: {self.command}; what came so far is kept"
+        again = f"run again: {self.command} (what came so far is kept)"
         match error:
             case HfHubHTTPError():
                 return self._answered(error)
@@ -292,7 +292,7 @@ class _Hub:
             case httpx2.HTTPError():
                 return TransientError(
                     f"{self.host} cannot be reached ({self._redacted(error)})",
-                    f"check the network and HTTPS_PROXY, then {again}; {_OFFLINE_WAY}",
+                    f"check the network and HTTPS_PROXY and {again}, {_OFFLINE_WAY}",
                 )
             case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
                 return _disk_full(models_dir, str(error.strerror))
@@ -302,7 +302,7 @@ class _Hub:
                     "check the folder and its permissions",
                 )
         return TransientError(
-            f"fetching {repo} from {self.host} failed"
+            f"fetching {self.model.repo} from {self.host} failed"
             f" ({type(error).__name__}: {self._redacted(error)})",
             again,
         )
@@ -320,7 +320,7 @@ class _Hub:
             return InputError(f"{self.host} has no repository {repo}", "check HF_ENDPOINT")
         return TransientError(
             f"{self.host} answered {status} for {repo}",
-            f"run again later: {self.command}; what came so far is kept",
+            f"run again later: {self.command} (what came so far is kept)",
         )
 
     def _refused(self, error: HfHubHTTPError) -> InputError:

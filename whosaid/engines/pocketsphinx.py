@@ -1,6 +1,6 @@
-"""Drafts of English by pocketsphinx live here: windows handed to decoders in processes of their own.
+"""Drafts of English by pocketsphinx live here: windows handed out to child processes.
 
-The decoding itself does not; see pocketsphinx_child.py.
+The decoding itself does not; see `pocketsphinx_child.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO, Self, cast
 
 import numpy as np
 
@@ -92,11 +93,8 @@ class Pocketsphinx:
                 threads.shutdown(wait=False, cancel_futures=True)
         return Heard(language="en", texts=[texts[i] for i in range(len(windows))])
 
-    def transcribe_again(
-        self, waveform: Waveform, window: Span, language: str, params: Params
-    ) -> WindowText | None:
+    def transcribe_again(self, *_: object) -> None:
         """Return None: this engine knows only one way to hear."""
-        return None
 
 
 class _Child:
@@ -114,7 +112,7 @@ class _Child:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,8 +123,8 @@ class _Child:
         """Return the words of a window; raise `TransientError` if the process hangs or dies."""
         first, last = (round(time * waveform.rate_hz) for time in (window.start, window.end))
         samples = np.clip(waveform.samples[first:last] * 32768.0, -32768, 32767).astype("<i2")
-        assert self.process.stdin
-        assert self.process.stdout
+        stdin = cast("IO[bytes]", self.process.stdin)
+        stdout = cast("IO[bytes]", self.process.stdout)
         hung = threading.Event()
 
         def end() -> None:
@@ -136,10 +134,10 @@ class _Child:
         timer = threading.Timer(self.patience, end)
         timer.start()
         try:
-            self.process.stdin.write(samples.nbytes.to_bytes(8, "little"))
-            self.process.stdin.write(samples.tobytes())
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
+            stdin.write(samples.nbytes.to_bytes(8, "little"))
+            stdin.write(samples.tobytes())
+            stdin.flush()
+            answer = stdout.readline()
         except OSError:
             answer = b""
         finally:

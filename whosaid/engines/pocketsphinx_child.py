@@ -1,5 +1,7 @@
-"""The child process that decodes windows with pocketsphinx lives here, alone: it is started by path
-and imports nothing of whosaid, so that it starts fast. Who feeds it does not; see pocketsphinx.py.
+"""The child process that decodes windows with pocketsphinx lives here.
+
+What feeds it does not; see `pocketsphinx.py`. It is started by its path and imports nothing of
+whosaid, so that it starts fast and stays small.
 
 On stdin: a number of bytes (8, little-endian) and that many bytes of int16 samples, again and
 again. On stdout: one line of JSON for each. The end of stdin, which also comes when the parent is
@@ -14,21 +16,22 @@ import queue
 import signal
 import sys
 import threading
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 CHUNK_BYTES = 2 * 16_000 // 2
 """Half a second at a time: decoding holds the interpreter, and the end of stdin must be seen."""
 
 
-def main(model: str) -> None:
+def main(model: Path) -> None:
     """Decode what comes on stdin until it ends. `model`: the directory of the en-us model."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     from pocketsphinx import Decoder
 
     decoder = Decoder(
-        hmm=os.path.join(model, "en-us"),
-        lm=os.path.join(model, "en-us.lm.bin"),
-        dict=os.path.join(model, "cmudict-en-us.dict"),
+        hmm=str(model / "en-us"),
+        lm=str(model / "en-us.lm.bin"),
+        dict=str(model / "cmudict-en-us.dict"),
         loglevel="FATAL",
     )
     pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -45,7 +48,7 @@ def _read(stdin: BinaryIO, pieces: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _decode(decoder, samples: bytes) -> list[tuple[str, int, int, float]]:
+def _decode(decoder: Any, samples: bytes) -> list[tuple[str, int, int, float]]:
     # A used decoder remembers the channel of what it heard before; with new features it answers as
     # a new one would, in 0.2 ms instead of 0.7 s.
     decoder.reinit_feat()
@@ -60,4 +63,4 @@ def _decode(decoder, samples: bytes) -> list[tuple[str, int, int, float]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

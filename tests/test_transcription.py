@@ -1,0 +1,198 @@
+"""Tidy words, doubts, and hearing again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whosaid.transcription import (
+    Heard,
+    Params,
+    WindowText,
+    check_window,
+    repeats_itself,
+    tidy_words,
+    transcribe_speech,
+    wordless_speech,
+)
+from whosaid.types import Span, SpeechRegions, Waveform, Word
+
+
+def spans(*pairs):
+    return tuple(Span(start=start, end=end) for start, end in pairs)
+
+
+def words(*triples):
+    return [Word(text=text, start=start, end=end, confidence=0.5) for text, start, end in triples]
+
+
+def times(tidy):
+    return [(word.text, word.start, word.end) for word in tidy]
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ([("a", 10.5, 10.9)], [("a", 10.5, 10.9)]),
+        ([("b", 11, 12), ("a", 10.5, 11)], [("a", 10.5, 11), ("b", 11, 12)]),
+        ([("over the pause", 12.9, 15)], [("over the pause", 14, 15)]),
+        ([("into the pause", 12, 13.9)], [("into the pause", 12, 13)]),
+        ([("outside the window", 9.5, 10.5)], [("outside the window", 10, 10.5)]),
+        ([("zero", 12, 12)], [("zero", 12, 12.02)]),
+        ([("backwards", 12, 11.5)], [("backwards", 12, 12.02)]),
+        ([("at the end", 20, 20)], [("at the end", 19.98, 20)]),
+        ([("near speech", 13.1, 13.3)], [("near speech", 13.1, 13.3)]),
+        ([("far from speech", 17, 17.4)], []),
+        ([(" ", 11, 12), (" spaced ", 11, 12)], [("spaced", 11, 12)]),
+        ([], []),
+    ],
+)
+def test_words_are_sorted_in_their_window_and_trimmed_to_speech(heard, expected):
+    window = Span(start=10, end=20)
+    speech = spans((10, 13), (14, 16), (19, 20))
+    assert times(tidy_words(words(*heard), window, speech, margin=0.5)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("", False),
+        ("no no no no", False),
+        ("no " * 7, False),
+        ("no " * 8, True),
+        ("thank you thank you thank you", False),
+        ("Thank you. thank you, " * 2, True),
+        ("we are going to go and " * 4, True),
+        ("a quick brown fox jumps over the lazy dog and runs away from all the others", False),
+        ("start fine and then it goes wrong " + "la di da " * 4 + "end", True),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", True),
+    ],
+)
+def test_loops_are_found_and_plain_speech_is_not(text, loops):
+    assert repeats_itself(text.split(), max_compression=2.4) is loops
+
+
+def test_wordless_speech_counts_speech_only():
+    heard = words(("a", 11, 12), ("b", 25, 26))
+    gaps = wordless_speech(heard, Span(start=10, end=30), spans((10, 14), (20, 28)))
+    assert [((gap.start, gap.end), wordless) for gap, wordless in gaps] == [
+        ((10, 11), 1),
+        ((12, 25), 7),
+        ((26, 28), 2),
+    ]
+
+
+SENTENCE = words(*((f"word{i}", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
+LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        (WindowText(SENTENCE), []),
+        (WindowText(SENTENCE, log_probability=-0.4, no_speech=0.9), []),
+        (WindowText(SENTENCE, log_probability=-1.4), ["the recogniser was unsure"]),
+        (
+            WindowText(SENTENCE, log_probability=-1.4, no_speech=0.9),
+            ["there may be no speech here"],
+        ),
+        (WindowText(LOOP), ["the text repeats itself"]),
+        (WindowText(SENTENCE, cut_off=True), ["the text repeats itself"]),
+        (WindowText([]), ["no words in 10 s of speech"]),
+        (WindowText(SENTENCE[:6]), ["no words in 7 s of speech"]),
+        (
+            WindowText(SENTENCE + words(("thanks", 16, 17))),
+            ["words left out where nobody speaks: 1"],
+        ),
+        (
+            WindowText(words(*((f"{i}", 0.05 * i, 0.05 * i + 0.05) for i in range(200)))),
+            ["there are more words than the speech has room for"],
+        ),
+    ],
+)
+def test_a_bad_window_is_doubted_with_its_reason(text, reasons):
+    _, doubts = check_window(text, Span(start=0, end=20), spans((0, 10)), Params())
+    assert [doubt.reason for doubt in doubts] == reasons
+
+
+class Scripted:
+    """Answers with given texts, and counts how often it is asked again."""
+
+    def __init__(self, first, again=None):
+        self.first = first
+        self.again = again
+        self.asked_again = []
+
+    def transcribe(self, waveform, windows, params, progress):
+        progress(1.0)
+        return Heard(language="en", texts=self.first, notes=["half the batch"])
+
+    def transcribe_again(self, waveform, window, language, params):
+        self.asked_again.append((window.start, language))
+        return self.again
+
+
+def transcribe(engine, fractions=None, **params):
+    windows = spans((0, 20), (20, 40))
+    speech = SpeechRegions(
+        digest="s", regions=spans((0, 10), (20, 30)), windows=windows, duration=40
+    )
+    return transcribe_speech(
+        Waveform(np.zeros(40 * 16_000, np.float32), "w"),
+        speech,
+        engine,
+        Params(**params),
+        digest="d",
+        progress=(fractions if fractions is not None else []).append,
+    )
+
+
+def later(heard, by):
+    return [
+        word.model_copy(update={"start": word.start + by, "end": word.end + by}) for word in heard
+    ]
+
+
+def test_only_doubtful_windows_are_heard_again_and_the_better_text_is_kept():
+    engine = Scripted(
+        [WindowText(SENTENCE), WindowText(later(LOOP, 20))], WindowText(later(SENTENCE, 20))
+    )
+    fractions = []
+    transcript = transcribe(engine, fractions)
+    assert engine.asked_again == [(20, "en")]
+    assert transcript.doubtful == ()
+    assert [word.text for word in transcript.words] == [word.text for word in SENTENCE] * 2
+    assert transcript.notes == ("half the batch",)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+@pytest.mark.parametrize("again", [None, WindowText([])])
+def test_what_stays_bad_is_named_and_kept(again):
+    engine = Scripted([WindowText(LOOP), WindowText(later(SENTENCE, 20))], again)
+    transcript = transcribe(engine)
+    assert [(d.start, d.end, d.reason) for d in transcript.doubtful] == [
+        (0, 20, "the text repeats itself")
+    ]
+    assert [word.text for word in transcript.words[:20]] == ["you"] * 20
+
+
+def test_hearing_again_can_be_turned_off():
+    engine = Scripted([WindowText(LOOP), WindowText([])], WindowText(SENTENCE))
+    transcript = transcribe(engine, retry=False)
+    assert engine.asked_again == []
+    assert len(transcript.doubtful) == 2
+
+
+def test_no_speech_gives_no_words_and_asks_no_engine():
+    speech = SpeechRegions(digest="s", regions=(), windows=(), duration=5)
+    waveform = Waveform(np.zeros(80_000, np.float32), "w")
+    transcript = transcribe_speech(waveform, speech, None, Params(), digest="d")
+    assert transcript.words == ()
+    assert transcript.doubtful == ()
+
+
+def test_speed_only_params_do_not_enter_the_key():
+    fast = Params(processes=4, cpu_threads=2, device="cuda", batch_size=16)
+    assert fast.in_key() == Params().in_key()
+    assert Params(beam_size=1).in_key() != Params().in_key()
