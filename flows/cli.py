@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
+from flows.models_cli import app as models
 from whosaid.errors import InputError, WhosaidError
 
 app = App(
     name="whosaid",
     help="Folders of long videos in, transcripts that say who said what, when, out.",
     help_format="markdown",
-    help_epilogue="Every setting of a site is an environment variable: see `whosaid doctor`.",
+    default_parameter=Parameter(negative=""),
 )
-models = App(name="models", help="See which models there are and which are installed.")
 app.command(models)
 
 FAILED = 1
@@ -294,29 +294,6 @@ def doctor() -> int:
         if finding.next_step:
             console.print(f"       -> {finding.next_step}", markup=False, soft_wrap=True)
     return FAILED if worst is Light.RED else 0
-
-
-@models.command(name="list")
-def list_models() -> int:
-    """List the models that whosaid knows, and which of them are installed.
-
-    Examples:
-
-        whosaid models list
-    """
-    from whosaid.errors import InputError
-    from whosaid.models import CATALOGUE, find_model
-    from whosaid.settings import read_settings
-
-    table = Table("model", "engine", "installed")
-    for model in CATALOGUE:
-        try:
-            where = str(find_model(model.engine, model.name, read_settings().models))
-        except InputError as missing:
-            where = f"no: {missing}"
-        table.add_row(model.name, model.engine, where)
-    Console().print(table)
-    return 0
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tasks.policies import read_stored
 from whosaid import audio, manifest
 from whosaid.digests import DigestIndex
-from whosaid.formats import folder_name
+from whosaid.folders import folder_name
 from whosaid.planning import Plan, Stage, plan_video, stage_digests
 from whosaid.profiles import Recipe, choose_profile, identify_models, make_recipe
 from whosaid.settings import Settings, read_settings

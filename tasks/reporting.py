@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.policies import passing_stage
 from tasks.progress import showing
-from whosaid import formats, manifest
+from whosaid import folders, formats, manifest
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
@@ -30,7 +30,7 @@ def write_outputs(
             transcript = transcript.model_copy(update={"warnings": told})
         files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
         run = manifest.describe_run(video, recipe, plan, model_identities, transcript, results)
-        kept = formats.write_folder(folder, manifest.with_files(run, files))
+        kept = folders.write_folder(folder, manifest.with_files(run, files))
     outcome = manifest.outcome_of(video, folder, unchanged=False)
     if kept:
         outcome = outcome.model_copy(

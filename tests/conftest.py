@@ -41,8 +41,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment.pop("PREFECT_API_URL", None)
     log = (home / "server.log").open("w")
     server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
-        + ["--port", str(port)],
+        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
         env=environment,
         stdout=log,
         stderr=subprocess.STDOUT,

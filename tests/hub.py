@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -51,9 +52,12 @@ class Repo:
     files: Mapping[str, bytes]
     gated: bool = False
 
-    @property
+    @cached_property
     def commit(self) -> str:
-        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
+        digest = hashlib.sha1()
+        for name, content in sorted(self.files.items()):
+            digest.update(name.encode() + content)
+        return digest.hexdigest()
 
 
 @dataclass
@@ -71,7 +75,7 @@ class Hub:
     """What the hub holds, how it behaves, and what it was asked.
 
     `cut` holds how many bytes of a file are sent before the connection ends, the first time only;
-    then each status of `answers` is given once instead of a file's content.
+    `answers` a status that is given instead of a file, once and after its cut.
     """
 
     repos: dict[str, Repo]
@@ -80,7 +84,7 @@ class Hub:
     damaged: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
-    answers: list[int] = field(default_factory=list)
+    answers: dict[str, int] = field(default_factory=dict)
     message: str = ""
     ignores_ranges: bool = False
     seconds_per_file: float = 0.0
@@ -200,8 +204,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, file: str, content: bytes) -> None:
         limit = self.hub.cut.pop(file, None)
-        if limit is None and self.hub.answers:
-            self._refuse(self.hub.answers.pop(0))
+        if limit is None and file in self.hub.answers:
+            self._refuse(self.hub.answers.pop(file))
             return
         time.sleep(self.hub.seconds_per_file)
         if file in self.hub.damaged:

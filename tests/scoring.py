@@ -30,7 +30,9 @@ def annotate(turns: Iterable[Turn]) -> Annotation:
 
 def diarization_error(turns: Iterable[Turn], rttm: Path) -> float:
     """Return the DER, without a collar, overlapping speech scored."""
-    return float(DiarizationErrorRate(collar=0, skip_overlap=False)(reference(rttm), annotate(turns)))
+    return float(
+        DiarizationErrorRate(collar=0, skip_overlap=False)(reference(rttm), annotate(turns))
+    )
 
 
 def plain_words(text: str) -> list[str]:

@@ -137,7 +137,9 @@ def voices(counts, *, noise=0.3, dimension=64, seed=0):
 def test_distances_equal_scipy():
     vectors, _ = voices([20, 20])
     np.testing.assert_allclose(
-        diarization.cosine_distances(vectors, vectors), cdist(vectors, vectors, "cosine"), atol=1e-12
+        diarization.cosine_distances(vectors, vectors),
+        cdist(vectors, vectors, "cosine"),
+        atol=1e-12,
     )
 
 

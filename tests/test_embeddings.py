@@ -108,9 +108,7 @@ class Clock:
 def test_one_call_and_bounded_work():
     many = [(i, i + 0.9, "ab"[i % 2]) for i in range(60)]
     clock = Clock()
-    found = embed_speakers(
-        WAVEFORM, diarization(many), clock, Params(max_segments=5), digest="key"
-    )
+    found = embed_speakers(WAVEFORM, diarization(many), clock, Params(max_segments=5), digest="key")
     assert len(clock.calls) == 1
     assert len(clock.calls[0]) == found.segments == 10
     assert [s.start for s in clock.calls[0]] == sorted(s.start for s in clock.calls[0])

@@ -1,16 +1,11 @@
-"""Other people's parsers read back what whosaid writes; folders appear whole or not at all."""
+"""Other people's parsers read back what whosaid writes."""
 
 import csv
-import errno
 import html
 import io
 import json
-import os
 import random
 import re
-import subprocess
-import sys
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +17,7 @@ from pyannote.database.util import load_rttm
 from webvtt.models import Timestamp
 
 from whosaid import formats
-from whosaid.errors import InputError, TransientError
+from whosaid.errors import InputError
 from whosaid.merging import join_words
 from whosaid.types import (
     Segment,
@@ -180,7 +175,7 @@ def test_other_parsers_read_back_whatever_was_said_and_whoever_said_it(text, as_
     first = start if squeezed(spoken) else start + 1
 
     captions = list(srt.parse(texts["srt"]))
-    lookalike = str.maketrans("<>{}", "‹›()")  # noqa: RUF001
+    lookalike = str.maketrans("<>{}", "‹›()")
     label = plain_name if len(plain_name) <= 30 else f"{plain_name[:29]}…"
     assert squeezed("".join(c.content.removeprefix(f"{label}:") for c in captions)).replace(
         squeezed(label.translate(lookalike)) + ":", ""
@@ -222,7 +217,6 @@ def test_names_that_are_no_utf8_are_written_all_the_same():
     name = "ol\udce9"  # what Python makes of a file name's byte E9
     for body in formats.render(SIMPLE, name, {"path": name}).values():
         body.decode()
-    assert formats.folder_name(name, "0123456789") == "ol_-01234567"
 
 
 def test_a_transcript_without_words_or_without_anything():
@@ -356,245 +350,6 @@ def test_a_spoilt_json_is_refused_in_one_line(spoil, named):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("video", "folder"),
-    [
-        ("talk", "talk"),
-        ("Team meeting 3", "Team meeting 3"),
-        ('a<b>c:d"e/f\\g|h?i*j', "a_b_c_d_e_f_g_h_i_j"),
-        ("line\nbreak\ttab\x00nul\x7f", "line_break_tab_nul_"),
-        ("../../etc/passwd", "_.._etc_passwd"),
-        ("--rf", "rf"),
-        (". .hidden", "hidden"),
-        ("trailing. . ", "trailing"),
-        ("", "video"),
-        (" ..-", "video"),
-        ("CON", "_CON"),
-        ("nul.part 1", "_nul.part 1"),
-        ("com1", "_com1"),
-        ("Concert", "Concert"),
-        ("🎙️ Podcast 👩‍👩‍👧", "🎙️ Podcast 👩‍👩‍👧"),
-        ("שלום", "שלום"),
-        ("gpj.\u202eexe", "gpj._exe"),
-        ("u\u0308ber", "über"),
-        ("x" * 400, "x" * 150),
-        ("é" * 100, "é" * 75),
-        ("a" + "é" * 100, "a" + "é" * 74),
-        ("🎙" * 50, "🎙" * 37),
-        ("x" * 149 + " y", "x" * 149),
-    ],
-)
-def test_folder_names_are_safe_everywhere(video, folder):
-    name = formats.folder_name(video, "0123456789abcdef")
-    assert name == f"{folder}-01234567"
-    assert len(name.encode()) <= 160
-
-
-def manifested(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {**files, "manifest.json": json.dumps({"files": formats.file_entries(files)}).encode()}
-
-
-OLD = manifested({"a.txt": b"old", "b.txt": b"old too"})
-NEW = manifested({"a.txt": b"new", "c.txt": "neü\n".encode()})
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return tmp_path / "transcripts" / "talk [1]-01234567"
-
-
-def test_file_entries_are_digests_and_sizes():
-    assert formats.file_entries({"a": b"abc"}) == {
-        "a": {"sha256": sha256(b"abc").hexdigest(), "bytes": 3}
-    }
-
-
-def test_a_folder_is_written_and_replaced_whole(folder):
-    assert formats.write_folder(folder, OLD) is None
-    assert content(folder) == OLD
-    assert formats.write_folder(folder, NEW) is None
-    assert content(folder) == NEW
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-def test_an_empty_folder_is_replaced(folder):
-    folder.mkdir(parents=True)
-    assert formats.write_folder(folder, NEW) is None
-    assert content(folder) == NEW
-
-
-@pytest.mark.parametrize(
-    "edit",
-    [
-        pytest.param(lambda f: (f / "a.txt").write_bytes(b"mine"), id="changed"),
-        pytest.param(lambda f: (f / "notes.txt").write_bytes(b"mine"), id="added"),
-        pytest.param(lambda f: (f / "sub").mkdir(), id="folder added"),
-        pytest.param(lambda f: (f / "manifest.json").unlink(), id="manifest gone"),
-        pytest.param(lambda f: (f / "manifest.json").write_bytes(b"{"), id="manifest broken"),
-        pytest.param(lambda f: (f / "manifest.json").write_bytes(b'{"files": 1}'), id="odd"),
-        pytest.param(lambda f: (f / "manifest.json").write_bytes(b"[]"), id="manifest a list"),
-    ],
-)
-def test_an_edited_folder_is_kept_beside(folder, edit):
-    for number in (1, 2, 3):
-        formats.write_folder(folder, OLD)
-        edit(folder)
-        edited = sorted(path.name for path in folder.iterdir())
-        kept = formats.write_folder(folder, NEW)
-        assert kept == folder.with_name(f"{folder.name}.edited-{number}")
-        assert sorted(path.name for path in kept.iterdir()) == edited
-        assert content(folder) == NEW
-    assert len(list(folder.parent.iterdir())) == 4
-
-
-@pytest.mark.parametrize(
-    "touch",
-    [
-        lambda f: (f / "a.txt").unlink(),
-        lambda f: (f / ".DS_Store").write_bytes(b"x"),
-        lambda f: (f / "Thumbs.db").write_bytes(b"x"),
-        lambda f: os.utime(f / "a.txt", (1, 1)),
-    ],
-)
-def test_what_loses_nothing_is_no_edit(folder, touch):
-    formats.write_folder(folder, OLD)
-    touch(folder)
-    assert formats.write_folder(folder, NEW) is None
-    assert content(folder) == NEW
-
-
-def test_a_file_in_the_way_stays(folder):
-    folder.parent.mkdir()
-    folder.write_bytes(b"precious")
-    with pytest.raises(InputError, match="cannot make the folder"):
-        formats.write_folder(folder, NEW)
-    assert folder.read_bytes() == b"precious"
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize(
-    ("number", "kind", "words"),
-    [
-        (errno.ENOSPC, InputError, "no space left"),
-        (errno.EDQUOT, InputError, "no space left"),
-        (errno.EACCES, InputError, "not allowed"),
-        (errno.EROFS, InputError, "not allowed"),
-        (errno.EIO, TransientError, "cannot write"),
-        (errno.ENOENT, TransientError, "cannot write"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("before", "call", "fails_at"),
-    [
-        (None, "fsync", 1),
-        (None, "fsync", 3),
-        (None, "rename", 1),
-        (OLD, "fsync", 1),
-        (OLD, "fsync", 3),
-        (OLD, "rename", 1),
-        (OLD, "rename", 2),
-    ],
-)
-def test_a_disk_that_refuses_leaves_everything_as_it_was(
-    folder, monkeypatch, number, kind, words, before, call, fails_at
-):
-    """No small full or failing disk can be had in a test: the system call is made to fail."""
-    if before:
-        formats.write_folder(folder, before)
-    place, name = (os, "fsync") if call == "fsync" else (Path, "rename")
-    real, calls = getattr(place, name), []
-
-    def fail(*args):
-        calls.append(args)
-        if len(calls) == fails_at:
-            raise OSError(number, os.strerror(number))
-        return real(*args)
-
-    monkeypatch.setattr(place, name, fail)
-    with pytest.raises(kind, match=words) as caught:
-        formats.write_folder(folder, NEW)
-    assert str(folder) in str(caught.value)
-    if before:
-        assert content(folder) == before
-    assert list(folder.parent.iterdir()) == ([folder] if before else [])
-
-
-def test_a_folder_in_use_on_windows_is_tried_again():
-    error = PermissionError(errno.EACCES, "Access is denied")
-    error.winerror = 32
-    assert isinstance(formats._explained(error, Path("x")), TransientError)
-
-
-def test_a_stop_by_the_user_leaves_everything_as_it_was(folder, monkeypatch):
-    formats.write_folder(folder, OLD)
-
-    def stop(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", stop)
-    with pytest.raises(KeyboardInterrupt):
-        formats.write_folder(folder, NEW)
-    assert content(folder) == OLD
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-KILLED = """
-import os, pathlib, sys
-from whosaid import formats
-place, name, at, folder = sys.argv[1:]
-owner = {"os": os, "path": pathlib.Path}[place]
-real, calls = getattr(owner, name), []
-def kill(*args):
-    calls.append(1)
-    if len(calls) == int(at):
-        os._exit(9)
-    return real(*args)
-setattr(owner, name, kill)
-formats.write_folder(pathlib.Path(folder), {"a.txt": b"1", "b.txt": b"2", "manifest.json": b"{}"})
-"""
-
-
-@pytest.mark.parametrize(
-    ("place", "name", "at", "after"),
-    [
-        ("os", "fsync", 1, OLD),
-        ("os", "fsync", 3, OLD),
-        ("path", "rename", 1, OLD),
-        ("path", "rename", 2, None),  # between old out and new in
-    ],
-)
-def test_what_a_killed_run_left_is_removed_by_the_next_write(folder, place, name, at, after):
-    formats.write_folder(folder, OLD)
-    other = folder.with_name("other-01234567")
-    formats.write_folder(other, OLD)
-    command = [sys.executable, "-c", KILLED, place, name, str(at), str(folder)]
-    assert subprocess.run(command, check=False, cwd=ROOT).returncode == 9
-    assert (content(folder) if folder.exists() else None) == after
-    assert len(list(folder.parent.iterdir())) >= 3  # there are leftovers
-    assert formats.write_folder(folder, NEW) is None
-    assert content(folder) == NEW
-    assert sorted(folder.parent.iterdir()) == sorted([folder, other])
-
-
-def test_a_run_whose_unfinished_folder_was_taken_away_publishes_nothing(folder, monkeypatch):
-    real = os.fsync
-
-    def another_run_comes(descriptor):
-        monkeypatch.setattr(os, "fsync", real)
-        formats.write_folder(folder, OLD)
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", another_run_comes)
-    with pytest.raises(TransientError):
-        formats.write_folder(folder, NEW)
-    assert content(folder) == OLD
-    assert list(folder.parent.iterdir()) == [folder]
-
-
 def table_of(page: str, heading: str) -> set[str]:
     """Return the first column of the first table under a heading."""
     section = re.search(rf"^#+ {re.escape(heading)}$(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
@@ -603,7 +358,7 @@ def table_of(page: str, heading: str) -> set[str]:
 
 def test_the_documentation_names_every_file_field_and_column():
     page = (ROOT / "docs" / "transcript-format.md").read_text("utf-8")
-    assert table_of(page, "The files of a transcript") == {*NAMES, formats.MANIFEST}
+    assert table_of(page, "The files of a transcript") == {*NAMES, "manifest.json"}
     assert f"schema version {formats.SCHEMA_VERSION}" in page
     for model in (SpeakerTranscript, Speaker, Segment, SpokenWord, Turn, WindowNote):
         extra = {"schema_version", "name", "about"} if model is SpeakerTranscript else set()

@@ -7,7 +7,14 @@ from whosaid.profiles import Profile, make_recipe
 
 MODELS = {"speech": "vad:1", "diarize": "voice:1", "embed": "voice:1", "transcribe": "words:1"}
 RECIPE = make_recipe(Profile.EMBEDDED)
-E, S, D, M, T, G = Stage.EXTRACT, Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.MERGE
+E, S, D, M, T, G = (
+    Stage.EXTRACT,
+    Stage.SPEECH,
+    Stage.DIARIZE,
+    Stage.EMBED,
+    Stage.TRANSCRIBE,
+    Stage.MERGE,
+)
 
 
 def changed(**params: dict[str, object]) -> set[Stage]:

@@ -45,8 +45,8 @@ class Params(StageParams):
     max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
     window: Seconds = Field(default=1.6, ge=0.5, le=10, description="clustering: sound a vector")
     hop: Seconds = Field(default=0.5, ge=0.1, le=5, description="clustering: between vectors")
-    separation: float = Field(
-        default=0.2, ge=-1, le=1, description="clustering: silhouette below which all are one voice"
+    same_voice: float = Field(
+        default=0.71, gt=0, le=1, description="clustering: join voices at least this similar"
     )
     max_pause: Seconds = Field(
         default=0.5, ge=0, description="clustering: join one speaker's turns across shorter pauses"
@@ -177,42 +177,92 @@ def centroids(vectors: Vectors, labels: Labels, count: int) -> Vectors:
     return unit_rows(np.eye(count)[labels].T @ vectors)
 
 
-LINKAGE_ROWS = 2500
-"""Linkage takes memory and time of rows²: more are thinned out evenly, the rest assigned."""
+MOST_ROWS = 2500
+"""Linkage takes memory and time of rows²: more are thinned out evenly, the others assigned."""
+
+SHORTEST_VOICE_S: Seconds = 2.0
+"""A cluster with less speech is no speaker, unless the recording is short itself."""
 
 
-def cluster_vectors(vectors: Vectors, weights: Vectors, params: Params) -> Labels:
-    """Return a label for each unit row, 0…speakers-1; `weights` is the seconds it stands for."""
-    from scipy.cluster.hierarchy import fcluster, linkage  # noqa: PLC0415
-    from scipy.spatial.distance import squareform  # noqa: PLC0415
+def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
+    """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
 
+    Average linkage is cut where the silhouette is best, then voices too alike are joined. Neither
+    step holds a threshold on the distance itself, whose scale differs between encoders and sounds.
+    """
     least, most = params.speaker_range()
-    n = len(vectors)
-    if n < 3 or most == 1:
-        return np.zeros(n, np.int64)
-    rows = np.unique(np.linspace(0, n - 1, min(n, LINKAGE_ROWS)).astype(np.int64))
-    sample, weight = vectors[rows], weights[rows] * n / len(rows)
-    distance = cosine_distances(sample, sample)
+    if most == 1 or len(vectors) <= max(least, 2):
+        return np.minimum(np.arange(len(vectors)), least - 1)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, MOST_ROWS).astype(np.int64))
+    some, first, last = vectors[rows], start[rows], end[rows]
+    weights = np.minimum(end - start, params.hop)[rows] * (len(vectors) / len(rows))
+    labels = _cut_tree(some, weights, max(least, 2), most)
+    while (count := int(labels.max()) + 1) > least:
+        alike = voice_similarity(some, first, last, labels)
+        np.fill_diagonal(alike, -np.inf)
+        a, b = np.unravel_index(int(np.argmax(alike)), alike.shape)
+        if count == 1 or alike[a, b] < params.same_voice:
+            break
+        labels = _nearest(some, _renumbered(np.where(labels == b, a, labels)))
+    if len(rows) == len(vectors):
+        return labels
+    return np.argmax(vectors @ centroids(some, labels, count).T, axis=1)
+
+
+def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labels:
+    """Return the cut of the linkage tree into least…most clusters with the best silhouette."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    distance = cosine_distances(vectors, vectors)
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
-    smallest = min(2.0, 0.08 * weight.sum())
-    best, best_labels = params.separation, np.zeros(len(rows), np.int64)
-    if least > 1:
-        best = -2.0
-    seen = set()
-    for threshold in np.arange(0.45, 0.97, 0.02):
-        labels = _absorb(sample, fcluster(tree, threshold, "distance") - 1, weight, smallest)
-        count = labels.max() + 1
-        if count in seen or not max(least, 2) <= count <= most:
-            continue
-        seen.add(count)
-        score = silhouette(distance, labels)
-        if score > best:
-            best, best_labels = score, labels
-    if len(rows) == n:
-        return best_labels
-    means = centroids(sample, best_labels, best_labels.max() + 1)
-    return np.argmax(vectors @ means.T, axis=1)
+    smallest = min(SHORTEST_VOICE_S, 0.2 * float(weights.sum()))
+    # Without a cut that leaves enough clusters of some size, the bare count decides.
+    best, best_score = _renumbered(fcluster(tree, least, "maxclust")), -np.inf
+    for height in np.linspace(0.4, 1.0, 31) * tree[-1, 2]:
+        labels = _absorb(
+            vectors, _renumbered(fcluster(tree, height, "distance")), weights, smallest
+        )
+        labels = _nearest(vectors, labels)
+        if least <= labels.max() + 1 <= most:
+            score = silhouette(distance, labels)
+            if score > best_score:
+                best, best_score = labels, score
+    return best
+
+
+def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Labels) -> Vectors:
+    """Return how alike the voices behind labels are, noise removed, shape (labels, labels).
+
+    The mean cosine between two clusters is divided by the geometric mean of those inside them
+    (Spearman's correction for attenuation): 1 for one voice cut at random, however noisy single
+    windows are. Pairs of windows that share sound are left out. A cluster with few pairs inside
+    leans on the mean over all clusters.
+    """
+    count = int(labels.max()) + 1
+    members = np.eye(count)[labels]
+    sums = members.T @ vectors
+    total, pairs = sums @ sums.T, np.outer(members.sum(0), members.sum(0))
+    for lag in range(len(vectors)):
+        early = np.flatnonzero(end[: len(end) - lag] > start[lag:])
+        if not len(early):
+            break
+        late = early + lag
+        cosine = np.einsum("ij,ij->i", vectors[early], vectors[late])
+        ways = [(early, late), (late, early)] if lag else [(early, late)]
+        for one, other in ways:
+            np.subtract.at(total, (labels[one], labels[other]), cosine)
+            np.subtract.at(pairs, (labels[one], labels[other]), 1)
+    inside, inside_pairs = np.diag(total), np.diag(pairs)
+    usual = inside.sum() / inside_pairs.sum() if inside_pairs.sum() else 1.0
+    within = np.maximum((inside + PRIOR_PAIRS * usual) / (inside_pairs + PRIOR_PAIRS), 0.05)
+    between: Vectors = total / np.maximum(pairs, 1)
+    return between / np.sqrt(np.outer(within, within))
+
+
+PRIOR_PAIRS = 40
+"""How many pairs the mean over all clusters counts for."""
 
 
 def silhouette(distance: Vectors, labels: Labels) -> float:
@@ -225,46 +275,56 @@ def silhouette(distance: Vectors, labels: Labels) -> float:
     means[rows, labels] = np.inf
     outer = means.min(axis=1)
     score = (outer - inner) / np.maximum(np.maximum(inner, outer), 1e-12)
-    score[count[labels] == 1] = 0
-    return float(score.mean())
+    return float(np.where(count[labels] == 1, 0, score).mean())
+
+
+def _renumbered(labels: Labels) -> Labels:
+    """Return labels without gaps, 0…k-1."""
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _absorb(vectors: Vectors, labels: Labels, weights: Vectors, smallest: Seconds) -> Labels:
-    """Give the rows of clusters lighter than `smallest` to the nearest other cluster."""
-    labels = np.unique(labels, return_inverse=True)[1]
-    while True:
-        weight = np.bincount(labels, weights)
-        light = int(np.argmin(weight))
-        if len(weight) == 1 or weight[light] >= smallest:
-            return labels
-        similarity = vectors[labels == light] @ centroids(vectors, labels, len(weight)).T
-        similarity[:, light] = -np.inf
-        labels[labels == light] = np.argmax(similarity, axis=1)
-        labels = np.unique(labels, return_inverse=True)[1]
+    """Give the rows of clusters lighter than `smallest` to the nearest of the others."""
+    weight = np.bincount(labels, weights)
+    heavy = weight >= min(smallest, weight.max())
+    similarity = vectors @ centroids(vectors, labels, len(weight))[heavy].T
+    nearest = np.flatnonzero(heavy)[np.argmax(similarity, axis=1)]
+    return _renumbered(np.where(heavy[labels], labels, nearest))
 
 
-def resegment(
-    vectors: Vectors, labels: Labels, region: Labels, *, inside: float = 0.5, pause: float = 0.15
+def _nearest(vectors: Vectors, labels: Labels) -> Labels:
+    """Move rows to the nearest centroid, three times at most, as long as no label vanishes."""
+    count = int(labels.max()) + 1
+    for _ in range(3):
+        moved = np.argmax(vectors @ centroids(vectors, labels, count).T, axis=1)
+        if len(np.unique(moved)) < count or (moved == labels).all():
+            break
+        labels = moved
+    return labels
+
+
+def smooth_labels(
+    vectors: Vectors, labels: Labels, region: Labels, *, inside: float = 0.15, pause: float = 0.05
 ) -> Labels:
     """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
 
-    `inside` and `pause` are what a change of speaker costs inside a region and between two.
+    `inside` and `pause` are what a change of speaker costs inside a region and between two. A
+    label may vanish; the others are renumbered.
     """
+    price = np.where(np.diff(region, prepend=-1) == 0, inside, pause).tolist()
     for _ in range(2):
         count = int(labels.max()) + 1
-        if count == 1:
-            return labels
         similarity = vectors @ centroids(vectors, labels, count).T
-        price = np.where(np.diff(region, prepend=-1) == 0, inside, pause)
-        total, came_from = similarity[0], np.empty((len(labels), count), np.int64)
+        came_from = np.tile(np.arange(count), (len(labels), 1))
+        total = similarity[0]
         for i in range(1, len(labels)):
             best = int(np.argmax(total))
-            change = total[best] - price[i]
-            came_from[i] = np.where(total >= change, np.arange(count), best)
-            total = np.maximum(total, change) + similarity[i]
+            changed = total < total[best] - price[i]
+            came_from[i, changed] = best
+            total = np.where(changed, total[best] - price[i], total) + similarity[i]
         path = np.empty(len(labels), np.int64)
         path[-1] = int(np.argmax(total))
         for i in range(len(labels) - 1, 0, -1):
             path[i - 1] = came_from[i, path[i]]
-        labels = np.unique(path, return_inverse=True)[1]
+        labels = _renumbered(path)
     return labels

@@ -1,5 +1,6 @@
-"""What GPUs there are, and batches that fit their memory, live here. What runs on them does not;
-see engines/.
+"""What GPUs there are, and batches that fit their memory, live here.
+
+What runs on them does not; see engines/.
 """
 
 from collections.abc import Callable, Iterator, Sequence

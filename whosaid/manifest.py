@@ -1,21 +1,20 @@
 """What a transcript's manifest says, and whether a folder is whole, lives here.
 
-Writing files does not; see `formats.py`.
+Writing it does not; see `folders.py`.
 """
 
 import json
 import platform
 from collections.abc import Mapping
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from whosaid.folders import MANIFEST, file_entries
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import Digest, Outcome, SpeakerTranscript, StageResult, Video
 
-NAME = "manifest.json"
 SCHEMA_VERSION = 1
 _REPORTED_PACKAGES = ("whosaid", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
 
@@ -70,7 +69,7 @@ def describe_run(
 
 
 def describe_quality(recipe: Recipe) -> dict[str, Any]:
-    """Return what a transcript says of its own worth. The same on every run: no times, no places."""
+    """Return what a transcript says of its own worth: the same on every run, no times or places."""
     notes = [f"quality: {recipe.label}"]
     if recipe.advice:
         notes.append(recipe.advice)
@@ -79,18 +78,16 @@ def describe_quality(recipe: Recipe) -> dict[str, Any]:
 
 def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files of an output folder, manifest included, which lists the others."""
-    listed = {
-        name: {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
-        for name, content in files.items()
-    }
-    content = json.dumps({**about, "files": listed}, indent=2, ensure_ascii=False) + "\n"
-    return {**files, NAME: content.encode()}
+    content = (
+        json.dumps({**about, "files": file_entries(files)}, indent=2, ensure_ascii=False) + "\n"
+    )
+    return {**files, MANIFEST: content.encode()}
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of an output folder, or `None` if the folder is not whole."""
     try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         whole = all((folder / name).is_file() for name in manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -107,7 +104,7 @@ def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:
     """Read an outcome from the manifest of a folder that is whole."""
     manifest = read_manifest(folder)
     if manifest is None:
-        raise FileNotFoundError(f"{folder / NAME}: no whole manifest")
+        raise FileNotFoundError(f"{folder / MANIFEST}: no whole manifest")
     stored = [name for name, stage in manifest["stages"].items() if stage["from_cache"]]
     return Outcome(
         path=video.path,

@@ -130,20 +130,15 @@ class File(Frozen):
     sha256: Digest
 
 
-def _check_names(files: dict[str, File]) -> dict[str, File]:
-    for name in files:
-        check_inside(name)
+def is_inside(name: str) -> bool:
+    """Say whether a file of that name lies inside its model's folder, on every system."""
+    return not ({"", ".", ".."} & set(name.split("/")) or set(name) & set("\\:"))
+
+
+def _all_inside(files: dict[str, File]) -> dict[str, File]:
+    if not all(map(is_inside, files)):
+        raise ValueError("a file lies outside of the model's folder")
     return files
-
-
-def check_inside(name: str) -> None:
-    """Refuse the name of a file that would not lie inside its model's folder.
-
-    Raises:
-        ValueError: so that it fits into pydantic's checks.
-    """
-    if {"", ".", ".."} & set(name.split("/")) or set(name) & set("\\:"):
-        raise ValueError(f"{name!r} is no name of a file inside a folder")
 
 
 class Record(Frozen):
@@ -157,7 +152,7 @@ class Record(Frozen):
     repo: str = ""
     revision: str
     fetched: str
-    files: Annotated[dict[str, File], AfterValidator(_check_names)]
+    files: Annotated[dict[str, File], AfterValidator(_all_inside)]
 
     @property
     def size(self) -> int:

@@ -1,7 +1,7 @@
-"""Which stages a video needs, and under which digests, lives here. Running them does not; see flows/.
+"""Which stages a video needs, and under which digests, lives here. Running them does not.
 
-A stage's digest names how its result comes about: the digests it builds on, the stage's VERSION, its
-params and the identity of its model. All of them are known before anything runs.
+A stage's digest names how its result comes about: the digests it builds on, the stage's VERSION,
+its params and the identity of its model. All of them are known before anything runs.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -83,7 +83,7 @@ def stage_digests(
             [digests[above] for above in upstream] or video,
             stage,
             VERSIONS[stage],
-            model_identities.get(stage, ""),
+            model_identities.get(stage, "").rpartition(":")[2],  # a moved model is the same
             params[stage].in_key(),
         )
     return digests

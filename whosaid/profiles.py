@@ -26,6 +26,8 @@ class Profile(StrEnum):
 
     AUTO = "auto"
     EMBEDDED = "embedded"
+    OPEN = "open"
+    STUDIO = "studio"
 
 
 class Recipe(Frozen):
@@ -42,16 +44,32 @@ class Recipe(Frozen):
     merging: MergingParams = MergingParams()
 
 
-_EMBEDDED: dict[str, Any] = {
-    "profile": Profile.EMBEDDED,
-    "label": "embedded (draft)",
-    "advice": "the words are a draft by a small recogniser: speakers and times are usable, "
-    "wording is not",
-    "diarization": {"engine": "clustering", "embedder": "resemblyzer"},
-    "embeddings": {"engine": "resemblyzer"},
-    "transcription": {"engine": "pocketsphinx"},
+_RECIPES: dict[Profile, dict[str, Any]] = {
+    Profile.STUDIO: {
+        "profile": Profile.STUDIO,
+        "label": "studio",
+        "diarization": {"engine": "pyannote"},
+        "embeddings": {"engine": "speechbrain"},
+        "transcription": {"engine": "faster_whisper"},
+    },
+    Profile.OPEN: {
+        "profile": Profile.OPEN,
+        "label": "open",
+        "diarization": {"engine": "clustering", "embedder": "speechbrain"},
+        "embeddings": {"engine": "speechbrain"},
+        "transcription": {"engine": "faster_whisper"},
+    },
+    Profile.EMBEDDED: {
+        "profile": Profile.EMBEDDED,
+        "label": "embedded (draft)",
+        "advice": "speakers and times are usable, the words are a draft by a small recogniser; "
+        "for real ones run: whosaid models fetch --profile open",
+        "diarization": {"engine": "clustering", "embedder": "resemblyzer"},
+        "embeddings": {"engine": "resemblyzer"},
+        "transcription": {"engine": "pocketsphinx"},
+    },
 }
-_RECIPES: dict[Profile, dict[str, Any]] = {Profile.EMBEDDED: _EMBEDDED}
+"""Best first: `auto` takes the first whose models are here."""
 
 
 def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
@@ -68,7 +86,17 @@ def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
         ) from None
     if profile is not Profile.AUTO:
         return profile, "asked for"
-    return Profile.EMBEDDED, "the best whose models are installed"
+    missing = ""
+    for best in _RECIPES:
+        try:
+            find_models(make_recipe(best), models_dir)
+        except InputError as error:
+            missing = missing or error.problem
+        else:
+            return best, "the best whose models are installed" + (
+                f" ({missing})" if missing else ""
+            )
+    raise InputError("no profile has its models installed", "see what is missing: whosaid doctor")
 
 
 def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
@@ -96,20 +124,24 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
         ) from None
 
 
-def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
-    """Return what identifies the models of a recipe: by the stage that loads them."""
+def find_models(recipe: Recipe, models_dir: Path) -> dict[str, Path]:
+    """Return where the models of a recipe lie, by the stage that loads them.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    diarizer = recipe.diarization
+    engine = diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine
     used = {
         "speech": ("silero", ""),
-        "diarize": (
-            recipe.diarization.embedder
-            if recipe.diarization.engine == "clustering"
-            else recipe.diarization.engine,
-            recipe.diarization.model,
-        ),
+        "diarize": (engine, diarizer.model),
         "embed": (recipe.embeddings.engine, recipe.embeddings.model),
         "transcribe": (recipe.transcription.engine, recipe.transcription.model),
     }
-    return {
-        stage: models.identify(models.find_model(engine, name, models_dir), index)
-        for stage, (engine, name) in used.items()
-    }
+    return {stage: models.find_model(*model, models_dir) for stage, model in used.items()}
+
+
+def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
+    """Return what identifies the models of a recipe, by the stage that loads them."""
+    found = find_models(recipe, models_dir)
+    return {stage: models.identify(path, index) for stage, path in found.items()}

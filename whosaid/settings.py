@@ -50,30 +50,37 @@ class Settings(BaseSettings):
 
     @property
     def videos(self) -> Path:
+        """Videos that are transcribed where none are named."""
         return self.data_dir / "videos"
 
     @property
     def transcripts(self) -> Path:
+        """One folder a video."""
         return self.transcripts_dir or self.data_dir / "transcripts"
 
     @property
     def cache(self) -> Path:
+        """What can be computed again."""
         return self.cache_dir or self.data_dir / "cache"
 
     @property
     def audio(self) -> Path:
+        """Extracted audio, one file a video."""
         return self.cache / "audio"
 
     @property
     def results(self) -> Path:
+        """Stored results of stages."""
         return self.cache / "results"
 
     @property
     def digest_index(self) -> Path:
+        """Digests of files that have not changed."""
         return self.cache / "digests.sqlite"
 
     @property
     def models(self) -> Path:
+        """Fetched models."""
         return self.models_dir or self.data_dir / "models"
 
 

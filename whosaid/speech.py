@@ -38,9 +38,9 @@ class Params(StageParams):
     """How speech is told from silence, and how it is packed for recognisers."""
 
     onset: float = Field(default=0.5, gt=0, lt=1, description="a region reaches this probability")
-    offset: float = Field(default=0.35, gt=0, lt=1, description="and ends where it falls below")
+    offset: float = Field(default=0.1, gt=0, lt=1, description="and ends where it falls below")
     min_speech: Seconds = Field(default=0.2, ge=0, description="drop shorter regions")
-    min_pause: Seconds = Field(default=0.25, ge=0, description="bridge shorter pauses")
+    min_pause: Seconds = Field(default=0.3, ge=0, description="bridge shorter pauses")
     pad: Seconds = Field(default=0.03, ge=0, le=1, description="widen regions by this on each side")
     window_max: Seconds = Field(default=30.0, ge=5, le=30, description="longest window")
     window_pad: Seconds = Field(
@@ -131,9 +131,7 @@ def pack_windows(
     return _spans(*_widen(np.array(start), np.array(end), params.window_pad, duration))
 
 
-def _cut(
-    region: Span, probabilities: npt.NDArray[np.float32], longest: Seconds
-) -> list[Span]:
+def _cut(region: Span, probabilities: npt.NDArray[np.float32], longest: Seconds) -> list[Span]:
     """Cut a region into pieces of at most `longest`, each but the last at least half as long."""
     pieces: list[Span] = []
     start = region.start

@@ -1,6 +1,6 @@
 """The nouns that pass between stages live here: frozen, typed, JSON there and back.
 
-What makes them does not: each stage's file (`speech.py`, `diarization.py`, …) shapes its own output.
+What makes them does not: each stage's file (`speech.py`, …) shapes its own output.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class StageParams(Frozen):
     """What a run may choose about one stage; each stage's `Params` derives from it.
 
     Every field is part of the stage's cache key, except those in `NOT_IN_KEY`: they change how fast
-    a result comes, never the result.
+    a result comes, never the result, or, as `model`, enter by what they stand for.
     """
 
-    NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
+    NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
 
     def in_key(self) -> dict[str, Any]:
         """Return the fields that decide on the result, as JSON values."""
@@ -71,6 +71,7 @@ class Span(Frozen):
 
     @property
     def duration(self) -> Seconds:
+        """How long it lasts."""
         return self.end - self.start
 
 
@@ -118,6 +119,7 @@ class Waveform:
 
     @property
     def duration(self) -> Seconds:
+        """How long it lasts."""
         return len(self.samples) / self.rate_hz
 
     def __repr__(self) -> str:
@@ -140,11 +142,12 @@ class SpeechRegions(StageResult):
 
     @property
     def speech(self) -> Seconds:
+        """How long somebody speaks, all regions together."""
         return sum(region.duration for region in self.regions)
 
 
 class Turn(Span):
-    """A stretch in which one speaker is active. `speaker` is local to the video: SPEAKER_00, …"""
+    """A stretch in which one speaker is active. `speaker` is local to the video, as SPEAKER_00."""
 
     speaker: str
 
@@ -161,6 +164,7 @@ class Diarization(StageResult):
 
     @property
     def speakers(self) -> tuple[str, ...]:
+        """The labels of all speakers, sorted."""
         return tuple(sorted({turn.speaker for turn in self.turns}))
 
 
@@ -243,7 +247,7 @@ class SpeakerTranscript(StageResult):
 
 
 class Outcome(Frozen):
-    """How one video of a batch ended. `status`: done, unchanged (nothing to do), failed, stopped."""
+    """How one video of a batch ended. `unchanged`: there was nothing to do."""
 
     path: str
     name: str

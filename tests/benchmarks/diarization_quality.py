@@ -119,7 +119,9 @@ def main() -> None:
     torch.set_num_threads(2)
     rows = measure(arguments.folder, arguments.params)
     table = [*(summarise(row["file"], [row]) for row in rows), summarise("all", rows)]
-    print(f"{'file':16}{'s':>7}{'true':>5}{'found':>6}{'DER':>7}{'miss':>7}{'false':>7}{'conf':>7}{'xRT':>6}")
+    print(
+        f"{'file':16}{'s':>7}{'true':>5}{'found':>6}{'DER':>7}{'miss':>7}{'false':>7}{'conf':>7}{'xRT':>6}"
+    )
     for row in table:
         print(
             f"{row['file']:16}{row['seconds']:7.0f}{row['speakers']:5}{row['found']:6}"

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT, Site
 from media import Sound, make_video, silence
 from scoring import (
@@ -20,6 +19,7 @@ from scoring import (
     spoken_words,
     word_error,
 )
+
 from whosaid.engines.av import read_audio
 from whosaid.planning import READS_AUDIO, Stage
 
@@ -180,7 +180,7 @@ def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) ->
     }.items():
         assert any(name in line and problem in line for line in failed), (name, failed)
     silent = site.transcript("silence 'quoted' 🎬")
-    assert silent.speakers == () and silent.segments == ()
+    assert (silent.speakers, silent.segments) == ((), ())
     assert any("no speech" in warning for warning in silent.warnings)
     assert site.transcript("short").segments == ()
     if sys.platform != "win32":
@@ -194,7 +194,7 @@ def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) ->
     [
         (["--num-speakers", "0"], "num_speakers"),
         (["--num-speakers", "two"], "--num-speakers"),
-        (["--profile", "imaginary"], "choose one of auto, embedded"),
+        (["--profile", "imaginary"], "choose one of auto, embedded, open, studio"),
         (["--force", "sing"], "choose from extract"),
         (["--set", "merging.max_pause"], "stage.field=value"),
         (["--set", "merging.tempo=3"], "merging.tempo"),
@@ -233,7 +233,8 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
     )
     assert ran.returncode == 1
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
-    assert "write: " in line and "blocked" in line
+    assert line.startswith("failed: telephone talk.mp4: write: ")
+    assert "blocked" in line
 
 
 def test_broken_torchcodec_changes_nothing(site: Site, finished: Site) -> None:

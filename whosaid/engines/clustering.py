@@ -50,8 +50,10 @@ class Clustering:
             return [], []
         start, end, region = start[usable], end[usable], region[usable]
         rows = diarization.unit_rows(vectors[usable].astype(np.float64))
-        labels = diarization.cluster_vectors(rows, np.minimum(end - start, params.hop), params)
-        labels = diarization.resegment(rows, labels, region)
+        labels = diarization.cluster_windows(rows, start, end, params)
+        smooth = diarization.smooth_labels(rows, labels, region)
+        if smooth.max() + 1 >= params.speaker_range()[0]:
+            labels = smooth
         turns = _turns(waveform, edges, (start + end) / 2, region, labels, params.max_pause)
         progress(1.0)
         return turns, turns

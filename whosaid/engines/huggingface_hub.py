@@ -6,6 +6,7 @@ What makes files an installed model does not; see `models.py`.
 import errno
 import hashlib
 import io
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -39,7 +40,7 @@ from whosaid.models import (
     File,
     Model,
     Record,
-    check_inside,
+    is_inside,
     now,
     put_in_place,
     read_record,
@@ -48,6 +49,8 @@ from whosaid.models import (
 # What happens is told once, in our words: as an exception, and as numbers of bytes.
 disable_progress_bars()
 hub_logging.set_verbosity_error()
+for _below in ("httpx2", "httpcore2"):  # they log headers, and addresses that are a key
+    logging.getLogger(_below).setLevel(logging.WARNING)
 
 LOOK_UP_S = 30.0
 """How long the hub may take to say what a repository holds."""
@@ -256,14 +259,16 @@ class _Hub:
         ]
         lacking = kind.lacks([file.name for file in files])
         if lacking or not info.sha or any(file.size < 0 for file in files):
-            raise InputError(
-                f"{self.model.repo} at {self.revision} is not a model for {self.model.engine}"
-                f" (no {lacking or 'commit or sizes of files'})",
-                "try another --revision",
-            )
-        for file in files:
-            check_inside(file.name)
-        return info.sha, files
+            reason = f"no {lacking or 'commit or sizes of files'}"
+        elif not all(is_inside(file.name) for file in files):
+            reason = "a file of it would lie outside of the model's folder"
+        else:
+            return info.sha, files
+        raise InputError(
+            f"{self.model.repo} at {self.revision} is not a model for {self.model.engine}"
+            f" ({reason})",
+            "try another --revision",
+        )
 
     def get(self, commit: str, file: _Remote, out: _Counting) -> None:
         """Download what `out` does not hold yet. Cuts are mended a few times."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +25,9 @@ from whosaid.transcription import Heard, Params, WindowText
 from whosaid.types import Progress, Seconds, Span, Waveform, Word
 
 FRAMES_PER_SECOND = 100
+
+HEARTBEAT: Seconds = 0.5
+"""Progress is told at least this often, so that who asked to stop need not wait for a window."""
 
 CHILD_BYTES = 300_000_000
 """Memory of one child: 240 MB measured on windows of 20 to 30 s."""
@@ -83,12 +86,12 @@ class Pocketsphinx:
                 idle.put(children.enter_context(_Child(self.model, self.patience)))
             futures: dict[Future[WindowText], int] = {threads.submit(hear, i): i for i in order}
             try:
-                done = 0.0
-                for future in as_completed(futures):
-                    i = futures[future]
-                    texts[i] = future.result()
-                    done += windows[i].duration
-                    progress(done / total)
+                while len(texts) < len(windows):
+                    done, _ = wait(futures, timeout=HEARTBEAT, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        i = futures.pop(future)
+                        texts[i] = future.result()
+                    progress(sum(windows[i].duration for i in texts) / total)
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
         return Heard(language="en", texts=[texts[i] for i in range(len(windows))])

@@ -54,9 +54,7 @@ class Silero:
         return result
 
 
-def _frames(
-    samples: npt.NDArray[np.float32], first: int, last: int
-) -> npt.NDArray[np.float32]:
+def _frames(samples: npt.NDArray[np.float32], first: int, last: int) -> npt.NDArray[np.float32]:
     """Return frames first…last with the context before each, zeros outside the sound."""
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     inside = samples[max(start, 0) : end]
