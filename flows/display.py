@@ -17,18 +17,12 @@ from rich.text import Text
 from tasks.progress import Step, listening
 from whosaid.planning import READS_AUDIO, Stage
 from whosaid.profiles import Recipe
+from whosaid.report import clock
 from whosaid.types import Outcome
 
 _ORDER = ("inspect", *Stage, "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
-
-
-def clock(seconds: float) -> str:
-    """Return a length of time as 1:02:03 or 2:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def one_line(text: str) -> str:

@@ -6,7 +6,6 @@ What they do does not; see whosaid/models.py and whosaid/engines/huggingface_hub
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 from cyclopts import App
 from rich.console import Console
@@ -138,16 +137,18 @@ def _token(model: Model) -> str | None:
     token = find_token()
     if token or not model.gated:
         return token
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
         return None
-    from prefect.blocks.system import Secret
-
     try:
-        secret = cast("Secret[Any]", Secret.load(BLOCK))  # async only inside an event loop
-        return check_token(str(secret.get()))
-    except ValueError:  # there is no such block
+        # Not by `Secret.load`: it starts a worker that reports the loading and outlives it.
+        with get_client(sync_client=True) as client:
+            block = client.read_block_document_by_name(BLOCK, "secret", include_secrets=True)
+        return check_token(str(block.data["value"]))
+    except ObjectNotFound:
         return None
     except WhosaidError:
         raise
@@ -175,7 +176,8 @@ def list_models() -> int:
             for device in ("cpu", "cuda"):
                 for model in _models_of(profile, device):
                     users.setdefault(model.name, []).append(profile)
-    table = Table("model", "engine", "profiles", "size", "installed", "to fetch it")
+    table = Table("model", "engine", "profiles", "size", "installed", "needs")
+    table.columns[0].no_wrap = True  # to be typed as it stands
     here: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
         here.setdefault(record.name, []).append(record)
@@ -189,7 +191,7 @@ def list_models() -> int:
             ", ".join(profiles),
             _size(records[-1].size if records else model.megabytes * 1_000_000),
             _where(model, records, models_dir),
-            "accept its terms, token" if model.gated else "",
+            "token" if model.gated else "",
         )
     console.print(table)
     return 0

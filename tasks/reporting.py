@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 
 from tasks.policies import passing_stage
-from tasks.progress import showing
-from whosaid import folders, formats, manifest
+from tasks.progress import showing, tell_prefect
+from whosaid import folders, formats, manifest, report
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
@@ -32,6 +33,12 @@ def write_outputs(
         run = manifest.describe_run(video, recipe, plan, model_identities, transcript, results)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
     outcome = manifest.outcome_of(video, folder, unchanged=False)
+    tell_prefect(
+        create_markdown_artifact,
+        report.summarise(transcript, run, folder),
+        key=f"video-{video.digest[:8]}",
+        description=f"{video.name}: who spoke, what it took, where the transcript is",
+    )
     if kept:
         outcome = outcome.model_copy(
             update={"warnings": (*outcome.warnings, f"edited by hand, kept: {kept}")}

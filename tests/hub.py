@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +74,8 @@ class Hub:
     """What the hub holds, how it behaves, and what it was asked.
 
     `cut` holds how many bytes of a file are sent before the connection ends, the first time only;
-    `answers` a status that is given instead of a file, once and after its cut.
+    `answers` a status that is given instead of a file, once and after its cut; `holds` the file
+    that is not sent before `released`.
     """
 
     repos: dict[str, Repo]
@@ -87,7 +87,8 @@ class Hub:
     answers: dict[str, int] = field(default_factory=dict)
     message: str = ""
     ignores_ranges: bool = False
-    seconds_per_file: float = 0.0
+    holds: str = ""
+    released: threading.Event = field(default_factory=threading.Event)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
     mirror: str = ""
@@ -207,7 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
         if limit is None and file in self.hub.answers:
             self._refuse(self.hub.answers.pop(file))
             return
-        time.sleep(self.hub.seconds_per_file)
+        if file == self.hub.holds:
+            self.hub.released.wait(120)
         if file in self.hub.damaged:
             content = content[:-1] + bytes([content[-1] ^ 1])
         start = 0

@@ -46,7 +46,7 @@ class Params(StageParams):
     window: Seconds = Field(default=1.6, ge=0.5, le=10, description="clustering: sound a vector")
     hop: Seconds = Field(default=0.5, ge=0.1, le=5, description="clustering: between vectors")
     same_voice: float = Field(
-        default=0.71, gt=0, le=1, description="clustering: join voices at least this similar"
+        default=0.84, gt=0, le=1, description="clustering: join voices at least this similar"
     )
     max_pause: Seconds = Field(
         default=0.5, ge=0, description="clustering: join one speaker's turns across shorter pauses"
@@ -183,6 +183,9 @@ MOST_ROWS = 2500
 SHORTEST_VOICE_S: Seconds = 2.0
 """A cluster with less speech is no speaker, unless the recording is short itself."""
 
+DOUBT_S: Seconds = 0.6
+"""The less speech the smaller of two voices has, the less alike they must be: this over it."""
+
 
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
     """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
@@ -198,10 +201,13 @@ def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Para
     weights = np.minimum(end - start, params.hop)[rows] * (len(vectors) / len(rows))
     labels = _cut_tree(some, weights, max(least, 2), most)
     while (count := int(labels.max()) + 1) > least:
-        alike = voice_similarity(some, first, last, labels)
+        speech = np.bincount(labels, weights)
+        alike = voice_similarity(some, first, last, labels) + DOUBT_S / np.minimum.outer(
+            speech, speech
+        )
         np.fill_diagonal(alike, -np.inf)
         a, b = np.unravel_index(int(np.argmax(alike)), alike.shape)
-        if count == 1 or alike[a, b] < params.same_voice:
+        if alike[a, b] < params.same_voice:
             break
         labels = _nearest(some, _renumbered(np.where(labels == b, a, labels)))
     if len(rows) == len(vectors):

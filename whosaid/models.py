@@ -178,20 +178,24 @@ def default_model(engine: str, device: str = "cpu") -> Model:
     )
 
 
-def find_model(engine: str, name: str, models_dir: Path) -> Path:
+def find_model(engine: str, name: str, models_dir: Path, device: str = "cpu") -> Path:
     """Return the file or folder that holds a model.
 
     Args:
         engine: the engine that will load it.
         name: a name as of `whosaid models list`, of which `name@revision` asks for one revision
             and the name alone for the one fetched last; a local file or folder; or empty for the
-            engine's default.
+            engine's default on the device, if that is not here for its default on another.
         models_dir: the site's folder of fetched models.
+        device: `cpu` or `cuda`.
 
     Raises:
         InputError: the model is unknown, its files are not here or are another engine's.
     """
-    plain, _, revision = (name or default_model(engine).name).partition("@")
+    if not name:
+        names = [default_model(engine, on).name for on in (device, "cpu", "cuda")]
+        name = next((it for it in names if installed(models_dir, it)), names[0])
+    plain, _, revision = name.partition("@")
     known = next((model for model in CATALOGUE if model.name == plain), None)
     if known and known.package:
         _check_engine(known.engine, engine, plain)
@@ -204,10 +208,10 @@ def find_model(engine: str, name: str, models_dir: Path) -> Path:
     if known:
         _check_engine(known.engine, engine, plain)
         raise InputError(
-            f"the model {name or plain} is not installed",
+            f"the model {name} is not installed",
             f"run: whosaid models fetch {plain}{f' --revision {revision}' if revision else ''}",
         )
-    if name and Path(name).exists():
+    if Path(name).exists():
         return _local(engine, Path(name))
     choices = [repr(model.name) for model in CATALOGUE if model.engine == engine]
     raise InputError(

@@ -9,7 +9,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -122,9 +122,12 @@ class Transcriber(Protocol):
         ...
 
     def transcribe_again(
-        self, waveform: Waveform, window: Span, language: str, params: Params, /
+        self, waveform: Waveform, window: Span, language: str, params: Params, attempt: int, /
     ) -> WindowText | None:
-        """Hear one doubtful window carefully; None if the engine knows no other way."""
+        """Hear one doubtful window in another way, attempt 0, 1, …; None when there is no more.
+
+        The same window gives the same text, whatever was heard before it.
+        """
         ...
 
 
@@ -151,11 +154,14 @@ def transcribe_speech(
     doubted = [i for i, (_, doubts) in enumerate(checked) if doubts and params.retry]
     for done, i in enumerate(doubted):
         progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
-        again = transcriber.transcribe_again(waveform, windows[i], heard.language, params)
-        if again is None:
-            break
-        rechecked = check_window(again, windows[i], speech.regions, params)
-        checked[i] = min(checked[i], rechecked, key=lambda text: len(text[1]))
+        attempts = count()
+        while checked[i][1] and (
+            again := transcriber.transcribe_again(
+                waveform, windows[i], heard.language, params, next(attempts)
+            )
+        ):
+            rechecked = check_window(again, windows[i], speech.regions, params)
+            checked[i] = min(checked[i], rechecked, key=lambda text: len(text[1]))
     progress(1.0)
     return Transcript(
         digest=digest,

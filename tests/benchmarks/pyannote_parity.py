@@ -194,9 +194,9 @@ def machine() -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     same = result["same_turns"] and result["same_exclusive_turns"]
+    sound = f"{result['seconds_of_sound']:.0f} s of sound, {result['chunks']} chunks of 3 speakers"
     lines = [
-        f"{result['seconds_of_sound']:.0f} s of sound, {result['chunks']} chunks of 3 speakers, "
-        f"{result['silent_slots']:.0%} of them silent",
+        f"{sound}, {result['silent_slots']:.0%} of them silent",
         f"{'':14}{'stock':>18}{'whosaid':>18}{'ratio':>14}",
         f"{'':14}" + f"{'wall':>9}{'cpu':>9}" * 2 + f"{'wall':>7}{'cpu':>7}",
     ]

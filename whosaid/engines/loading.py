@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 from whosaid import diarization, embeddings, transcription
 from whosaid.diarization import Diarizer
@@ -15,6 +15,9 @@ from whosaid.embeddings import Embedder
 from whosaid.models import find_model
 from whosaid.speech import VoiceActivity
 from whosaid.transcription import Transcriber
+
+EmbedderName = Literal["resemblyzer", "speechbrain"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 _loaded: dict[tuple[Any, ...], tuple[Any, threading.Lock]] = {}
 _loading = threading.Lock()
@@ -60,7 +63,7 @@ def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embed
 
 @contextmanager
 def _embedder(
-    engine: str, model: str, device: str, batch_size: int | None, models_dir: Path
+    engine: EmbedderName, model: str, device: DeviceName, batch_size: int | None, models_dir: Path
 ) -> Iterator[Embedder]:
     path = find_model(engine, model, models_dir)
 
@@ -70,8 +73,12 @@ def _embedder(
                 from whosaid.engines.resemblyzer import Resemblyzer
 
                 return Resemblyzer(path, device=device, batch_size=batch_size)
+            case "speechbrain":
+                from whosaid.engines.speechbrain import Speechbrain
+
+                return Speechbrain(path, device=device, batch_size=batch_size)
             case _:
-                raise AssertionError(engine)
+                assert_never(engine)
 
     with _only_one((engine, path, device, batch_size), load) as embedder:
         yield embedder
@@ -88,8 +95,18 @@ def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diar
                 params.embedder, params.model, params.device, params.batch_size, models_dir
             ) as embedder:
                 yield Clustering(embedder)
+        case "pyannote":
+            path = find_model("pyannote", params.model, models_dir)
+
+            def load() -> Diarizer:
+                from whosaid.engines.pyannote import Pyannote
+
+                return Pyannote(path, device=params.device)
+
+            with _only_one(("pyannote", path, params.device), load) as diarizer:
+                yield diarizer
         case _:
-            raise AssertionError(params.engine)
+            assert_never(params.engine)
 
 
 @contextmanager
@@ -103,8 +120,13 @@ def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator
                 from whosaid.engines.pocketsphinx import Pocketsphinx
 
                 return Pocketsphinx(path)
-            case _:
-                raise AssertionError(params.engine)
+            case "faster_whisper":
+                from whosaid.engines.faster_whisper import FasterWhisper
 
-    with _only_one((params.engine, path, params.device), load) as transcriber:
+                return FasterWhisper(path, device=params.device, compute_type=params.compute_type)
+            case _:
+                assert_never(params.engine)
+
+    key = (params.engine, path, params.device, params.compute_type)
+    with _only_one(key, load) as transcriber:
         yield transcriber

@@ -29,8 +29,8 @@ FRAMES_PER_SECOND = 100
 HEARTBEAT: Seconds = 0.5
 """Progress is told at least this often, so that who asked to stop need not wait for a window."""
 
-CHILD_BYTES = 300_000_000
-"""Memory of one child: 240 MB measured on windows of 20 to 30 s."""
+CHILD_BYTES = 150_000_000
+"""Memory of one child: at most 124 MB, measured on windows of 30 s."""
 
 FILES = ("en-us/mdef", "en-us.lm.bin", "cmudict-en-us.dict")
 

@@ -1,0 +1,335 @@
+"""Whisper through faster-whisper lives here: batches of windows to words with scores.
+
+Which windows are doubtful does not (see `transcription.py`); how CTranslate2 runs on this machine
+does not either (see `ctranslate2.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+
+from whosaid.engines.ctranslate2 import (
+    choose_compute_type,
+    choose_device,
+    is_out_of_memory,
+    load_cublas,
+    room_on,
+)
+from whosaid.errors import InputError, TransientError
+from whosaid.gpu import run_in_batches
+from whosaid.transcription import Heard, Params, WindowText
+from whosaid.types import Progress, Seconds, Span, Waveform, Word
+
+FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
+
+BATCH_SIZES = {"cpu": 4, "cuda": 16}
+
+WINDOW_S = 30
+FRAMES_PER_SECOND = 100
+"""Whisper always reads 30 s, 100 frames a second; shorter windows are filled up with silence."""
+
+SHORTEST_FRAMES = 20
+"""Words cannot be aligned with less sound than this; they are trimmed to their window later."""
+
+TOKENS_PER_SECOND = 15
+"""More than is said, even in languages that take many tokens: whatever is longer is a loop."""
+
+Features = npt.NDArray[np.float32]
+
+DETECTIONS = 5
+"""The language is heard in this many windows, the loudest of as many equal parts."""
+
+PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
+"""Punctuation that belongs to the following and to the previous word, as in faster-whisper."""
+
+CAREFULLY: tuple[dict[str, Any], ...] = ({}, {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2})
+"""How windows are heard again: with timestamps; then without loops. Both give the same text each
+time. Whisper's own way, drawing words at rising temperatures, does not: CTranslate2 seeds a thread
+once, so that a text would depend on what was heard before it."""
+
+
+class FasterWhisper:
+    """A Whisper model on one device.
+
+    Args:
+        model: folder of a model in CTranslate2's format.
+        device: "auto", "cpu" or "cuda".
+        compute_type: a number type of CTranslate2, or "auto"; see `choose_compute_type`.
+        cpu_threads: threads on a CPU; None for one a core.
+
+    Raises:
+        InputError: the folder holds no usable model, or the device can't be used.
+        TransientError: the device has no room for the model now.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        device: str = "auto",
+        compute_type: str = "auto",
+        cpu_threads: int | None = None,
+    ) -> None:
+        for pattern in FILES:
+            if not any(model.glob(pattern)):
+                raise InputError(
+                    f"the Whisper model {model} has no {pattern}",
+                    "name a folder in CTranslate2's format, with the tokenizer.json of the model",
+                )
+        self._name = model.name
+        self._device = choose_device(device)
+        if self._device == "cuda":
+            load_cublas()
+        if compute_type == "auto":
+            compute_type = choose_compute_type(self._device, (model / "model.bin").stat().st_size)
+        try:
+            with room_on(self._device):
+                self._whisper = WhisperModel(
+                    str(model),
+                    device=self._device,
+                    compute_type=compute_type,
+                    cpu_threads=cpu_threads or os.cpu_count() or 0,
+                )
+            self._extract = FeatureExtractor(feature_size=self._whisper.model.n_mels)
+        except TransientError:
+            raise
+        except Exception as error:
+            # CTranslate2, pybind and tokenizers raise without a common class.
+            raise InputError(
+                f"the Whisper model {model} cannot be loaded ({error})", "fetch it again"
+            ) from error
+
+    def transcribe(
+        self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
+    ) -> Heard:
+        """Hear every window once, in batches; the words do not depend on the batch size.
+
+        Raises:
+            InputError: the model does not know the language.
+            TransientError: the device's memory does not hold even one window.
+        """
+        if not windows:
+            return Heard(params.language or "", [])
+        language = self._check_language(params.language)
+        language = language or self._detect_language(waveform, windows)
+        tokenizer = self._tokenizer(language)
+        prompt = self._prompt(tokenizer, params)
+        # One limit for all windows, so that a text does not depend on the batch it came in.
+        limit = min(
+            _token_limit(max(windows, key=lambda window: window.duration)),
+            self._whisper.max_length - len(prompt) - 1,
+        )
+        order = sorted(range(len(windows)), key=lambda i: (-windows[i].duration, i))
+        total = sum(window.duration for window in windows)
+        texts: dict[int, WindowText] = {}
+        notes: list[str] = []
+
+        def hear(batch: Sequence[int]) -> dict[int, WindowText]:
+            spans = [windows[i] for i in batch]
+            heard = self._hear(features.take(batch), spans, tokenizer, prompt, limit, params)
+            return dict(zip(batch, heard, strict=True))
+
+        def on_smaller(size: int) -> None:
+            notes[:] = [f"{self._device} ran out of memory; windows transcribed at once: {size}"]
+
+        with ThreadPoolExecutor(1) as thread:
+            features = _Ahead(order, lambda i: self._features(waveform, windows[i]), thread)
+            for heard in run_in_batches(
+                order,
+                params.batch_size or BATCH_SIZES[self._device],
+                hear,
+                key=(self._device, "faster_whisper"),
+                is_out_of_memory=is_out_of_memory,
+                on_smaller=on_smaller,
+            ):
+                texts |= heard
+                progress(sum(windows[i].duration for i in texts) / total)
+        return Heard(language, [texts[i] for i in range(len(windows))], notes)
+
+    def transcribe_again(
+        self, waveform: Waveform, window: Span, language: str, params: Params, attempt: int
+    ) -> WindowText | None:
+        """Hear one window alone, sequentially and with timestamps: what was missed is sought."""
+        if attempt >= len(CAREFULLY):
+            return None
+        tokenizer = self._tokenizer(language)
+        room = self._whisper.max_length - len(self._prompt(tokenizer, params)) - 1
+        limit = min(_token_limit(window), room)
+        with room_on(self._device):
+            generated, _ = self._whisper.transcribe(
+                _samples(waveform, window),
+                language=language,
+                beam_size=params.beam_size,
+                temperature=0.0,
+                condition_on_previous_text=False,
+                word_timestamps=True,
+                initial_prompt=params.initial_prompt or None,
+                hotwords=params.hotwords or None,
+                max_new_tokens=limit,
+                **CAREFULLY[attempt],
+            )
+            segments = list(generated)
+        lengths = [len(segment.tokens) for segment in segments]
+        return WindowText(
+            words=[
+                _word(window, word.start, word.end, word.word, word.probability)
+                for segment in segments
+                for word in segment.words or ()
+            ],
+            log_probability=(
+                float(np.average([segment.avg_logprob for segment in segments], weights=lengths))
+                if segments
+                else None
+            ),
+            no_speech=max((segment.no_speech_prob for segment in segments), default=None),
+            cut_off=any(length >= limit for length in lengths),
+        )
+
+    def _hear(
+        self,
+        features: Features,
+        windows: Sequence[Span],
+        tokenizer: Tokenizer,
+        prompt: list[int],
+        limit: int,
+        params: Params,
+    ) -> list[WindowText]:
+        """Hear one batch. `features` has shape (windows, mels, frames of 30 s)."""
+        whisper = self._whisper
+        encoded = whisper.encode(features)
+        results = whisper.model.generate(
+            encoded,
+            [prompt] * len(windows),
+            beam_size=params.beam_size,
+            max_length=len(prompt) + limit,
+            suppress_blank=True,
+            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        tokens = [result.sequences_ids[0] for result in results]
+        spoken = [[token for token in row if token < tokenizer.eot] for row in tokens]
+        frames = [round(window.duration * FRAMES_PER_SECOND) for window in windows]
+        frames = np.clip(frames, SHORTEST_FRAMES, WINDOW_S * FRAMES_PER_SECOND).tolist()
+        aligned = whisper.find_alignment(tokenizer, spoken, encoded, frames)
+        texts = []
+        for window, row, result, words in zip(windows, tokens, results, aligned, strict=True):
+            merge_punctuations(words, PREPENDED, APPENDED)
+            texts.append(
+                WindowText(
+                    words=[
+                        _word(window, it["start"], it["end"], it["word"], it["probability"])
+                        for it in words
+                        if it["word"]
+                    ],
+                    # The score is the mean over the tokens; Whisper counts the end as one more.
+                    log_probability=result.scores[0] * len(row) / (len(row) + 1),
+                    no_speech=result.no_speech_prob,
+                    cut_off=len(row) >= min(limit, _token_limit(window)),
+                )
+            )
+        return texts
+
+    def _check_language(self, language: str | None) -> str | None:
+        """Return the language to hear, None for one to detect."""
+        known = self._whisper.supported_languages
+        if language is not None and language not in known:
+            raise InputError(
+                f"the Whisper model {self._name} does not know the language {language!r}",
+                f"use one of {', '.join(sorted(known))}, or none to have it detected",
+            )
+        return language if self._whisper.model.is_multilingual else "en"
+
+    def _detect_language(self, waveform: Waveform, windows: Sequence[Span]) -> str:
+        """Return the most probable language over a few loud windows from all over the video."""
+        parts = np.array_split(np.arange(len(windows)), min(DETECTIONS, len(windows)))
+        probabilities: Counter[str] = Counter()
+        for part in parts:
+            loudest = max(
+                part, key=lambda i: float(np.square(_samples(waveform, windows[i])).sum())
+            )
+            with room_on(self._device):
+                encoded = self._whisper.encode(self._features(waveform, windows[loudest]))
+                (found,) = self._whisper.model.detect_language(encoded)
+            probabilities.update({token[2:-2]: probability for token, probability in found})
+        return max(sorted(probabilities), key=probabilities.__getitem__)
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return Tokenizer(
+            self._whisper.hf_tokenizer,
+            self._whisper.model.is_multilingual,
+            task="transcribe",
+            language=language,
+        )
+
+    def _prompt(self, tokenizer: Tokenizer, params: Params) -> list[int]:
+        text = params.initial_prompt.strip()
+        return self._whisper.get_prompt(
+            tokenizer,
+            tokenizer.encode(f" {text}") if text else [],
+            without_timestamps=True,
+            hotwords=params.hotwords or None,
+        )
+
+    def _features(self, waveform: Waveform, window: Span) -> Features:
+        """Return the log-mel spectrogram, shape (mels, frames), of a window and silence after it.
+
+        Silence is added to the sound, as in Whisper's training; faster-whisper adds zeros to the
+        spectrogram, which are no silence.
+        """
+        samples = _samples(waveform, window)[: self._extract.n_samples]
+        padded = np.pad(samples, (0, self._extract.n_samples - len(samples)))
+        return self._extract(padded, padding=0)
+
+
+class _Ahead:
+    """What is computed of items in order, a batch ahead in another thread."""
+
+    def __init__(
+        self, order: Sequence[int], compute: Callable[[int], Features], thread: ThreadPoolExecutor
+    ) -> None:
+        self._order = order
+        self._place = {item: place for place, item in enumerate(order)}
+        self._compute = compute
+        self._thread = thread
+        self._pending: dict[int, Future[Features]] = {}
+
+    def take(self, batch: Sequence[int]) -> Features:
+        """Return the results of a batch, stacked; it can be taken again until the next one is."""
+        first = self._place[batch[0]]
+        wanted = self._order[first : first + 2 * len(batch)]
+        self._pending = {
+            item: self._pending.get(item) or self._thread.submit(self._compute, item)
+            for item in wanted
+        }
+        return np.stack([self._pending[item].result() for item in batch])
+
+
+def _samples(waveform: Waveform, window: Span) -> npt.NDArray[np.float32]:
+    first, last = (round(time * waveform.rate_hz) for time in (window.start, window.end))
+    return waveform.samples[first:last]
+
+
+def _token_limit(window: Span) -> int:
+    return ceil(window.duration * TOKENS_PER_SECOND) + 20
+
+
+def _word(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:
+    return Word(
+        start=window.start + float(start),
+        end=window.start + float(end),
+        text=text.strip(),
+        confidence=float(probability),
+    )

@@ -1,0 +1,133 @@
+"""SpeechBrain's ECAPA-TDNN speaker encoder, batched by length, lives here.
+
+Which segments stand for a speaker does not; see `embeddings.py`.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import Literal
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+# On import it would switch TF32 on and the JIT's profiling off, for the whole process.
+os.environ["SB_DISABLE_QUIRKS"] = "allow_tf32,disable_jit_profiling"
+
+import numpy as np
+import numpy.typing as npt
+import ruamel.yaml
+import torch
+from speechbrain.inference.classifiers import EncoderClassifier
+from speechbrain.utils.fetching import FetchConfig, LocalStrategy
+
+from whosaid.errors import InputError
+from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
+
+# HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
+vars(ruamel.yaml)["Loader"].max_depth = 0
+logging.getLogger("speechbrain").setLevel(logging.WARNING)
+
+FETCH = "run: whosaid models fetch --profile studio"
+
+SHORTEST_S: Seconds = 0.4
+"""Shorter spans hold no voice to speak of."""
+
+LEAST_FILLED = 0.8
+"""A batch holds no sound shorter than this part of its longest: padding is work and blurs."""
+
+BATCH_S: dict[str, Seconds] = {"cpu": 60.0, "cuda": 600.0}
+"""Sound in a batch. More only takes memory: about 50 MB a second."""
+
+
+class Speechbrain:
+    """ECAPA-TDNN vectors, from a folder like `spkrec-ecapa-voxceleb`.
+
+    Args:
+        path: the folder: `hyperparams.yaml`, `embedding_model.ckpt` and what else it names.
+        device: "auto" is CUDA where there is one.
+        batch_size: spans a forward pass at most; None goes by their length.
+
+    Raises:
+        InputError: the folder holds no such encoder, or a file in it is missing or broken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
+        self._batch_size = batch_size
+        self._batch_samples = BATCH_S[device] * SAMPLE_RATE_HZ
+        self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[device])
+        self._dimension = self._encode([np.zeros(SAMPLE_RATE_HZ, np.float32)]).shape[1]
+        self.model = f"ecapa:{_digest(Path(path) / 'embedding_model.ckpt')}"
+
+    def embed(
+        self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
+    ) -> npt.NDArray[np.float32]:
+        """Return unit rows, shape (spans, dimension); NaN for a span shorter than 0.4 s."""
+        times = np.array([(span.start, span.end) for span in spans]).reshape(-1, 2)
+        first, last = np.rint(times * SAMPLE_RATE_HZ).astype(np.int64).T
+        length = np.minimum(last, len(waveform.samples)) - first
+        usable = int((length >= SHORTEST_S * SAMPLE_RATE_HZ).sum())
+        result = np.full((len(spans), self._dimension), np.nan, np.float32)
+        done = 0
+        for rows in self._batches(length, np.argsort(-length, kind="stable")[:usable]):
+            result[rows] = self._encode(
+                [waveform.samples[first[row] : first[row] + length[row]] for row in rows]
+            )
+            done += len(rows)
+            progress(done / usable)
+        return result / np.linalg.norm(result, axis=1, keepdims=True)
+
+    def _batches(
+        self, length: npt.NDArray[np.int64], order: npt.NDArray[np.intp]
+    ) -> Iterator[npt.NDArray[np.intp]]:
+        """Yield rows of alike length, those with the longest first."""
+        while len(order):
+            longest = length[order[0]]
+            alike = int((length[order] >= LEAST_FILLED * longest).sum())
+            count = min(alike, self._batch_size or max(1, int(self._batch_samples / longest)))
+            yield order[:count]
+            order = order[count:]
+
+    @torch.inference_mode()
+    def _encode(self, sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Return vectors, shape (sounds, dimension)."""
+        length = torch.tensor([len(sound) for sound in sounds])
+        batch = np.zeros((len(sounds), int(length.max())), np.float32)
+        for row, sound in zip(batch, sounds, strict=True):
+            row[: len(sound)] = sound
+        vectors = self._encoder.encode_batch(torch.from_numpy(batch), length / length.max())
+        return vectors.squeeze(1).float().numpy(force=True)
+
+
+def _load(folder: Path, device: str) -> EncoderClassifier:
+    if not (folder / "hyperparams.yaml").is_file():
+        raise InputError(f"{folder} is no speechbrain encoder, it has no hyperparams.yaml", FETCH)
+    try:
+        return EncoderClassifier.from_hparams(
+            source=str(folder),
+            # Wherever it was when it was made or fetched: the files are beside it.
+            overrides={"pretrained_path": folder.as_posix()},
+            overrides_must_match=False,
+            savedir=None,
+            local_strategy=LocalStrategy.NO_LINK,
+            fetch_config=FetchConfig(allow_network=False),
+            run_opts={"device": device},
+        )
+    except Exception as error:
+        reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" …")
+        raise InputError(f"cannot use the encoder in {folder} ({reason})", FETCH) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
