@@ -176,8 +176,8 @@ def list_models() -> int:
             for device in ("cpu", "cuda"):
                 for model in _models_of(profile, device):
                     users.setdefault(model.name, []).append(profile)
-    table = Table("model", "engine", "profiles", "size", "installed", "needs")
-    table.columns[0].no_wrap = True  # to be typed as it stands
+    table = Table("model", "engine", "profiles", "size", "installed", "needs", box=None)
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
     here: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
         here.setdefault(record.name, []).append(record)
@@ -199,14 +199,14 @@ def list_models() -> int:
 
 def _where(model: Model, records: list[Record], models_dir: Path) -> str:
     if records:
-        return ", ".join(record.revision[:12] for record in records)
+        return ", ".join(record.revision[:10] for record in records)
     if not model.package:
         return "no"
     try:
         find_model(model.engine, model.name, models_dir)
     except InputError as missing:
         return f"no: {missing.problem}"
-    return "with its package"
+    return "built in"
 
 
 @app.command(name="verify")

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
@@ -18,17 +20,25 @@ from tasks.progress import announce_end, is_stopping
 from whosaid.errors import InputError, StoppedError, WhosaidError
 from whosaid.manifest import outcome_of
 from whosaid.planning import READS_AUDIO, Plan, Stage
-from whosaid.types import Outcome, Video
+from whosaid.profiles import Profile
+from whosaid.types import LanguageCode, Outcome, Video
 from whosaid.videos import find_videos
 
 Futures = dict[str, PrefectFuture[Any]]
 
 
-@flow(name="transcribe-videos", persist_result=False)
+def run_name() -> str:
+    """Name a run after its videos: the first one, and how many more there are."""
+    paths: list[str] = flow_run.parameters["paths"]
+    first = " ".join(Path(paths[0]).name.split()) if paths else "nothing"
+    return f"{first} and {len(paths) - 1} more" if len(paths) > 1 else first
+
+
+@flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
     paths: list[str],
-    profile: str | None = None,
-    language: str | None = None,
+    profile: Profile | None = None,
+    language: LanguageCode | None = None,
     num_speakers: Annotated[int | None, Field(ge=1)] = None,
     min_speakers: Annotated[int | None, Field(ge=1)] = None,
     max_speakers: Annotated[int | None, Field(ge=1)] = None,
@@ -43,7 +53,7 @@ def transcribe_videos(
     video that fails does not touch the others.
 
     Args:
-        paths: Videos, or folders that are searched for videos.
+        paths: Videos, or folders that are searched for videos, as the worker's machine names them.
         profile: Which engines to use; the site's default if empty.
         language: Spoken language as a code such as "en"; detected if empty.
         num_speakers: How many people speak, if known.

@@ -38,8 +38,10 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
     page = summarise(transcript, manifest, Path("out"))
     for line in (
         "# a\\|b.mp4",
-        "1:02:03 long, 1:40 of it speech, language en, 7 words. Quality: embedded (draft). "
-        "Took: 12.3 s, 301.7 × real time.",
+        (
+            "1:02:03 long, 1:40 of it speech, language en, 7 words. Quality: embedded (draft). "
+            "Took: 12.3 s, 301.7 × real time."
+        ),
         "| A \\| &lt;b> | 1:05 | 7 |",
         "| speech | 2.0 | from the cache |",
         "| diarize | 10.3 |  |",

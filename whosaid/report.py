@@ -29,9 +29,11 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
     lines = [
         f"# {_cell(manifest['video']['name'])}",
         "",
-        f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
-        f"language {transcript.language or 'unknown'}, {manifest['words']} words. "
-        f"Quality: {manifest['quality']}. Took: {took}.",
+        (
+            f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
+            f"language {transcript.language or 'unknown'}, {manifest['words']} words. "
+            f"Quality: {manifest['quality']}. Took: {took}."
+        ),
         "",
         "| speaker | talk time | words |",
         "|---|---:|---:|",

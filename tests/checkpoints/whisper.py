@@ -10,6 +10,7 @@ from pathlib import Path
 import ctranslate2.specs
 import numpy as np
 from faster_whisper.tokenizer import _LANGUAGE_CODES
+from tests.checkpoints.tones import LANGUAGES
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 MELS = 80
@@ -19,12 +20,12 @@ ENDING = 3.0
 """How much the end of the text is favoured: about … words a window."""
 EMPTY = "<|empty|>"
 """Stands for "", by which CTranslate2 tells a multilingual model; `tokenizers` cannot hold it."""
-MERGES = ["t h", "th e", "Ġ the", "Ġ a", "i n", "Ġ h", "Ġ w", "Ġ s"]
 
 
-def make_tokenizer(merges: list[str] = MERGES, *, multilingual: bool = True) -> Tokenizer:
+def make_tokenizer(*, multilingual: bool = True) -> Tokenizer:
     """Return a BPE over bytes with Whisper's special tokens in their order, timestamps last."""
-    pairs = [tuple(merge.split()) for merge in merges]
+    words = ["Ġ" + word for words in LANGUAGES.values() for word in words]
+    pairs = [(word[:i], word[i]) for word in words for i in range(1, len(word))]
     pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in pairs)]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs))
@@ -41,6 +42,13 @@ def make_tokenizer(merges: list[str] = MERGES, *, multilingual: bool = True) -> 
         [AddedToken(f"<|{i * 0.02:.2f}|>", special=False, normalized=False) for i in range(1501)]
     )
     return tokenizer
+
+
+def sinusoids(length: int, size: int) -> np.ndarray:
+    """Return Whisper's encoding of positions, shape (length, size)."""
+    rates = np.exp(-np.log(10_000) / (size // 2 - 1) * np.arange(size // 2))
+    angles = np.arange(length)[:, None] * rates
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
 def make_whisper(

@@ -26,7 +26,7 @@ from whosaid.errors import InputError
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
-vars(ruamel.yaml)["Loader"].max_depth = 0
+ruamel.yaml.Loader.max_depth = 0
 logging.getLogger("speechbrain").setLevel(logging.WARNING)
 
 FETCH = "run: whosaid models fetch --profile studio"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from flows.display import one_line, print_outcomes, progress_shown
+from tasks.progress import Step, announce
+from whosaid.profiles import Profile, make_recipe
+from whosaid.types import Outcome
+
+DONE = Outcome(
+    path="/v/talk one.mp4",
+    name="talk one",
+    status="done",
+    folder="/t/talk one-12345678",
+    duration=6600,
+    speakers=4,
+    words=15021,
+    seconds=110,
+    stored=("extract", "speech"),
+    warnings=("12 words have no speaker",),
+)
+SAME = DONE.model_copy(update={"status": "unchanged", "seconds": 0.0, "warnings": ()})
+FAILED = Outcome(
+    path="/v/broken\n[red].mp4", name="broken", status="failed", problem="inspect: not a video"
+)
+
+
+def shown(*outcomes: Outcome) -> str:
+    out = io.StringIO()
+    recipe = make_recipe(Profile.EMBEDDED)
+    print_outcomes(Console(file=out, width=100), outcomes, recipe, 123.4)
+    return out.getvalue()
+
+
+def test_table_places_warnings_and_failures() -> None:
+    text = shown(DONE, FAILED)
+    row = next(line for line in text.splitlines() if "talk one.mp4" in line)
+    for cell in ("1:50:00", "4", "15021", "110.0", "60.0", "2 of 5 stages"):
+        assert cell in row
+    assert "/t/talk one-12345678" in text
+    assert "warning: talk one.mp4: 12 words have no speaker" in text
+    assert "failed: broken [red].mp4: inspect: not a video" in text
+    assert "1 of 2 videos have their transcript; 123.4 s in all" in text
+    assert "embedded (draft)" in text
+
+
+def test_nothing_to_do_is_said() -> None:
+    text = shown(SAME)
+    assert "everything" in text
+    assert "1 of 1 videos have their transcript; nothing was to be computed" in text
+
+
+def test_piped_progress_is_plain_lines() -> None:
+    out = io.StringIO()
+    with progress_shown(Console(file=out, width=100)):
+        announce(Step("/v/talk [1].mp4", "diarize", "running", 0.1))
+        announce(Step("/v/talk [1].mp4", "diarize", "done", 1.0))
+    assert out.getvalue() == "talk [1].mp4: diarize done\n"
+
+
+def test_terminal_progress_shows_every_stage() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True)
+    with progress_shown(console):
+        announce(Step("/v/talk.mp4", "extract", "done", 1.0))
+        announce(Step("/v/talk.mp4", "diarize", "running", 0.42))
+    assert "diarize 42%" in out.getvalue()
+
+
+def test_names_stay_on_one_line() -> None:
+    assert one_line("a\nb\tc") == "a b c"
+    assert one_line("\n") == "?"
