@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
-from flows.models_cli import app as models
 from whosaid.errors import InputError, WhosaidError
 
 app = App(
@@ -22,7 +21,7 @@ app = App(
     help_format="markdown",
     default_parameter=Parameter(negative=""),
 )
-app.command(models)
+app.command("flows.models_cli:app", name="models")  # imported when asked for
 
 FAILED = 1
 """Exit code: some video has no transcript."""

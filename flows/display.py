@@ -20,7 +20,7 @@ from whosaid.profiles import Recipe
 from whosaid.report import clock
 from whosaid.types import Outcome
 
-_ORDER = ("inspect", *Stage, "write")
+_ORDER = ("wait", "inspect", *Stage, "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
 
@@ -62,9 +62,8 @@ class _Lines:
             else:
                 state = step.state
             name = one_line(Path(step.video).name)
-            self._console.print(
-                f"{name}: {step.stage} {state}", markup=False, highlight=False, soft_wrap=True
-            )
+            says = step.note or f"{step.stage} {state}"
+            self._console.print(f"{name}: {says}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Board:
@@ -76,7 +75,9 @@ class _Board:
 
     def note(self, step: Step) -> None:
         with self._lock:
-            self._steps.setdefault(step.video, {})[step.stage] = step
+            steps = self._steps.setdefault(step.video, {})
+            steps.pop("wait", None)
+            steps[step.stage] = step
 
     def __rich__(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -92,6 +93,7 @@ class _Board:
                         continue
                     step = steps[stage]
                     part = f"{stage} {step.fraction:.0%}" if step.state == "running" else stage
+                    part = step.note or part
                     row.append(part + "  ", style=_STYLES.get(step.state, "dim"))
                 table.add_row(Text(one_line(Path(video).name), overflow="ellipsis"), row)
         legend = Text("running ", style="yellow")

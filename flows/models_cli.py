@@ -24,7 +24,7 @@ from whosaid.models import (
     installed,
     verify,
 )
-from whosaid.profiles import Profile, choose_profile, make_recipe
+from whosaid.profiles import Profile, choose_profile, make_recipe, models_used
 from whosaid.settings import read_settings
 
 app = App(name="models", help="Fetch, check and list the models that engines load.")
@@ -61,7 +61,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]
     if profile is not None:
-        wanted += _models_of(choose_profile(profile, models_dir)[0], _device())
+        wanted += _models_of(choose_profile(profile, models_dir)[0])
     if not wanted:
         raise InputError(
             "nothing to fetch was named",
@@ -82,25 +82,10 @@ def _known(name: str) -> Model:
     raise InputError(f"there is no model {name!r}", "see which there are: whosaid models list")
 
 
-def _device() -> str:
-    from whosaid.gpu import list_gpus
-
-    return "cuda" if list_gpus() else "cpu"
-
-
-def _models_of(profile: Profile, device: str) -> list[Model]:
-    """Return the models that a profile uses on a device."""
-    recipe = make_recipe(profile)
-    diarizer = recipe.diarization
-    used = {
-        "silero": "",
-        diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine: diarizer.model,
-        recipe.embeddings.engine: recipe.embeddings.model,
-        recipe.transcription.engine: recipe.transcription.model,
-    }
-    return [
-        _known(name) if name else default_model(engine, device) for engine, name in used.items()
-    ]
+def _models_of(profile: Profile) -> list[Model]:
+    """Return the models that a profile uses on this machine."""
+    used = models_used(make_recipe(profile)).values()
+    return [_known(name) if name else default_model(engine) for engine, name in used]
 
 
 def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> None:
@@ -173,9 +158,8 @@ def list_models() -> int:
     users: dict[str, list[str]] = {}
     for profile in Profile:
         if profile is not Profile.AUTO:
-            for device in ("cpu", "cuda"):
-                for model in _models_of(profile, device):
-                    users.setdefault(model.name, []).append(profile)
+            for model in _models_of(profile):
+                users.setdefault(model.name, []).append(profile)
     table = Table("model", "engine", "profiles", "size", "installed", "needs", box=None)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
     here: dict[str, list[Record]] = {}

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import sleep
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
@@ -16,8 +17,11 @@ from pydantic import Field
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
 from tasks.planning import Batch, Params, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
-from tasks.progress import announce_end, is_stopping
+from tasks.progress import Step, announce, announce_end, is_stopping
+from tasks.standing import asked_for, note_end, note_unread
+from whosaid.claims import Claims
 from whosaid.errors import InputError, StoppedError, WhosaidError
+from whosaid.ledger import Ledger
 from whosaid.manifest import outcome_of
 from whosaid.planning import READS_AUDIO, Plan, Stage
 from whosaid.profiles import Profile
@@ -78,34 +82,68 @@ def transcribe_videos(
 
     found, outcomes = find_all(paths)
     finished: SimpleQueue[str] = SimpleQueue()
-    in_flight: dict[str, tuple[Video, Futures]] = {}
+    in_flight: dict[str, tuple[Video, Plan, Futures]] = {}
+    ledger = Ledger(batch.settings.ledger)
+    asked = asked_for(batch)
 
     def collect() -> None:
         """Wait for one of the videos in flight and note how it ended."""
-        video, futures = in_flight.pop(_take(finished))
+        video, plan, futures = in_flight.pop(_take(finished))
         wait(list(futures.values()))
-        outcomes.append(outcome_from(video, futures))
+        outcome = outcome_from(video, futures)
+        outcomes.append(outcome)
+        note_end(ledger, plan.digests[Stage.MERGE], outcome)
+        claims.free(video.digest)
 
-    for path in found:
+    def begin(video: Video) -> bool:
+        """Do what a video needs, unless another run works on it: tell which."""
         while len(in_flight) >= batch.settings.videos_in_flight:
             collect()
-        inspected = audio.inspect_video(path, return_state=True)
-        if not inspected.is_completed():
-            outcomes.append(failure(path, "inspect", cause(inspected)))
-            continue
-        video = inspected.result()
-        # Two files with the same bytes: the second finds the first's results stored.
-        while any(video.digest == other.digest for other, _ in in_flight.values()):
-            collect()
+        if not claims.take(video.digest):
+            return False
         plan = plan_for(video, batch, force)
         if plan.done:
             outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
-            continue
+            ledger.forget(plan.digests[Stage.MERGE])
+            claims.free(video.digest)
+            return True
+        ledger.begin(
+            plan.digests[Stage.MERGE],
+            video.digest,
+            video.path,
+            stored=len(plan.stored),
+            asked=asked,
+        )
         futures = submit_stages(video, plan, batch)
-        futures["write"].add_done_callback(partial(_put, finished, path))
-        in_flight[path] = (video, futures)
-    while in_flight:
-        collect()
+        futures["write"].add_done_callback(partial(_put, finished, video.path))
+        in_flight[video.path] = (video, plan, futures)
+        return True
+
+    with Claims(batch.settings.claims) as claims:
+        claimed = []
+        for path in found:
+            inspected = audio.inspect_video(path, return_state=True)
+            if not inspected.is_completed():
+                outcomes.append(failure(path, "inspect", cause(inspected)))
+                note_unread(ledger, batch, outcomes[-1], asked)
+            elif not begin(video := inspected.result()):
+                claimed.append(video)
+                announce(Step(path, "wait", "waiting", note="waiting for the run that works on it"))
+        # Another run works on these, or this one on another file with the same bytes. They come
+        # last: what the other has stored then is not computed again, and should it die, this run
+        # takes its place.
+        for video in claimed:
+            while not begin(video):
+                if in_flight:
+                    collect()
+                elif is_stopping():
+                    stopped = StoppedError("stopped on request")
+                    outcomes.append(failure(video.path, "wait", stopped, video))
+                    break
+                else:
+                    sleep(1)
+        while in_flight:
+            collect()
 
     order = {path: position for position, path in enumerate(found)}
     outcomes.sort(key=lambda outcome: order.get(outcome.path, -1))

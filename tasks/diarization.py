@@ -2,6 +2,7 @@
 
 from prefect import task
 
+from tasks.lanes import gpu_lane
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import diarization
@@ -21,6 +22,7 @@ def diarize_speakers(
 ) -> Diarization:
     """Find who spoke when."""
     with (
+        gpu_lane(),
         load_diarizer(params, read_settings().models) as diarizer,
         showing(video.path, Stage.DIARIZE) as progress,
     ):

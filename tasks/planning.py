@@ -31,7 +31,11 @@ class Batch(NamedTuple):
 
     def folder(self, video: Video) -> Path:
         """Return where a video's outputs go."""
-        return self.output / folder_name(video.name, video.digest)
+        return self.folder_of(video.name, video.digest)
+
+    def folder_of(self, name: str, video: Digest) -> Path:
+        """Return where the outputs of a video of that name go."""
+        return self.output / folder_name(name, video)
 
 
 def prepare_batch(
@@ -89,6 +93,11 @@ def prepare_batch(
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site."""
+    return plan_named(video.name, video.digest, batch, force)
+
+
+def plan_named(name: str, video: Digest, batch: Batch, force: Collection[Stage] = ()) -> Plan:
+    """Decide likewise for a video that was not probed."""
 
     def is_stored(stage: Stage, digest: Digest) -> bool:
         result = read_stored(stage, digest, batch.settings)
@@ -97,8 +106,8 @@ def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
         return result is not None
 
     return plan_video(
-        stage_digests(video.digest, batch.recipe, batch.model_identities),
+        stage_digests(video, batch.recipe, batch.model_identities),
         is_stored=is_stored,
-        is_written=lambda digest: manifest.is_written(batch.folder(video), digest),
+        is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
         force=force,
     )

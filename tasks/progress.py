@@ -23,7 +23,10 @@ from whosaid.types import Progress, StageResult
 
 
 class Step(NamedTuple):
-    """A change in one stage of one video. `state`: running, done, stored, failed, skipped."""
+    """A change in one stage of one video.
+
+    `state`: running, done, stored, failed, skipped, waiting. `note` is shown instead of it.
+    """
 
     video: str
     stage: str

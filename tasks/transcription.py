@@ -2,6 +2,7 @@
 
 from prefect import task
 
+from tasks.lanes import gpu_lane
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import transcription
@@ -21,6 +22,7 @@ def transcribe_speech(
 ) -> Transcript:
     """Write down what was said, by nobody yet."""
     with (
+        gpu_lane(),
         load_transcriber(params, read_settings().models) as transcriber,
         showing(video.path, Stage.TRANSCRIBE) as progress,
     ):

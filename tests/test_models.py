@@ -53,17 +53,16 @@ def copy(source: Path, site: Path, name: str = "") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("engine", "device", "name"),
+    ("engine", "name"),
     [
-        ("silero", "cpu", "silero-vad"),
-        ("pyannote", "cuda", "speaker-diarization-community-1"),
-        ("speechbrain", "cpu", "spkrec-ecapa-voxceleb"),
-        ("faster_whisper", "cpu", "faster-whisper-small"),
-        ("faster_whisper", "cuda", "faster-whisper-large-v3-turbo"),
+        ("silero", "silero-vad"),
+        ("pyannote", "speaker-diarization-community-1"),
+        ("speechbrain", "spkrec-ecapa-voxceleb"),
+        ("faster_whisper", "faster-whisper-small"),
     ],
 )
-def test_every_engine_has_a_default(engine: str, device: str, name: str) -> None:
-    assert default_model(engine, device).name == name
+def test_every_engine_has_a_default(engine: str, name: str) -> None:
+    assert default_model(engine).name == name
 
 
 def test_the_catalogue_is_whole() -> None:
@@ -124,27 +123,6 @@ def test_a_model_that_is_not_here_is_one_line(
     with pytest.raises(InputError) as caught:
         find_model(engine, name, site)
     assert str(caught.value) == line
-
-
-@pytest.mark.parametrize(
-    ("here", "device", "found"),
-    [
-        ("small", "cpu", "small"),
-        ("small", "cuda", "small"),
-        ("large-v3-turbo", "cpu", "large-v3-turbo"),
-        ("large-v3-turbo", "cuda", "large-v3-turbo"),
-        ("small large-v3-turbo", "cpu", "small"),
-        ("small large-v3-turbo", "cuda", "large-v3-turbo"),
-        ("small large-v3", "cuda", "small"),
-    ],
-)
-def test_the_default_is_the_devices_if_it_is_here(
-    site: Path, whisper: Path, here: str, device: str, found: str
-) -> None:
-    for size in here.split():
-        copy(whisper, site, f"faster-whisper-{size}")
-    path = find_model("faster_whisper", "", site, device)
-    assert path.parent.name == f"faster-whisper-{found}"
 
 
 def test_models_of_packages_are_found(site: Path) -> None:

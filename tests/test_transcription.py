@@ -118,7 +118,7 @@ def test_a_bad_window_is_doubted_with_its_reason(text, reasons):
 class Scripted:
     """Answers with given texts, and counts how often it is asked again."""
 
-    def __init__(self, first, again=None):
+    def __init__(self, first, *again):
         self.first = first
         self.again = again
         self.asked_again = []
@@ -127,9 +127,9 @@ class Scripted:
         progress(1.0)
         return Heard(language="en", texts=self.first, notes=["half the batch"])
 
-    def transcribe_again(self, waveform, window, language, params):
-        self.asked_again.append((window.start, language))
-        return self.again
+    def transcribe_again(self, waveform, window, language, params, attempt):
+        self.asked_again.append((window.start, language, attempt))
+        return self.again[attempt] if attempt < len(self.again) else None
 
 
 def transcribe(engine, fractions=None, **params):
@@ -155,11 +155,14 @@ def later(heard, by):
 
 def test_only_doubtful_windows_are_heard_again_and_the_better_text_is_kept():
     engine = Scripted(
-        [WindowText(SENTENCE), WindowText(later(LOOP, 20))], WindowText(later(SENTENCE, 20))
+        [WindowText(SENTENCE), WindowText(later(LOOP, 20))],
+        WindowText([]),
+        WindowText(later(SENTENCE, 20)),
+        WindowText([]),
     )
     fractions = []
     transcript = transcribe(engine, fractions)
-    assert engine.asked_again == [(20, "en")]
+    assert engine.asked_again == [(20, "en", 0), (20, "en", 1)], "no third time"
     assert transcript.doubtful == ()
     assert [word.text for word in transcript.words] == [word.text for word in SENTENCE] * 2
     assert transcript.notes == ("half the batch",)
@@ -167,9 +170,9 @@ def test_only_doubtful_windows_are_heard_again_and_the_better_text_is_kept():
     assert fractions[-1] == 1.0
 
 
-@pytest.mark.parametrize("again", [None, WindowText([])])
+@pytest.mark.parametrize("again", [(), (WindowText([]),), (WindowText(LOOP), WindowText([]))])
 def test_what_stays_bad_is_named_and_kept(again):
-    engine = Scripted([WindowText(LOOP), WindowText(later(SENTENCE, 20))], again)
+    engine = Scripted([WindowText(LOOP), WindowText(later(SENTENCE, 20))], *again)
     transcript = transcribe(engine)
     assert [(d.start, d.end, d.reason) for d in transcript.doubtful] == [
         (0, 20, "the text repeats itself")
@@ -177,10 +180,11 @@ def test_what_stays_bad_is_named_and_kept(again):
     assert [word.text for word in transcript.words[:20]] == ["you"] * 20
 
 
-def test_hearing_again_can_be_turned_off():
-    engine = Scripted([WindowText(LOOP), WindowText([])], WindowText(SENTENCE))
-    transcript = transcribe(engine, retry=False)
-    assert engine.asked_again == []
+@pytest.mark.parametrize(("retries", "windows"), [(0, []), (1, [0]), (2, [0, 20])])
+def test_hearing_again_is_bounded(retries, windows):
+    engine = Scripted([WindowText(LOOP), WindowText([])], WindowText([]))
+    transcript = transcribe(engine, retries=retries)
+    assert [start for start, _, _ in engine.asked_again if start is not None][::2] == windows
     assert len(transcript.doubtful) == 2
 
 

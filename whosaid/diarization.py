@@ -6,7 +6,7 @@ Models do not; see `engines/clustering.py` and `engines/pyannote.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -186,6 +186,9 @@ SHORTEST_VOICE_S: Seconds = 2.0
 DOUBT_S: Seconds = 0.6
 """The less speech the smaller of two voices has, the less alike they must be: this over it."""
 
+PRIOR_PAIRS = 40
+"""How many pairs of windows the mean over all clusters counts for in `voice_similarity`."""
+
 
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
     """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
@@ -212,7 +215,8 @@ def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Para
         labels = _nearest(some, _renumbered(np.where(labels == b, a, labels)))
     if len(rows) == len(vectors):
         return labels
-    return np.argmax(vectors @ centroids(some, labels, count).T, axis=1)
+    assigned: Labels = np.argmax(vectors @ centroids(some, labels, count).T, axis=1)
+    return assigned
 
 
 def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labels:
@@ -267,10 +271,6 @@ def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Lab
     return between / np.sqrt(np.outer(within, within))
 
 
-PRIOR_PAIRS = 40
-"""How many pairs the mean over all clusters counts for."""
-
-
 def silhouette(distance: Vectors, labels: Labels) -> float:
     """Return the mean silhouette (Rousseeuw 1987) over rows, for labels 0…k-1, k ≥ 2."""
     count = np.bincount(labels)
@@ -284,9 +284,9 @@ def silhouette(distance: Vectors, labels: Labels) -> float:
     return float(np.where(count[labels] == 1, 0, score).mean())
 
 
-def _renumbered(labels: Labels) -> Labels:
+def _renumbered(labels: npt.NDArray[Any]) -> Labels:
     """Return labels without gaps, 0…k-1."""
-    return np.unique(labels, return_inverse=True)[1]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
 def _absorb(vectors: Vectors, labels: Labels, weights: Vectors, smallest: Seconds) -> Labels:

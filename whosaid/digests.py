@@ -10,9 +10,10 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 
+from whosaid.database import Database
 from whosaid.errors import InputError, TransientError
 from whosaid.types import Digest, Progress, no_progress
 
@@ -24,50 +25,47 @@ _SETTLED_NS = 2_000_000_000
 class DigestIndex:
     """Remember digests of files between runs, by path, size and time of change.
 
-    It is an SQLite file that processes and threads may share. It only ever saves time: what is
-    locked or cannot be written is done without, what is corrupt is begun anew.
+    It only ever saves time; see database.py for what happens where it cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._database = Database(
+            path,
+            "CREATE TABLE IF NOT EXISTS files"
+            " (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)",
+        )
 
     def recall(self, path: Path, stat: os.stat_result) -> Digest | None:
         """Return the digest of the file as it was when `stat` was taken, `None` if not known."""
-        rows = self._execute(
-            "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (_key(path), stat.st_size, stat.st_mtime_ns),
-        )
-        return str(rows[0][0]) if rows else None
+        return self.recall_all({path: stat}).get(path)
+
+    def recall_all(self, files: Mapping[Path, os.stat_result]) -> dict[Path, Digest]:
+        """Return the digests of those files that are known; 10,000 take a fraction of a second."""
+
+        def look(database: sqlite3.Connection) -> dict[Path, Digest]:
+            found = {}
+            for path, stat in files.items():
+                row = database.execute(
+                    "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+                    (_key(path), stat.st_size, stat.st_mtime_ns),
+                ).fetchone()
+                if row:
+                    found[path] = str(row[0])
+            return found
+
+        return self._database.use(look, {})
 
     def remember(self, path: Path, stat: os.stat_result, digest: Digest) -> None:
         """Note the digest, unless the file changed only just now."""
         if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:
-            self._execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                (_key(path), stat.st_size, stat.st_mtime_ns, digest),
+            self._database.use(
+                lambda database: database.execute(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                    (_key(path), stat.st_size, stat.st_mtime_ns, digest),
+                ),
+                None,
             )
-
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
-        try:
-            return self._try(statement, values)
-        except (sqlite3.OperationalError, OSError):  # locked, read-only, no such folder
-            return []
-        except sqlite3.DatabaseError:  # corrupt
-            try:
-                self.path.unlink(missing_ok=True)
-                return self._try(statement, values)
-            except (sqlite3.DatabaseError, OSError):
-                return []
-
-    def _try(self, statement: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A connection for each statement: threads and processes need no further care.
-        with closing(sqlite3.connect(self.path, timeout=5)) as database, database:
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS files"
-                " (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)"
-            )
-            return database.execute(statement, values).fetchall()
 
 
 def _key(path: Path) -> bytes:

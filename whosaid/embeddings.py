@@ -7,6 +7,7 @@ The encoder does not (see `engines/resemblyzer.py`, `engines/speechbrain.py`), n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -81,7 +82,7 @@ def embed_speakers(
     owner = np.array([row for _, row in spans], dtype=np.int64)
     length = np.array([segment.duration for segment, _ in spans])
     vectors = embedder.embed(waveform, [segment for segment, _ in spans], progress)
-    usable = np.isfinite(vectors).all(axis=1)
+    usable = np.logical_and.reduce(np.isfinite(vectors), axis=1)
     rows = [pool_segments(vectors[m], length[m]) for m in _members(owner, usable, len(speakers))]
     return SpeakerEmbeddings(
         digest=digest,
@@ -124,7 +125,8 @@ def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:
     order = np.lexsort((step, time))  # at equal times, ends come first: touching is no overlap
     many = np.cumsum(step[order]) >= 2
     edges = np.flatnonzero(np.diff(many, prepend=False))
-    return time[order][edges].reshape(-1, 2)
+    overlaps: npt.NDArray[np.float64] = time[order][edges].reshape(-1, 2)
+    return overlaps
 
 
 def pool_segments(
@@ -166,4 +168,4 @@ def _split(span: Span, longest: Seconds) -> list[Span]:
     """Split a span into the fewest equal parts of at most `longest`."""
     parts = max(int(np.ceil(span.duration / longest - 1e-9)), 1)
     edges = np.linspace(span.start, span.end, parts + 1).tolist()
-    return [Span(start=s, end=e) for s, e in zip(edges[:-1], edges[1:], strict=True)]
+    return [Span(start=s, end=e) for s, e in pairwise(edges)]

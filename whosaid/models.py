@@ -81,9 +81,7 @@ CATALOGUE = (
         )
     ),
 )
-"""An engine's first model is its default; see also `default_model`."""
-
-_GPU_DEFAULTS = {"faster_whisper": "faster-whisper-large-v3-turbo"}
+"""An engine's first model is its default."""
 
 
 class Kind(NamedTuple):
@@ -165,36 +163,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def default_model(engine: str, device: str = "cpu") -> Model:
-    """Return the model that an engine uses where the run names none.
-
-    Args:
-        engine: any engine that loads a model.
-        device: `cpu` or `cuda`.
-    """
-    on_gpu = _GPU_DEFAULTS.get(engine, "") if device == "cuda" else ""
-    return next(
-        model for model in CATALOGUE if model.engine == engine and on_gpu in {"", model.name}
-    )
+def default_model(engine: str) -> Model:
+    """Return the model that an engine uses where the run names none."""
+    return next(model for model in CATALOGUE if model.engine == engine)
 
 
-def find_model(engine: str, name: str, models_dir: Path, device: str = "cpu") -> Path:
+def find_model(engine: str, name: str, models_dir: Path) -> Path:
     """Return the file or folder that holds a model.
 
     Args:
         engine: the engine that will load it.
         name: a name as of `whosaid models list`, of which `name@revision` asks for one revision
             and the name alone for the one fetched last; a local file or folder; or empty for the
-            engine's default on the device, if that is not here for its default on another.
+            engine's default.
         models_dir: the site's folder of fetched models.
-        device: `cpu` or `cuda`.
 
     Raises:
         InputError: the model is unknown, its files are not here or are another engine's.
     """
-    if not name:
-        names = [default_model(engine, on).name for on in (device, "cpu", "cuda")]
-        name = next((it for it in names if installed(models_dir, it)), names[0])
+    name = name or default_model(engine).name
     plain, _, revision = name.partition("@")
     known = next((model for model in CATALOGUE if model.name == plain), None)
     if known and known.package:

@@ -15,6 +15,7 @@ from whosaid.diarization import Params as DiarizationParams
 from whosaid.digests import DigestIndex
 from whosaid.embeddings import Params as EmbeddingParams
 from whosaid.errors import InputError
+from whosaid.gpu import list_gpus
 from whosaid.merging import Params as MergingParams
 from whosaid.speech import Params as SpeechParams
 from whosaid.transcription import Params as TranscriptionParams
@@ -44,13 +45,14 @@ class Recipe(Frozen):
     merging: MergingParams = MergingParams()
 
 
+_LARGE = "faster-whisper-large-v3-turbo"
 _RECIPES: dict[Profile, dict[str, Any]] = {
     Profile.STUDIO: {
         "profile": Profile.STUDIO,
         "label": "studio",
         "diarization": {"engine": "pyannote"},
         "embeddings": {"engine": "speechbrain"},
-        "transcription": {"engine": "faster_whisper"},
+        "transcription": {"engine": "faster_whisper", "model": _LARGE},
     },
     Profile.OPEN: {
         "profile": Profile.OPEN,
@@ -110,6 +112,8 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
         InputError: a value does not fit, with the field and the reason.
     """
     fields = dict(_RECIPES[profile])
+    if profile is Profile.OPEN and list_gpus():
+        fields["transcription"] = {**fields["transcription"], "model": _LARGE}
     for stage, chosen in params.items():
         fields[stage] = {**fields.get(stage, {}), **chosen}
     try:
@@ -124,21 +128,28 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
         ) from None
 
 
+def models_used(recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """Return the engine and the model's name (empty: its default) by the stage that loads it."""
+    diarizer = recipe.diarization
+    engine = diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine
+    return {
+        "speech": ("silero", ""),
+        "diarize": (engine, diarizer.model),
+        "embed": (recipe.embeddings.engine, recipe.embeddings.model),
+        "transcribe": (recipe.transcription.engine, recipe.transcription.model),
+    }
+
+
 def find_models(recipe: Recipe, models_dir: Path) -> dict[str, Path]:
     """Return where the models of a recipe lie, by the stage that loads them.
 
     Raises:
         InputError: one is not installed.
     """
-    diarizer = recipe.diarization
-    engine = diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine
-    used = {
-        "speech": ("silero", ""),
-        "diarize": (engine, diarizer.model),
-        "embed": (recipe.embeddings.engine, recipe.embeddings.model),
-        "transcribe": (recipe.transcription.engine, recipe.transcription.model),
+    return {
+        stage: models.find_model(engine, name, models_dir)
+        for stage, (engine, name) in models_used(recipe).items()
     }
-    return {stage: models.find_model(*model, models_dir) for stage, model in used.items()}
 
 
 def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:

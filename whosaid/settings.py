@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         min_length=1,
         description="Prefect tag of GPU tasks; give each host its own, limits count site-wide",
     )
+    gpu_lanes: int | None = Field(
+        default=None,
+        ge=1,
+        description="GPU tasks that compute at once on this host; default 1, or no limit without GPU",
+    )
     ffmpeg: str | None = Field(
         default=None, description="ffmpeg to use; default the system's, then the bundled one"
     )
@@ -77,6 +82,16 @@ class Settings(BaseSettings):
     def digest_index(self) -> Path:
         """Digests of files that have not changed."""
         return self.cache / "digests.sqlite"
+
+    @property
+    def ledger(self) -> Path:
+        """Attempts that have not come to a transcript."""
+        return self.cache / "ledger.sqlite"
+
+    @property
+    def claims(self) -> Path:
+        """Locks on the videos that runs work on."""
+        return self.cache / "claims"
 
     @property
     def models(self) -> Path:

@@ -7,7 +7,7 @@ Who speaks does not (see `diarization.py`); the model behind the probabilities d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ FRAME_SAMPLES = 512
 FRAME_S: Seconds = FRAME_SAMPLES / SAMPLE_RATE_HZ
 """Voice activity has one value per 32 ms."""
 
-FloatVector = npt.NDArray[np.float64]
+FloatVector = npt.NDArray[np.floating[Any]]
 
 
 class Params(StageParams):

@@ -68,7 +68,9 @@ class Params(StageParams):
         "", description="Whisper: text in the style and spelling wished for, before every window"
     )
     hotwords: str = Field("", description="Whisper: names and terms to expect")
-    retry: bool = Field(True, description="hear doubtful windows again, slower and more carefully")
+    retries: int = Field(
+        50, ge=0, description="hear so many doubtful windows again, slower and more carefully"
+    )
     max_compression: float = Field(
         2.4, gt=1, description="text that packs better than this repeats itself (Whisper's 2.4)"
     )
@@ -151,9 +153,10 @@ def transcribe_speech(
         check_window(text, window, speech.regions, params)
         for text, window in zip(heard.texts, windows, strict=True)
     ]
-    doubted = [i for i, (_, doubts) in enumerate(checked) if doubts and params.retry]
-    for done, i in enumerate(doubted):
-        progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
+    doubted = [i for i, (_, doubts) in enumerate(checked) if doubts]
+    again_at_most = doubted[: params.retries]
+    for done, i in enumerate(again_at_most):
+        progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(again_at_most))
         attempts = count()
         while checked[i][1] and (
             again := transcriber.transcribe_again(

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +43,24 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[InputError]]:
+    """Return what `find_videos` would, and what it would fail for: the rest is found all the same.
+
+    Folders without a video are as good as others.
+    """
+    found: dict[str, Path] = {}
+    problems: list[InputError] = []
+    for path in _expand(paths):
+        try:
+            videos = sorted(_look_into(path.absolute(), problems.append), key=_natural)
+        except InputError as error:
+            problems.append(error)
+            continue
+        for video in videos:
+            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+    return list(found.values()), problems
+
+
 def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
     """Resolve patterns such as `talks/*.mp4`, which shells on Windows hand on as they are."""
     for path in paths:
@@ -51,6 +69,15 @@ def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
 
 
 def _look(path: Path) -> list[Path]:
+    videos = sorted(_look_into(path, _raise), key=_natural)
+    if not videos:
+        known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
+    return videos
+
+
+def _look_into(path: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+    """Yield the file that `path` names, or the videos below it if it is a folder."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
@@ -58,21 +85,21 @@ def _look(path: Path) -> list[Path]:
             f"{path} does not exist", "check the name, or put the videos there"
         ) from None
     except OSError as error:
-        _refuse(error)
+        raise _unreadable(error) from error
     if stat.S_ISREG(mode):
-        return [_with_text_name(path)]
-    if not stat.S_ISDIR(mode):
+        yield _with_text_name(path)
+    elif stat.S_ISDIR(mode):
+        yield from _walk(path, on_problem)
+    else:
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
-    videos = sorted(_walk(path), key=_natural)
-    if not videos:
-        known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
-    return videos
 
 
-def _walk(top: Path) -> Iterator[Path]:
+def _walk(top: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+    def tell(error: OSError) -> None:
+        on_problem(_unreadable(error))
+
     seen = set()  # a link may lead back up
-    for folder, folders, names in os.walk(top, followlinks=True, onerror=_refuse):
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=tell):
         real = os.path.realpath(folder)
         folders[:] = [] if real in seen else [name for name in folders if not _is_hidden(name)]
         if real in seen:
@@ -86,7 +113,10 @@ def _walk(top: Path) -> Iterator[Path]:
                 and not path.stem.lower().endswith(_UNFINISHED)
                 and path.is_file()
             ):
-                yield _with_text_name(path)
+                try:
+                    yield _with_text_name(path)
+                except InputError as error:
+                    on_problem(error)
 
 
 def _with_text_name(path: Path) -> Path:
@@ -116,7 +146,11 @@ def _natural(path: Path) -> tuple[list[list[str | int]], str]:
     return parts, str(path)
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise InputError(
+def _unreadable(error: OSError) -> InputError:
+    return InputError(
         f"{error.filename} cannot be read ({error.strerror})", "check its permissions"
-    ) from error
+    )
+
+
+def _raise(error: InputError) -> NoReturn:
+    raise error

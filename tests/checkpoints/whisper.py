@@ -1,23 +1,24 @@
-"""Small Whisper models in the genuine CTranslate2 format, with random weights, are made here.
+"""Small Whisper models in the genuine CTranslate2 format are made here.
 
-Nothing is tested here; see `tests/engines/test_faster_whisper.py`. Random weights know no words,
-but go through every step: several languages, timestamps, alignment, loops.
+Nothing is tested here; see `tests/engines/test_faster_whisper.py`. The trained model understands
+the language of `tones.py`; random weights know no words and loop, as a bad model does.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import ctranslate2.specs
 import numpy as np
 from faster_whisper.tokenizer import _LANGUAGE_CODES
-from tests.checkpoints.tones import LANGUAGES
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from tests.checkpoints.tones import LANGUAGES
 
 MELS = 80
 MAX_TOKENS = 448
 MAX_FRAMES = 1500
-ENDING = 3.0
-"""How much the end of the text is favoured: about … words a window."""
+SIZE, LAYERS, HEADS = 64, 2, 2
+TRAINED = Path(__file__).with_name("tones.npz")
 EMPTY = "<|empty|>"
 """Stands for "", by which CTranslate2 tells a multilingual model; `tokenizers` cannot hold it."""
 
@@ -51,51 +52,65 @@ def sinusoids(length: int, size: int) -> np.ndarray:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
-def make_whisper(
-    folder: Path, *, size: int = 32, layers: int = 2, heads: int = 2, multilingual: bool = True
-) -> Path:
-    """Write a model of random weights, about 0.5 MB, the same at each call; return the folder."""
-    tokenizer = make_tokenizer(multilingual=multilingual)
+Weights = Mapping[str, np.ndarray]
+
+
+def trained_weights() -> Weights:
+    """Return what `train_whisper.py` learnt, by the names of its parameters."""
+    with np.load(TRAINED) as file:
+        return {name: file[name].astype(np.float32) for name in file.files}
+
+
+def random_weights() -> Weights:
+    """Return weights of the same shapes that know nothing, the same at each call."""
     random = np.random.default_rng(0)
-    spec = ctranslate2.specs.WhisperSpec(layers, heads, layers, heads)
+    return {
+        name: random.normal(0, weights.std() + 0.02, weights.shape).astype(np.float32)
+        for name, weights in trained_weights().items()
+    }
+
+
+def make_whisper(folder: Path, weights: Weights, *, multilingual: bool = True) -> Path:
+    """Write a model, about 1 MB; return the folder."""
+    tokenizer = make_tokenizer(multilingual=multilingual)
     count = tokenizer.get_vocab_size()
+    spec = ctranslate2.specs.WhisperSpec(LAYERS, HEADS, LAYERS, HEADS)
 
-    def weights(*shape: int) -> np.ndarray:
-        return random.normal(0, 1.5 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+    def norm(part, name: str) -> None:
+        part.gamma, part.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
 
-    def norm(part) -> None:
-        part.gamma, part.beta = np.ones(size, np.float32), np.zeros(size, np.float32)
+    def linear(part, *names: str) -> None:
+        """Fill one product with several: queries, keys and values are computed together."""
+        part.weight = np.concatenate([weights[f"{name}.weight"] for name in names])
+        part.bias = np.concatenate(
+            [weights.get(f"{name}.bias", np.zeros(SIZE, np.float32)) for name in names]
+        )
 
-    def linear(part, out: int, into: int) -> None:
-        part.weight, part.bias = weights(out, into), np.zeros(out, np.float32)
-
-    def block(part, *, decodes: bool) -> None:
-        norm(part.self_attention.layer_norm)
-        linear(part.self_attention.linear[0], 3 * size, size)
-        linear(part.self_attention.linear[1], size, size)
+    def block(part, name: str, *, decodes: bool) -> None:
+        norm(part.self_attention.layer_norm, f"{name}.self_norm")
+        attention = f"{name}.self_attention"
+        linear(part.self_attention.linear[0], *(f"{attention}.{it}" for it in "qkv"))
+        linear(part.self_attention.linear[1], f"{attention}.out")
         if decodes:
-            norm(part.attention.layer_norm)
-            linear(part.attention.linear[0], size, size)
-            linear(part.attention.linear[1], 2 * size, size)
-            linear(part.attention.linear[2], size, size)
-        norm(part.ffn.layer_norm)
-        linear(part.ffn.linear_0, 4 * size, size)
-        linear(part.ffn.linear_1, size, 4 * size)
+            attention = f"{name}.cross_attention"
+            norm(part.attention.layer_norm, f"{name}.cross_norm")
+            linear(part.attention.linear[0], f"{attention}.q")
+            linear(part.attention.linear[1], f"{attention}.k", f"{attention}.v")
+            linear(part.attention.linear[2], f"{attention}.out")
+        norm(part.ffn.layer_norm, f"{name}.ffn_norm")
+        linear(part.ffn.linear_0, f"{name}.ffn_in")
+        linear(part.ffn.linear_1, f"{name}.ffn_out")
 
-    for part, into in ((spec.encoder.conv1, MELS), (spec.encoder.conv2, size)):
-        part.weight, part.bias = weights(size, into, 3), np.zeros(size, np.float32)
-    spec.encoder.position_encodings.encodings = weights(MAX_FRAMES, size)
-    spec.decoder.position_encodings.encodings = weights(MAX_TOKENS, size)
-    spec.decoder.embeddings.weight = weights(count, size)
+    linear(spec.encoder.conv1, "conv1")
+    linear(spec.encoder.conv2, "conv2")
+    spec.encoder.position_encodings.encodings = sinusoids(MAX_FRAMES, SIZE)
+    spec.decoder.position_encodings.encodings = sinusoids(MAX_TOKENS, SIZE)
+    spec.decoder.embeddings.weight = weights["embed.weight"][:count]
     spec.decoder.projection.weight = spec.decoder.embeddings.weight
-    # A trained model gives text where it is asked for text; this one has to be told.
-    end = tokenizer.token_to_id("<|endoftext|>")
-    spec.decoder.projection.bias = np.where(np.arange(count) < end, 0, -6).astype(np.float32)
-    spec.decoder.projection.bias[end] = ENDING
-    for side, decodes in ((spec.encoder, False), (spec.decoder, True)):
-        norm(side.layer_norm)
-        for part in side.layer:
-            block(part, decodes=decodes)
+    for side, name in ((spec.encoder, "encoder"), (spec.decoder, "decoder")):
+        norm(side.layer_norm, f"{name}_norm")
+        for i, part in enumerate(side.layer):
+            block(part, f"{name}.{i}", decodes=name == "decoder")
 
     number = tokenizer.token_to_id
     pieces = [tokenizer.id_to_token(i) for i in range(count)]
@@ -105,13 +120,10 @@ def make_whisper(
     spec.config.lang_ids = (
         [number(f"<|{code}|>") for code in _LANGUAGE_CODES] if multilingual else []
     )
-    spec.config.alignment_heads = [[layers - 1, head] for head in range(heads)]
+    spec.config.alignment_heads = [[LAYERS - 1, head] for head in range(HEADS)]
     spec.validate()
     spec.optimize(quantization="float32")
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps({"feature_size": MELS, "sampling_rate": 16_000, "hop_length": 160})
-    )
     return folder

@@ -79,9 +79,9 @@ def _turns(
             speaker = str(labels[first])
             if e <= s:
                 continue
-            if turns and turns[-1].speaker == speaker and s - turns[-1].end <= max_pause:
-                s = turns.pop().start
-            turns.append(Turn(start=s, end=e, speaker=speaker))
+            joins = turns and turns[-1].speaker == speaker and s - turns[-1].end <= max_pause
+            start = turns.pop().start if joins else s
+            turns.append(Turn(start=start, end=e, speaker=speaker))
     return turns
 
 

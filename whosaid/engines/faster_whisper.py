@@ -102,13 +102,16 @@ class FasterWhisper:
                     compute_type=compute_type,
                     cpu_threads=cpu_threads or os.cpu_count() or 0,
                 )
+            # Not every folder says how many mels its model reads; the model itself knows.
             self._extract = FeatureExtractor(feature_size=self._whisper.model.n_mels)
+            self._whisper.feature_extractor = self._extract
         except TransientError:
             raise
         except Exception as error:
             # CTranslate2, pybind and tokenizers raise without a common class.
             raise InputError(
-                f"the Whisper model {model} cannot be loaded ({error})", "fetch it again"
+                f"the Whisper model {model} cannot be loaded ({error})",
+                "fetch it again, or set another compute type if that is what it says",
             ) from error
 
     def transcribe(

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # it reports usage to an outside endpoint otherwise
 os.environ["HF_HUB_OFFLINE"] = "1"
+# It imports speechbrain, which would switch TF32 on for the whole process.
+os.environ["SB_DISABLE_QUIRKS"] = "allow_tf32,disable_jit_profiling"
 warnings.filterwarnings("ignore", message=r"\s*torchcodec is not installed correctly")
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 warnings.filterwarnings("ignore", message=r"std\(\): degrees of freedom is <= 0")

@@ -30,7 +30,7 @@ SHORTEST_S: Seconds = 0.4
 LEVEL_POWER = 10 ** (-30 / 10)
 """Resemblyzer brings speech to -30 dBFS. Its mel is not logarithmic, so the level matters."""
 
-BLOCK_S: Seconds = 600.0
+BLOCK_S: Seconds = 300.0
 """Features of this much sound are held at once: bounds memory whatever the file's length."""
 
 
@@ -110,7 +110,7 @@ class Resemblyzer:
         level = np.add.reduceat(power[frames].mean(axis=1), _starts(span)) / np.bincount(span)
         gain = torch.from_numpy((LEVEL_POWER / np.maximum(level, 1e-10))[span].astype(np.float32))
         index, gain = torch.from_numpy(frames).to(self._device), gain.to(self._device)
-        vectors = torch.cat(
+        encoded = torch.cat(
             [
                 self._encode(mel[i] * g[:, None, None])
                 for i, g in zip(
@@ -118,8 +118,7 @@ class Resemblyzer:
                 )
             ]
         )
-        vectors = vectors.cpu().numpy()
-        pooled = _unit(np.add.reduceat(vectors, _starts(span)))
+        pooled = _unit(np.add.reduceat(encoded.cpu().numpy(), _starts(span)))
         return _unit(pooled - self._mean)
 
     def _encode(self, mel: torch.Tensor) -> torch.Tensor:
@@ -141,8 +140,8 @@ class Resemblyzer:
         sound[max(-start, 0) :][: len(inside)] = inside
         mel = self._mel(torch.from_numpy(sound).to(self._device)).T.contiguous()
         hops = np.lib.stride_tricks.sliding_window_view(sound, HOP_SAMPLES)[margin::HOP_SAMPLES]
-        power = np.einsum("ij,ij->i", hops, hops, dtype=np.float64)[: last - first] / HOP_SAMPLES
-        return mel, np.pad(power, (0, last - first - len(power)), mode="edge")
+        power = np.einsum("ij,ij->i", hops, hops, dtype=np.float64) / HOP_SAMPLES
+        return mel, power
 
 
 def _partials(
@@ -168,5 +167,5 @@ def _starts(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    norms: npt.NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-9)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-9)).astype(np.float32)

@@ -38,7 +38,7 @@ class Silero:
     def probabilities(
         self, waveform: Waveform, progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
-        """Return the probability of speech, shape (frames,); the last frame is filled with zeros."""
+        """Return the probability of speech, shape (frames,); zeros fill up the last frame."""
         samples = waveform.samples
         frames = -(-len(samples) // FRAME_SAMPLES)
         result = np.empty(frames, np.float32)

@@ -26,8 +26,8 @@ from whosaid.errors import InputError
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
-ruamel.yaml.Loader.max_depth = 0
-logging.getLogger("speechbrain").setLevel(logging.WARNING)
+vars(ruamel.yaml)["Loader"].max_depth = 0
+logging.getLogger("speechbrain").setLevel(logging.ERROR)
 
 FETCH = "run: whosaid models fetch --profile studio"
 
@@ -35,7 +35,7 @@ SHORTEST_S: Seconds = 0.4
 """Shorter spans hold no voice to speak of."""
 
 LEAST_FILLED = 0.8
-"""A batch holds no sound shorter than this part of its longest: padding is work and blurs."""
+"""A batch holds no sound shorter than this part of its longest: filling up is work for nothing."""
 
 BATCH_S: dict[str, Seconds] = {"cpu": 60.0, "cuda": 600.0}
 """Sound in a batch. More only takes memory: about 50 MB a second."""
@@ -100,12 +100,15 @@ class Speechbrain:
 
     @torch.inference_mode()
     def _encode(self, sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Return vectors, shape (sounds, dimension)."""
+        """Return vectors, shape (sounds, dimension).
+
+        A short sound is filled up with its mirror image, which the pooling leaves out but the
+        convolutions reach: with zeros, a second's vector would turn to a cosine of 0.99 or less.
+        """
         length = torch.tensor([len(sound) for sound in sounds])
-        batch = np.zeros((len(sounds), int(length.max())), np.float32)
-        for row, sound in zip(batch, sounds, strict=True):
-            row[: len(sound)] = sound
-        vectors = self._encoder.encode_batch(torch.from_numpy(batch), length / length.max())
+        longest = int(length.max())
+        batch = np.stack([np.pad(s, (0, longest - len(s)), mode="symmetric") for s in sounds])
+        vectors = self._encoder.encode_batch(torch.from_numpy(batch), length / longest)
         return vectors.squeeze(1).float().numpy(force=True)
 
 
@@ -113,7 +116,7 @@ def _load(folder: Path, device: str) -> EncoderClassifier:
     if not (folder / "hyperparams.yaml").is_file():
         raise InputError(f"{folder} is no speechbrain encoder, it has no hyperparams.yaml", FETCH)
     try:
-        return EncoderClassifier.from_hparams(
+        encoder = EncoderClassifier.from_hparams(
             source=str(folder),
             # Wherever it was when it was made or fetched: the files are beside it.
             overrides={"pretrained_path": folder.as_posix()},
@@ -123,9 +126,13 @@ def _load(folder: Path, device: str) -> EncoderClassifier:
             fetch_config=FetchConfig(allow_network=False),
             run_opts={"device": device},
         )
+        # It only warns about weights that don't fit, and goes on with random ones.
+        weights = torch.load(folder / "embedding_model.ckpt", "cpu", weights_only=True)
+        encoder.mods["embedding_model"].load_state_dict(weights)
     except Exception as error:
         reason = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" …")
         raise InputError(f"cannot use the encoder in {folder} ({reason})", FETCH) from error
+    return encoder
 
 
 def _digest(path: Path) -> str:

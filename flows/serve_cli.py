@@ -1,0 +1,193 @@
+"""The `whosaid serve`, `up` and `setup` commands live here: they read words and print.
+
+What a server needs does not; see flows/serving.py. Its processes: flows/children.py.
+"""
+
+import os
+import signal
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import App
+from rich.console import Console
+
+from flows import environment
+from flows.children import Child, absolute, is_healthy, is_taken, wait_until_healthy
+from whosaid.errors import InputError
+from whosaid.settings import Settings, read_settings
+
+app = App(name="serving")
+
+MISSING = 1
+"""Exit code: something is missing on the server, or a process of it ended by itself."""
+
+WATCH_EVERY_S = 1.0
+
+
+@app.command
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 4200,
+    workers_limit: int = 2,
+    only: Literal["server", "worker"] | None = None,
+) -> int:
+    """Keep a Prefect server and a worker running, until Ctrl-C.
+
+    Then start, watch and rerun transcriptions in the browser. What the server needs for that is
+    created on it first, as by `whosaid setup`.
+
+    Examples:
+
+        whosaid serve
+        whosaid serve --workers-limit 4
+        whosaid serve --only worker
+
+    Args:
+        host: Where the server listens. Anyone who reaches it can start runs: stay on this machine,
+            or put a proxy that asks for a password before it.
+        port: Which port it listens on.
+        workers_limit: How many runs are worked on at once; each loads its own models.
+        only: Start just one of the two, for service managers. The worker then works for the server
+            at PREFECT_API_URL.
+    """
+    environment.apply(verbose=True)
+    settings = read_settings()
+    console = Console()
+    logs = settings.cache.absolute() / "logs"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
+    if only == "worker":
+        url = os.environ.get("PREFECT_API_URL") or url
+    _end_on_signals()
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        try:
+            children = []
+            if only != "worker":
+                _check_free(host, port, url)
+                children.append(_start_server(console, host, port, logs))
+                stack.callback(children[0].stop)
+            wait_until_healthy(url, *children)
+            if only != "server":
+                children.append(_start_worker(console, settings, url, workers_limit, logs))
+                stack.callback(children[-1].stop)
+            _tell_what_next(console, url)
+            while True:
+                for child in children:
+                    child.check()
+                time.sleep(WATCH_EVERY_S)
+        finally:
+            _let_nothing_interrupt()
+            _say(console, "stopping")
+    return 0
+
+
+def _check_free(host: str, port: int, url: str) -> None:
+    if is_healthy(url):
+        raise InputError(
+            f"a Prefect server already answers at {url}",
+            f"use it (set PREFECT_API_URL={url}, then whosaid setup), or choose another --port",
+        )
+    if is_taken(host, port):
+        raise InputError(f"another program listens on port {port}", "choose another --port")
+
+
+def _start_server(console: Console, host: str, port: int, logs: Path) -> Child:
+    _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
+    return Child(
+        "server",
+        ["server", "start", "--host", host, "--port", str(port)],
+        environment.for_child(environment.SERVER),
+        logs / "server.log",
+    )
+
+
+def _start_worker(console: Console, settings: Settings, url: str, limit: int, logs: Path) -> Child:
+    os.environ |= {"PREFECT_API_URL": url, **absolute(settings)}
+    from flows.serving import POOL, set_up
+
+    for created in set_up(settings):
+        _say(console, f"created: {created}")
+    return Child(
+        "worker",
+        ["worker", "start", "--pool", POOL, "--limit", str(limit)],
+        environment.for_child(environment.WORKER),
+        logs / "worker.log",
+    )
+
+
+def _tell_what_next(console: Console, url: str) -> None:
+    _say(console, f"ready: {url.removesuffix('/api')}")
+    _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser")
+    _say(console, f"  to see runs of the command line there, too: set PREFECT_API_URL={url}")
+    _say(console, "  Ctrl-C stops everything; what is finished is kept")
+
+
+def _end_on_signals() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.default_int_handler)
+
+
+def _let_nothing_interrupt() -> None:
+    """Stop in peace, which takes limited time: make and uv pass on one Ctrl-C several times."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
+
+
+@app.command
+def up(*, check: bool = False) -> int:
+    """Say what is missing on the Prefect server that whosaid uses.
+
+    That is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of `whosaid serve`.
+
+    Examples:
+
+        whosaid up
+        whosaid up --check
+
+    Args:
+        check: End with exit code 1 if something is missing.
+    """
+    environment.apply()
+    from flows.serving import check as missing_on
+    from flows.serving import connected
+
+    console = Console()
+    with connected() as client:
+        url = client.api_url
+    missing = missing_on(read_settings())
+    for line in missing:
+        _say(console, line)
+    state = "run `whosaid setup` to create what is missing" if missing else "nothing is missing"
+    _say(console, f"{url}: {state}")
+    return MISSING if missing and check else 0
+
+
+@app.command
+def setup() -> int:
+    """Create on the Prefect server what whosaid needs: limit, work pool, deployments, automations.
+
+    The server is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of
+    `whosaid serve`. What is there stays as it is.
+
+    Examples:
+
+        whosaid setup
+    """
+    environment.apply()
+    from flows.serving import set_up
+
+    console = Console()
+    created = set_up(read_settings())
+    for what in created:
+        _say(console, f"created: {what}")
+    if not created:
+        _say(console, "everything is there")
+    return 0
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,288 @@
+"""What whosaid needs of a Prefect server lives here: how it is checked, how it is created.
+
+Which processes run a server does not; see flows/children.py. Prefect's settings: environment.py.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml  # type: ignore[import-untyped]  # comes with Prefect, without types
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import get_current_settings
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
+
+from flows.environment import DEAD_AFTER_S
+from whosaid.errors import InputError
+from whosaid.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PREFECT_FILE = ROOT / "prefect.yaml"
+POOL = "whosaid"
+
+OWN_SERVER = "http://127.0.0.1:4200/api"
+"""Where `whosaid serve` answers, for commands that were not told of another server."""
+
+STARTS = 3
+"""How often a run that crashes is started, the first time included: what kills its process each
+time, such as a video that does not fit into memory, must not come back for ever."""
+
+RETRY_AFTER_S = 15
+"""A worker reports a crash twice, about 3 s apart; the second report undoes a retry in between."""
+
+_ENDED = {
+    f"prefect.flow-run.{state}"
+    for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
+}
+_BACK = {
+    f"prefect.flow-run.{state}" for state in ("AwaitingRetry", "Scheduled", "Pending", "Running")
+}
+
+
+class Need(NamedTuple):
+    """One thing that a server must have."""
+
+    what: str
+    problem: Callable[[SyncPrefectClient], str]
+    """Says what is wrong with it; empty if nothing is."""
+    create: Callable[[SyncPrefectClient], None]
+    """Creates it, or puts it right."""
+
+
+def check(settings: Settings) -> list[str]:
+    """Return what is missing on the server, a line each.
+
+    Raises:
+        InputError: no server answers.
+    """
+    with connected() as client:
+        return [
+            f"{need.what}: {problem}"
+            for need in needs(settings)
+            if (problem := need.problem(client))
+        ]
+
+
+def set_up(settings: Settings) -> list[str]:
+    """Create what is missing on the server; return what was created. A second time does nothing.
+
+    Raises:
+        InputError: no server answers, or it refuses.
+    """
+    with connected() as client:
+        wrong = [need for need in needs(settings) if need.problem(client)]
+        for need in wrong:
+            need.create(client)
+        return [need.what for need in wrong]
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """Yield a client of the server that Prefect's settings name, else of whosaid's own.
+
+    Raises:
+        InputError: it does not answer.
+    """
+    named = get_current_settings().api.url
+    with get_client(sync_client=True) if named else SyncPrefectClient(OWN_SERVER) as client:
+        if (error := client.api_healthcheck()) is not None:
+            raise InputError(
+                f"no Prefect server answers at {client.api_url} ({type(error).__name__})",
+                "start one with `whosaid serve`, or set PREFECT_API_URL",
+            )
+        yield client
+
+
+def needs(settings: Settings) -> Iterator[Need]:
+    """Yield what a server must have, in the order in which it can be created."""
+    yield _gpu_limit(settings)
+    yield Need(f"work pool {POOL}", _pool_problem, _create_pool)
+    for entry in _entries():
+        yield _deployment(entry)
+    flows = sorted(entry["entrypoint"].rpartition(".")[2].replace("_", "-") for entry in _entries())
+    yield _automation(_mark_dead_runs(flows))
+    yield _automation(_retry_crashed_runs(flows))
+
+
+def _gpu_limit(settings: Settings) -> Need:
+    tag, limit = settings.gpu_tag, (settings.gpu_lanes or 1) + 1
+
+    def problem(client: SyncPrefectClient) -> str:
+        try:
+            found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
+        except ObjectNotFound:
+            return "missing: nothing keeps GPU tasks of several runs apart"
+        return "" if found == limit else f"is {found}, should be {limit} (WHOSAID_GPU_LANES + 1)"
+
+    def create(client: SyncPrefectClient) -> None:
+        client.create_concurrency_limit(tag, limit)
+
+    return Need(f"limit {limit} on the tag {tag}", problem, create)
+
+
+def _pool_problem(client: SyncPrefectClient) -> str:
+    try:
+        found = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        return "missing: nothing hands runs to a worker"
+    return "" if found.type == "process" else f"is of type {found.type}, should be process"
+
+
+def _create_pool(client: SyncPrefectClient) -> None:
+    if problem := _pool_problem(client):
+        if not problem.startswith("missing"):
+            raise InputError(f"the work pool {POOL} {problem}", "delete it, or rename it")
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+        )
+
+
+def _entries() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text("utf-8"))["deployments"]
+    return entries
+
+
+def _deployment(entry: dict[str, Any]) -> Need:
+    name = entry["name"]
+
+    def problem(client: SyncPrefectClient) -> str:
+        flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
+        try:
+            found = client.read_deployment_by_name(f"{flow.name}/{name}")
+        except ObjectNotFound:
+            return "missing"
+        # Parameters and schedules are not compared: people change them in the UI.
+        changed = {
+            "entrypoint": found.entrypoint == entry["entrypoint"],
+            "description": found.description == entry["description"],
+            "tags": sorted(found.tags) == sorted(entry["tags"]),
+            "work pool": found.work_pool_name == entry["work_pool"]["name"],
+            "job variables": found.job_variables == entry["work_pool"].get("job_variables", {}),
+            "form": found.parameter_openapi_schema == parameter_schema(flow).model_dump(),
+        }
+        differs = [what for what, same in changed.items() if not same]
+        return f"is of another version of whosaid ({', '.join(differs)})" if differs else ""
+
+    def create(client: SyncPrefectClient) -> None:
+        _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
+
+    return Need(f"deployment {name}", problem, create)
+
+
+def _prefect(client: SyncPrefectClient, *words: str) -> None:
+    """Run Prefect's own command line against a client's server."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": str(client.api_url)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if ran.returncode:
+        said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        raise InputError(
+            f"`prefect {' '.join(words)}` failed: {said[-1] if said else ran.returncode}",
+            f"run it in {ROOT} to see more",
+        )
+
+
+def _automation(wanted: AutomationCore) -> Need:
+    def found(client: SyncPrefectClient) -> list[Any]:
+        return client.read_automations_by_name(wanted.name)
+
+    def problem(client: SyncPrefectClient) -> str:
+        same = [_essence(automation) == _essence(wanted) for automation in found(client)]
+        if not same:
+            return f"missing: {wanted.description}"
+        return "" if same == [True] else "is of another version of whosaid"
+
+    def create(client: SyncPrefectClient) -> None:
+        for old in found(client):
+            client.delete_automation(old.id)
+        client.create_automation(wanted)
+
+    return Need(f"automation «{wanted.name}»", problem, create)
+
+
+def _essence(automation: AutomationCore) -> Any:
+    content = automation.model_dump(mode="json", include={"trigger", "actions"})
+    content["trigger"].pop("id", None)
+    return json.loads(json.dumps(content, sort_keys=True), object_hook=_sorted_sets)
+
+
+def _sorted_sets(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: sorted(value) if name in {"after", "expect", "for_each"} else value
+        for name, value in fields.items()
+    }
+
+
+def _mark_dead_runs(flows: list[str]) -> AutomationCore:
+    """Mark runs Crashed whose process is gone: killed with its worker, or the machine went down."""
+    return AutomationCore(
+        name="whosaid: mark dead runs",
+        description="runs whose process was killed would stay Running for ever",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *_ENDED},
+            match={"prefect.resource.id": ["prefect.flow-run.*"]},
+            # Only own flows: others may say more rarely that they live.
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": flows},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(seconds=DEAD_AFTER_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"no sign of life for {DEAD_AFTER_S} s: its process was killed",
+            )
+        ],
+    )
+
+
+def _retry_crashed_runs(flows: list[str]) -> AutomationCore:
+    """Start crashed runs again; they continue where they were cut, as what was done is stored."""
+    return AutomationCore(
+        name="whosaid: retry crashed runs",
+        description="runs that crashed would wait for somebody to press Retry",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.Crashed"},
+            expect=_BACK,
+            match={
+                "prefect.resource.id": ["prefect.flow-run.*"],
+                "prefect.run-count": [str(count) for count in range(STARTS)],
+            },
+            # Only runs of deployments can be started again by the server.
+            match_related={"prefect.resource.role": "deployment", "prefect.resource.name": flows},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(seconds=RETRY_AFTER_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="crashed: continues where it was cut",
+            )
+        ],
+    )

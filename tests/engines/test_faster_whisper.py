@@ -1,0 +1,281 @@
+"""Whisper end to end from a local folder: a small model that understands a language of tones."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.checkpoints.tones import make_sound
+from tests.checkpoints.whisper import make_whisper, random_weights, trained_weights
+from whosaid import gpu
+from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.errors import InputError, StoppedError, TransientError
+from whosaid.transcription import Params, transcribe_speech
+from whosaid.types import SAMPLE_RATE_HZ, Span, SpeechRegions, Waveform, no_progress
+
+LENGTHS = (4, 9, 2, 14, 6)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*args):
+        raise AssertionError(f"connects to {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(gpu, "_fitting", {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_whisper(tmp_path_factory.mktemp("models") / "tones", trained_weights())
+
+
+@pytest.fixture(scope="module")
+def engine(folder):
+    return FasterWhisper(folder, device="cpu", compute_type="float32", cpu_threads=1)
+
+
+@pytest.fixture(scope="module")
+def bad_engine(tmp_path_factory):
+    folder = make_whisper(tmp_path_factory.mktemp("models") / "random", random_weights())
+    return FasterWhisper(folder, device="cpu", cpu_threads=1)
+
+
+def talk(language, lengths=LENGTHS, seed=0):
+    """Return a sound, the windows it was made of, and its words."""
+    random = np.random.default_rng(seed)
+    sounds, windows, words, start = [], [], [], 0.0
+    for length in lengths:
+        sound, said = make_sound(random, language, 2 * length, length)
+        sounds.append(sound)
+        windows.append(Span(start=start, end=start + length))
+        words += [
+            word.model_copy(update={"start": word.start + start, "end": word.end + start})
+            for word in said
+        ]
+        start += length
+    return Waveform(np.concatenate(sounds), "tones"), windows, words
+
+
+def all_words(heard):
+    return [word for text in heard.texts for word in text.words]
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_language_words_and_times(engine, language):
+    sound, windows, said = talk(language)
+    heard = engine.transcribe(sound, windows, Params(), no_progress)
+    assert heard.language == language
+    words = all_words(heard)
+    right = sum(a.text == b.text for a, b in zip(words, said, strict=False))
+    assert len(words) == len(said)
+    assert right >= 0.95 * len(said)
+    errors = [abs(a.start - b.start) for a, b in zip(words, said, strict=False)]
+    assert np.median(errors) < 0.1
+    assert all(0 <= word.confidence <= 1 for word in words)
+    assert all(text.log_probability > -0.5 for text in heard.texts)
+
+
+def test_a_language_can_be_set(engine):
+    sound, windows, _ = talk("en", (4,))
+    assert engine.transcribe(sound, windows, Params(language="de"), no_progress).language == "de"
+    with pytest.raises(InputError, match="does not know the language 'xx'"):
+        engine.transcribe(sound, windows, Params(language="xx"), no_progress)
+
+
+@pytest.mark.parametrize("beam_size", [1, 5])
+@pytest.mark.parametrize("which", ["engine", "bad_engine"])
+def test_one_at_a_time_equals_a_batch(which, beam_size, request):
+    engine = request.getfixturevalue(which)
+    sound, windows, _ = talk("en")
+    one, many = (
+        engine.transcribe(
+            sound, windows, Params(batch_size=size, beam_size=beam_size, language="en"), no_progress
+        )
+        for size in (1, 4)
+    )
+    for a, b in zip(one.texts, many.texts, strict=True):
+        assert [(w.text, w.start, w.end) for w in a.words] == [
+            (w.text, w.start, w.end) for w in b.words
+        ]
+        assert a.log_probability == pytest.approx(b.log_probability, abs=1e-3)
+        assert a.cut_off == b.cut_off
+
+
+def test_silence_has_no_words_and_is_known_as_no_speech(engine):
+    quiet = Waveform(np.zeros(10 * SAMPLE_RATE_HZ, np.float32), "quiet")
+    (text,) = engine.transcribe(
+        quiet, [Span(start=0, end=10)], Params(language="en"), no_progress
+    ).texts
+    assert list(text.words) == []
+    assert text.no_speech > 0.5
+
+
+def test_windows_shorter_than_a_frame_and_a_window_of_30_s(engine):
+    sound, _, _ = talk("en", (30, 1))
+    windows = [Span(start=0, end=30), Span(start=30, end=30.003), Span(start=31, end=31)]
+    texts = engine.transcribe(sound, windows, Params(), no_progress).texts
+    assert len(texts) == 3
+    assert texts[0].words[-1].end > 25
+
+
+def test_no_windows(engine):
+    sound, _, _ = talk("en", (4,))
+    assert list(engine.transcribe(sound, [], Params(), no_progress).texts) == []
+
+
+def test_prompt_and_hotwords_reach_the_model(engine):
+    sound, windows, _ = talk("en", (4,))
+    plain, prompted = (
+        engine.transcribe(sound, windows, params, no_progress).texts[0].log_probability
+        for params in (Params(), Params(initial_prompt="one two", hotwords="seven"))
+    )
+    assert plain != prompted
+
+
+def speech_of(windows):
+    return SpeechRegions(
+        digest="s", regions=tuple(windows), windows=tuple(windows), duration=windows[-1].end
+    )
+
+
+def test_loops_are_heard_again_and_what_stays_bad_is_named(bad_engine):
+    sound, windows, _ = talk("en", (4, 9))
+    speech = speech_of(windows)
+    first, second = (
+        transcribe_speech(sound, speech, bad_engine, Params(language="en"), digest="d")
+        for _ in range(2)
+    )
+    assert {doubt.reason for doubt in first.doubtful}
+    assert first == second, "hearing again gives the same text each time"
+    for word in first.words:
+        assert 0 <= word.start < word.end <= 13
+
+
+def test_a_doubtful_window_is_heard_well_the_second_time(engine):
+    """The first hearing is broken on purpose: the second finds the words with their times."""
+    sound, windows, said = talk("en", (9, 6))
+
+    class BrokenAtFirst:
+        def transcribe(self, *args):
+            heard = engine.transcribe(*args)
+            return replace(heard, texts=[replace(text, words=[]) for text in heard.texts])
+
+        transcribe_again = staticmethod(engine.transcribe_again)
+
+    transcript = transcribe_speech(
+        sound, speech_of(windows), BrokenAtFirst(), Params(max_wordless=3), digest="d"
+    )
+    right = {word.text for word in transcript.words} & {word.text for word in said}
+    assert len(transcript.words) >= 0.7 * len(said)
+    assert right
+
+
+def test_noise_gives_no_confident_words(engine):
+    noise = np.random.default_rng(0).normal(0, 0.2, 10 * SAMPLE_RATE_HZ).astype(np.float32)
+    speech = speech_of([Span(start=0, end=10)])
+    transcript = transcribe_speech(
+        Waveform(noise, "noise"), speech, engine, Params(language="en"), digest="d"
+    )
+    assert transcript.doubtful or not transcript.words
+
+
+def test_out_of_memory_halves_the_batch_once_and_is_told(engine, monkeypatch):
+    sound, windows, _ = talk("en", (4,) * 6)
+    expected = engine.transcribe(sound, windows, Params(batch_size=1), no_progress)
+    sizes = []
+    encode = engine._whisper.encode
+
+    def full(features):
+        sizes.append(len(features) if features.ndim == 3 else 0)
+        if sizes[-1] > 2:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return encode(features)
+
+    monkeypatch.setattr(engine._whisper, "encode", full)
+    heard = engine.transcribe(sound, windows, Params(batch_size=6, language="en"), no_progress)
+    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
+    assert heard.notes == ["cpu ran out of memory; windows transcribed at once: 1"]
+    assert [w.text for w in all_words(heard)] == [w.text for w in all_words(expected)]
+    sizes.clear()
+    engine.transcribe(sound, windows, Params(batch_size=6, language="en"), no_progress)
+    assert sizes == [1] * 6, "remembered for the process"
+
+
+def test_no_room_for_one_window_is_transient(engine, monkeypatch):
+    def full(features):
+        raise RuntimeError("CUDA failed with error out of memory")
+
+    monkeypatch.setattr(engine._whisper, "encode", full)
+    sound, windows, _ = talk("en", (4,))
+    for language in (None, "en"):
+        with pytest.raises(TransientError):
+            engine.transcribe(sound, windows, Params(language=language), no_progress)
+
+
+def test_progress_rises_to_the_end_and_can_stop(engine):
+    sound, windows, _ = talk("en")
+    fractions = []
+    engine.transcribe(sound, windows, Params(batch_size=2), fractions.append)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+
+    def stop(fraction):
+        raise StoppedError("stopped")
+
+    with pytest.raises(StoppedError):
+        engine.transcribe(sound, windows, Params(batch_size=2), stop)
+
+
+def test_an_english_only_model(tmp_path):
+    folder = make_whisper(tmp_path / "english", trained_weights(), multilingual=False)
+    engine = FasterWhisper(folder, device="cpu", cpu_threads=1)
+    sound, windows, _ = talk("en", (4,))
+    assert engine.transcribe(sound, windows, Params(beam_size=1), no_progress).language == "en"
+    with pytest.raises(InputError, match="does not know the language 'de'"):
+        engine.transcribe(sound, windows, Params(language="de"), no_progress)
+
+
+def lose(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def cut(name):
+    def damage(folder):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return damage
+
+
+def make_other_architecture(folder):
+    """Write a genuine CTranslate2 model that is no Whisper: a translator."""
+    model = (folder / "model.bin").read_bytes()
+    assert b"WhisperSpec" in model
+    (folder / "model.bin").write_bytes(model.replace(b"WhisperSpec", b"SpeakerSpec"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lose("model.bin"), "has no model.bin"),
+        (lose("tokenizer.json"), "has no tokenizer.json"),
+        (lose("config.json"), "has no config.json"),
+        (lose("vocabulary.json"), r"has no vocabulary\.\*"),
+        (cut("model.bin"), "cannot be loaded"),
+        (cut("tokenizer.json"), "cannot be loaded"),
+        (cut("config.json"), "cannot be loaded"),
+        (make_other_architecture, "cannot be loaded"),
+        (shutil.rmtree, "has no model.bin"),
+    ],
+)
+def test_a_damaged_model_is_one_clear_line(folder, tmp_path, damage, message):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    damage(copy)
+    with pytest.raises(InputError, match=message) as raised:
+        FasterWhisper(copy, device="cpu")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,422 @@
+"""The pyannote engine gives pyannote's own turns, from the disk alone, with a third of the work.
+
+The pipelines are in the genuine format with small random networks: what they find means nothing,
+but that two ways of computing it agree does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import yaml
+from pyannote.audio import Pipeline
+from pyannote.audio.pipelines import clustering
+from pyannote.core import SlidingWindow, SlidingWindowFeature
+
+from tests.checkpoints.pyannote import build_pipeline
+from whosaid.diarization import Params
+from whosaid.engines.pyannote import Pyannote, full_precision
+from whosaid.errors import InputError, StoppedError
+from whosaid.types import SpeechRegions, Turn, Waveform
+
+RATE_HZ = 16_000
+METHODS = ("VBxClustering", "AgglomerativeClustering")
+SPEECH = SpeechRegions(digest="", regions=(), windows=(), duration=14.3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Refuse connections to other machines, and fail if any was tried."""
+    tried = []
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        internet = self.family in {socket.AF_INET, socket.AF_INET6}
+        if internet and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            tried.append(address)
+            raise ConnectionRefusedError(address)
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
+    assert not tried
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("pyannote")
+    return {method: build_pipeline(root / method, method) for method in METHODS}
+
+
+@pytest.fixture(scope="module")
+def engines(folders: dict[str, Path]) -> dict[str, Pyannote]:
+    return {method: Pyannote(folder, device="cpu") for method, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def engine(engines: dict[str, Pyannote]) -> Pyannote:
+    return engines["VBxClustering"]
+
+
+@pytest.fixture(scope="module")
+def stock(folders: dict[str, Path]) -> dict[str, Pipeline]:
+    """Return pyannote's own pipelines. It wants a PLDA even where none is used."""
+    vbx, other = (folders[method] for method in METHODS)
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    for part, folder in (("segmentation", other), ("embedding", other), ("plda", vbx)):
+        config["pipeline"]["params"][part] = {"checkpoint": str(folder / part)}
+    return dict(
+        zip(METHODS, (Pipeline.from_pretrained(vbx), Pipeline.from_pretrained(config)), strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def talk() -> npt.NDArray[np.float32]:
+    """Return 14.3 s of three hums taking turns with pauses, read-only as a memory map is."""
+    rng = np.random.default_rng(0)
+    time = np.arange(round(14.3 * RATE_HZ)) / RATE_HZ
+    sound = rng.normal(0, 0.001, len(time))
+    start = 0.0
+    while start < time[-1]:
+        hz, length = rng.choice([110.0, 180.0, 250.0]), rng.uniform(0.5, 2.5)
+        inside = (time >= start) & (time < start + length)
+        hum = sum(np.sin(2 * np.pi * hz * k * time[inside]) / k for k in range(1, 20))
+        sound[inside] += 0.1 * hum * (1 + np.sin(2 * np.pi * 4 * time[inside]))
+        start += length + rng.uniform(-0.4, 0.8)
+    sound = sound.astype(np.float32)
+    sound.setflags(write=False)
+    return sound
+
+
+def as_file(samples: npt.NDArray[np.float32]) -> dict[str, Any]:
+    return {"waveform": torch.from_numpy(samples.copy())[None], "sample_rate": RATE_HZ}
+
+
+def run(engine: Pyannote, samples: npt.NDArray[np.float32], **params: Any) -> list[list[Turn]]:
+    chosen = Params(engine="pyannote", **params)
+    return list(engine.diarize(Waveform(samples, "digest"), SPEECH, chosen))
+
+
+def speakers(turns: list[Turn]) -> int:
+    return len({turn.speaker for turn in turns})
+
+
+# --- the same as pyannote
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_turns_are_those_of_pyannote(
+    method: str,
+    engines: dict[str, Pyannote],
+    stock: dict[str, Pipeline],
+    talk: npt.NDArray[np.float32],
+) -> None:
+    output = stock[method](as_file(talk))
+    annotations = (output.speaker_diarization, output.exclusive_speaker_diarization)
+    expected = [
+        [
+            Turn(start=segment.start, end=segment.end, speaker=speaker)
+            for segment, _, speaker in annotation.itertracks(yield_label=True)
+        ]
+        for annotation in annotations
+    ]
+    assert run(engines[method], talk) == expected
+    assert speakers(expected[0]) > 1
+    assert len(expected[0]) != len(expected[1])  # some overlap
+
+
+@pytest.mark.parametrize("exclude_overlap", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_embeddings_are_those_of_pyannote(
+    batch_size: int,
+    exclude_overlap: bool,
+    engine: Pyannote,
+    stock: dict[str, Pipeline],
+    talk: npt.NDArray[np.float32],
+) -> None:
+    segmentation = np.zeros((6, 146, 3), np.float32)
+    segmentation[0, 10:80, 0] = 1  # alone
+    segmentation[1, 20:140, 1] = segmentation[1, 100:146, 2] = 1  # overlapping
+    segmentation[2, 50:90, 0] = segmentation[2, 50:90, 1] = 1  # never alone
+    segmentation[4] = [1, 0, 1]  # chunk 3 is silent; here two speak throughout
+    segmentation[5, :60, 2] = 1  # the last chunk reaches past the end
+    segmentation[5, 60:] = np.nan
+    feature = SlidingWindowFeature(segmentation, SlidingWindow(start=0.0, duration=10.0, step=1.0))
+    engine._pipeline.embedding_batch_size = batch_size
+    ours, theirs = (
+        pipeline.get_embeddings(as_file(talk), feature, exclude_overlap=exclude_overlap)
+        for pipeline in (engine._pipeline, stock["VBxClustering"])
+    )
+    assert ours.shape == theirs.shape == (6, 3, 256)
+    assert np.abs(theirs).mean() > 0.01
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(ours[3], theirs[3])
+
+
+def test_the_network_sees_every_chunk_once(engine: Pyannote, talk: npt.NDArray[np.float32]) -> None:
+    seen = []
+    network = engine._pipeline._embedding.model_.resnet
+    handle = network.conv1.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    engine._pipeline._embedding.min_num_samples  # noqa: B018 - found out by trying, once
+    seen.clear()
+    try:
+        run(engine, talk)
+    finally:
+        handle.remove()
+    assert sum(seen) == 6  # 14.3 s: chunks from 0 to 5 s
+
+
+def test_half_precision_stays_close(
+    folders: dict[str, Path], engine: Pyannote, talk: npt.NDArray[np.float32]
+) -> None:
+    half = Pyannote(folders["VBxClustering"], device="cpu", compute_type="bfloat16")
+    sound = torch.from_numpy(talk[: 10 * RATE_HZ].copy())[None, None]
+    masks = np.ones((1, 3, 146), np.float32)
+    ours, exact = (one._pipeline._embed(sound, masks)[0, 0] for one in (half, engine))
+    assert ours.dtype == np.float32
+    assert ours @ exact / np.linalg.norm(ours) / np.linalg.norm(exact) > 0.999
+    assert not np.array_equal(ours, exact)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_batch_size_changes_nothing(
+    batch_size: int, engine: Pyannote, talk: npt.NDArray[np.float32]
+) -> None:
+    assert run(engine, talk, batch_size=batch_size) == run(engine, talk)
+
+
+# --- the number of speakers
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("params", "expected", "found"),
+    [
+        ({"num_speakers": 2}, (2, 2, 2), {2}),
+        ({"num_speakers": 3}, (3, 3, 3), {3}),
+        ({"min_speakers": 3}, (None, 3, np.inf), {3, 4, 5, 6}),
+        ({"max_speakers": 1}, (1, 1, 1), {1}),
+        ({"min_speakers": 2, "max_speakers": 4}, (None, 2, 4), {2, 3, 4}),
+        ({}, (None, 1, np.inf), {1, 2, 3, 4, 5, 6}),
+    ],
+)
+def test_number_of_speakers_reaches_the_clustering(
+    method: str,
+    params: dict[str, int],
+    expected: tuple[float | None, ...],
+    found: set[int],
+    engines: dict[str, Pyannote],
+    talk: npt.NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    kind = getattr(clustering, method)
+    cluster = kind.__call__
+
+    def record(self: Any, **given: Any) -> Any:
+        asked.append(tuple(given[f"{name}_clusters"] for name in ("num", "min", "max")))
+        return cluster(self, **given)
+
+    monkeypatch.setattr(kind, "__call__", record)
+    regular, exclusive = run(engines[method], talk, **params)
+    assert asked == [expected]
+    assert speakers(regular) in found
+    assert speakers(exclusive) <= speakers(regular)
+
+
+def test_more_speakers_than_stretches_of_speech(
+    engine: Pyannote, talk: npt.NDArray[np.float32]
+) -> None:
+    with pytest.raises(InputError, match=r"too little speech to find 20 speakers.*ask for"):
+        run(engine, talk[: 10 * RATE_HZ], num_speakers=20)
+
+
+# --- sounds at the edge
+
+
+@pytest.mark.parametrize("samples", [0, 1, 400, 16_000, 160_000, 160_001])
+def test_any_length_will_do(samples: int, engine: Pyannote, talk: npt.NDArray[np.float32]) -> None:
+    for turns in run(engine, talk[:samples]):
+        assert all(0 <= turn.start < turn.end <= 12 for turn in turns)
+
+
+def test_digital_silence(engine: Pyannote) -> None:
+    run(engine, np.zeros(3 * RATE_HZ, np.float32))
+
+
+# --- progress, stopping, what is left behind
+
+
+def test_progress_runs_from_nothing_to_all(engine: Pyannote, talk: npt.NDArray[np.float32]) -> None:
+    told: list[float] = []
+    params = Params(engine="pyannote", batch_size=2)
+    engine.diarize(Waveform(talk, "digest"), SPEECH, params, told.append)
+    assert told[0] == 0
+    assert told[-1] == 1
+    assert told == sorted(told)
+    assert len(set(told)) >= 6
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("stop_at", [0.0, 0.3, 1.0, None])
+def test_stopping_and_torch_precision(
+    stop_at: float | None, tf32: bool, engine: Pyannote, talk: npt.NDArray[np.float32]
+) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    during = set()
+
+    def progress(fraction: float) -> None:
+        during.update({matmul.allow_tf32, cudnn.allow_tf32})
+        if stop_at is not None and fraction >= stop_at:
+            raise StoppedError("stopped")
+
+    matmul.allow_tf32 = cudnn.allow_tf32 = tf32
+    params = Params(engine="pyannote")
+    try:
+        if stop_at is None:
+            engine.diarize(Waveform(talk, "digest"), SPEECH, params, progress)
+        else:
+            with pytest.raises(StoppedError):
+                engine.diarize(Waveform(talk, "digest"), SPEECH, params, progress)
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (tf32, tf32)
+        assert during == {False}
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def test_precision_returns_after_pyannote_switches_it_off() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = True
+    try:
+        with full_precision():
+            cudnn.allow_tf32 = False  # as pyannote does on a GPU
+        assert cudnn.allow_tf32
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def test_threads(folders: dict[str, Path], talk: npt.NDArray[np.float32]) -> None:
+    engine = Pyannote(folders["VBxClustering"], device="cpu", threads=2)
+    run(engine, talk[:RATE_HZ])
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
+def test_what_pyannote_prints_goes_to_the_log(
+    engines: dict[str, Pyannote],
+    talk: npt.NDArray[np.float32],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO"):
+        run(engines["AgglomerativeClustering"], talk, num_speakers=20)
+    assert capfd.readouterr() == ("", "")
+    assert "Found only" in caplog.text
+
+
+def test_torch_is_left_as_it_was() -> None:
+    # pyannote imports speechbrain, which switches this on unless told not to
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+# --- folders
+
+
+def test_a_moved_folder_loads_from_anywhere(
+    folders: dict[str, Path],
+    engine: Pyannote,
+    talk: npt.NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # pyannote picks another library for a model whose path holds that library's name
+    moved = tmp_path / "speechbrain nvidia wespeaker ü"
+    shutil.copytree(folders["VBxClustering"], moved)
+    monkeypatch.chdir(tmp_path)
+    assert run(Pyannote(Path(moved.name), device="cpu"), talk) == run(engine, talk)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change(path: Path, **params: str) -> None:
+    config = yaml.safe_load(path.read_text())
+    config["pipeline"]["params"].update(params)
+    path.write_text(yaml.safe_dump(config))
+
+
+CONFIG, SEGMENTATION, EMBEDDING = (
+    "config.yaml",
+    "segmentation/pytorch_model.bin",
+    "embedding/pytorch_model.bin",
+)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "is no pyannote pipeline, it has no config.yaml"),
+        (lambda f: (f / CONFIG).unlink(), "is no pyannote pipeline, it has no config.yaml"),
+        (lambda f: (f / CONFIG).write_text("a: [b"), r"cannot use .*config.yaml \(ParserError"),
+        (lambda f: (f / CONFIG).write_text("a: b"), r"cannot use .*config.yaml \(KeyError"),
+        (lambda f: change(f / CONFIG, clustering="KMeansClustering"), "with KMeansClustering: use"),
+        (lambda f: change(f / CONFIG, colour="red"), r"cannot use .*config.yaml \(TypeError"),
+        (
+            lambda f: change(f / CONFIG, segmentation="pyannote/segmentation-3.0"),
+            "names pyannote/segmentation-3.0, but there is no .*pytorch_model.bin",
+        ),
+        (lambda f: cut(f / EMBEDDING), r"cannot use .*embedding.pytorch_model.bin \(RuntimeError"),
+        (lambda f: cut(f / SEGMENTATION), r"cannot use .*segmentation.pytorch_model.bin"),
+        (lambda f: (f / EMBEDDING).write_bytes(b""), r"cannot use .*embedding.pytorch_model.bin"),
+        (lambda f: (f / EMBEDDING).write_text("hello"), r"cannot use .*embedding.pytorch_model.bi"),
+        (lambda f: (f / EMBEDDING).unlink(), "but there is no .*pytorch_model.bin"),
+        (
+            lambda f: shutil.copy(f / SEGMENTATION, f / EMBEDDING),
+            "holds a PyanNet, of no use for embedding",
+        ),
+        (
+            lambda f: shutil.copy(f / EMBEDDING, f / SEGMENTATION),
+            "holds a WeSpeakerResNet34, of no use for segmentation",
+        ),
+        (lambda f: (f / "plda" / "plda.npz").unlink(), "but there is no .*plda.npz"),
+        (lambda f: cut(f / "plda" / "plda.npz"), r"cannot use .*plda"),
+    ],
+)
+def test_broken_folders(
+    damage: Any, message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(folders["VBxClustering"], folder)
+    damage(folder)
+    with pytest.raises(InputError, match=message) as error:
+        Pyannote(folder, device="cpu")
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line.replace(str(folder), "")) < 350
+    assert line.endswith(("run: whosaid models fetch --profile studio", *METHODS))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(folders: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="no CUDA device: set the device to auto or cpu"):
+        Pyannote(folders["VBxClustering"], device="cuda")
