@@ -1,9 +1,6 @@
 """The command line lives here: it reads words, calls flows and prints. What flows do does not."""
 
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -13,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
+from flows.stopping import STOPPED, stop_on_ctrl_c
 from whosaid.errors import InputError, WhosaidError
 
 app = App(
@@ -22,16 +20,13 @@ app = App(
     default_parameter=Parameter(negative=""),
 )
 app.command("flows.models_cli:app", name="models")  # imported when asked for
+for _command in ("sweep", "status", "retry"):
+    app.command(f"flows.status_cli:{_command}", name=_command)
 
 FAILED = 1
 """Exit code: some video has no transcript."""
 WRONG = 2
 """Exit code: nothing was tried; the words on the command line or a setting don't fit."""
-STOPPED = 130
-"""Exit code: stopped by Ctrl-C, as shells have it."""
-
-STOP_WITHIN_S = 5.0
-"""How long running stages may take to end after Ctrl-C."""
 
 _speakers = Group("How many speakers")
 Speakers = Annotated[int | None, Parameter(group=_speakers)]
@@ -99,7 +94,7 @@ def transcribe(
     stages = _stages(force)
     where = list(paths) or [_own_videos(console)]
     console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
-    _stop_on_ctrl_c(console)
+    stop_on_ctrl_c(console)
     with progress_shown(console):
         planned, outcomes = plan_all(where, batch, stages)
         if any(not plan.done for _, plan in planned):
@@ -154,28 +149,6 @@ def _run(paths: list[str], chosen: dict[str, Any], force: tuple[Any, ...]) -> An
     if isinstance(outcomes, BaseException):
         raise outcomes
     return outcomes
-
-
-def _stop_on_ctrl_c(console: Console) -> None:
-    """Let running stages end at their next sign of progress; stop at once at a second Ctrl-C."""
-    from tasks.progress import is_stopping, stop_all
-
-    def leave() -> None:
-        console.show_cursor()
-        console.print("stopped; what was finished is kept: run the same command again to continue")
-        os._exit(STOPPED)  # threads in native code can't be ended in any other way
-
-    def on_signal(*_: Any) -> None:
-        if is_stopping():
-            leave()
-        console.print("stopping (Ctrl-C again: at once)")
-        stop_all()
-        # The same Ctrl-C reaches Prefect's temporary server: do not wait for it to answer.
-        timer = threading.Timer(STOP_WITHIN_S, leave)
-        timer.daemon = True
-        timer.start()
-
-    signal.signal(signal.SIGINT, on_signal)
 
 
 @app.command

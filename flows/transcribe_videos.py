@@ -25,7 +25,7 @@ from whosaid.ledger import Ledger
 from whosaid.manifest import outcome_of
 from whosaid.planning import READS_AUDIO, Plan, Stage
 from whosaid.profiles import Profile
-from whosaid.types import LanguageCode, Outcome, Video
+from whosaid.types import Digest, LanguageCode, Outcome, Video
 from whosaid.videos import find_videos
 
 Futures = dict[str, PrefectFuture[Any]]
@@ -81,73 +81,94 @@ def transcribe_videos(
     get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
 
     found, outcomes = find_all(paths)
-    finished: SimpleQueue[str] = SimpleQueue()
-    in_flight: dict[str, tuple[Video, Plan, Futures]] = {}
-    ledger = Ledger(batch.settings.ledger)
-    asked = asked_for(batch)
-
-    def collect() -> None:
-        """Wait for one of the videos in flight and note how it ended."""
-        video, plan, futures = in_flight.pop(_take(finished))
-        wait(list(futures.values()))
-        outcome = outcome_from(video, futures)
-        outcomes.append(outcome)
-        note_end(ledger, plan.digests[Stage.MERGE], outcome)
-        claims.free(video.digest)
-
-    def begin(video: Video) -> bool:
-        """Do what a video needs, unless another run works on it: tell which."""
-        while len(in_flight) >= batch.settings.videos_in_flight:
-            collect()
-        if not claims.take(video.digest):
-            return False
-        plan = plan_for(video, batch, force)
-        if plan.done:
-            outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
-            ledger.forget(plan.digests[Stage.MERGE])
-            claims.free(video.digest)
-            return True
-        ledger.begin(
-            plan.digests[Stage.MERGE],
-            video.digest,
-            video.path,
-            stored=len(plan.stored),
-            asked=asked,
-        )
-        futures = submit_stages(video, plan, batch)
-        futures["write"].add_done_callback(partial(_put, finished, video.path))
-        in_flight[video.path] = (video, plan, futures)
-        return True
-
     with Claims(batch.settings.claims) as claims:
+        run = Run(batch, force, claims, outcomes)
         claimed = []
         for path in found:
             inspected = audio.inspect_video(path, return_state=True)
             if not inspected.is_completed():
-                outcomes.append(failure(path, "inspect", cause(inspected)))
-                note_unread(ledger, batch, outcomes[-1], asked)
-            elif not begin(video := inspected.result()):
+                run.note_unread(failure(path, "inspect", cause(inspected)))
+            elif not run.begin(video := inspected.result()):
                 claimed.append(video)
                 announce(Step(path, "wait", "waiting", note="waiting for the run that works on it"))
         # Another run works on these, or this one on another file with the same bytes. They come
         # last: what the other has stored then is not computed again, and should it die, this run
         # takes its place.
         for video in claimed:
-            while not begin(video):
-                if in_flight:
-                    collect()
-                elif is_stopping():
-                    stopped = StoppedError("stopped on request")
-                    outcomes.append(failure(video.path, "wait", stopped, video))
-                    break
-                else:
-                    sleep(1)
-        while in_flight:
-            collect()
+            run.begin_when_free(video)
+        run.collect_all()
 
     order = {path: position for position, path in enumerate(found)}
     outcomes.sort(key=lambda outcome: order.get(outcome.path, -1))
     return end_state(outcomes)
+
+
+class Run:
+    """The videos of one run: those in flight, bounded, and the outcomes of those that ended."""
+
+    def __init__(
+        self, batch: Batch, force: Collection[Stage], claims: Claims, outcomes: list[Outcome]
+    ) -> None:
+        self._batch = batch
+        self._force = force
+        self._claims = claims
+        self._outcomes = outcomes
+        self._ledger = Ledger(batch.settings.ledger)
+        self._asked = asked_for(batch)
+        self._finished: SimpleQueue[str] = SimpleQueue()
+        self._in_flight: dict[str, tuple[Video, Digest, Futures]] = {}
+
+    def begin(self, video: Video) -> bool:
+        """Do what a video needs, unless another run works on it: tell which."""
+        while len(self._in_flight) >= self._batch.settings.videos_in_flight:
+            self._collect()
+        if not self._claims.take(video.digest):
+            return False
+        plan = plan_for(video, self._batch, self._force)
+        key = plan.digests[Stage.MERGE]
+        if plan.done:
+            self._outcomes.append(outcome_of(video, self._batch.folder(video), unchanged=True))
+            self._ledger.forget(key)
+            self._claims.free(video.digest)
+            return True
+        self._ledger.begin(
+            key, video.digest, video.path, stored=len(plan.stored), asked=self._asked
+        )
+        futures = submit_stages(video, plan, self._batch)
+        futures["write"].add_done_callback(partial(_put, self._finished, video.path))
+        self._in_flight[video.path] = (video, key, futures)
+        return True
+
+    def begin_when_free(self, video: Video) -> None:
+        """Do likewise when the other run has ended, or is dead."""
+        while not self.begin(video):
+            if self._in_flight:
+                self._collect()
+            elif is_stopping():
+                stopped = StoppedError("stopped on request")
+                self._outcomes.append(failure(video.path, "wait", stopped, video))
+                return
+            else:
+                sleep(1)
+
+    def note_unread(self, outcome: Outcome) -> None:
+        """Note a file that turned out to be no video."""
+        self._outcomes.append(outcome)
+        note_unread(self._ledger, self._batch, outcome, self._asked)
+
+    def collect_all(self) -> None:
+        """Wait for all videos in flight."""
+        while self._in_flight:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Wait for one of the videos in flight and note how it ended."""
+        video, key, futures = self._in_flight.pop(_take(self._finished))
+        wait(list(futures.values()))
+        outcome = outcome_from(video, futures)
+        self._outcomes.append(outcome)
+        note_end(self._ledger, key, outcome)
+        self._claims.free(video.digest)
 
 
 def find_all(paths: Collection[str]) -> tuple[list[str], list[Outcome]]:

@@ -3,7 +3,8 @@
 Who asks for it does not; see flows/sweep_folder.py and flows/status_cli.py. No server is needed.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,13 +12,18 @@ from prefect.context import FlowRunContext
 from pydantic_core import to_json
 
 from tasks.planning import Batch, plan_named
+from tasks.progress import showing
 from whosaid import manifest
 from whosaid.claims import Claims
 from whosaid.digests import DigestIndex, digest_file
 from whosaid.errors import WhosaidError
 from whosaid.ledger import Attempt, Ledger
 from whosaid.planning import Stage, stage_digests
+from whosaid.settings import Settings
 from whosaid.types import Digest, Outcome
+from whosaid.videos import look_for_videos
+
+STATES = ("failed", "given up", "running", "done", "ready", "waiting", "skipped")
 
 
 class Standing(NamedTuple):
@@ -26,6 +32,26 @@ class Standing(NamedTuple):
     state: Literal["done", "running", "failed", "waiting"]
     note: str = ""
     attempts: int = 0
+
+
+class Row(NamedTuple):
+    """What is told of one video, or of what stood in the way of finding videos: no path then.
+
+    `state`: one of `STATES`. Ready ones are to be transcribed; what became of them replaces it.
+    """
+
+    path: str
+    state: str
+    note: str = ""
+    video: Digest = ""
+    attempts: int = 0
+    stored: str = ""
+
+
+def count_states(rows: Collection[Row]) -> str:
+    """Return how many videos are in which state, in words."""
+    counts = Counter(row.state for row in rows)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no video"
 
 
 def described(standing: Standing) -> str:
@@ -74,9 +100,103 @@ def is_running(attempt: Attempt, claims: Claims) -> bool:
     return attempt.ended is None and claims.is_taken(attempt.video)
 
 
-def stored_stages(path: str, video: Digest, batch: Batch) -> tuple[Stage, ...]:
-    """Return the stages of a video whose results are stored."""
-    return plan_named(Path(path).stem, video, batch).stored
+def inspect_all(paths: Sequence[str], batch: Batch) -> list[Row]:
+    """Tell how far each video below some paths is.
+
+    Args:
+        paths: the site's folder of videos if empty, and whatever did not end well elsewhere.
+        batch: the params in question, and the site.
+    """
+    found, problems = look_for_videos(paths or [batch.settings.videos])
+    index = DigestIndex(batch.settings.digest_index)
+    tried = Ledger(batch.settings.ledger).read()
+    claims = Claims(batch.settings.claims)
+    rows = [Row("", "failed", str(problem)) for problem in problems]
+    for path in map(str, found):
+        try:
+            with showing(path, "inspect") as progress:
+                video = digest_file(Path(path), index, progress)
+        except WhosaidError as error:
+            rows.append(Row(path, "failed", str(error)))
+            continue
+        standing = standing_of(path, video, batch, tried, claims)
+        stages = plan_named(Path(path).stem, video, batch).stored
+        row = Row(path, standing.state, described(standing), video, stored=" ".join(stages))
+        others = [attempt for attempt in tried.values() if attempt.video == video]
+        if standing.state == "waiting" and others:
+            row = _of_attempt(others[-1], path, claims)._replace(stored=row.stored)
+        rows.append(row)
+    if not paths:
+        shown = {row.video for row in rows}
+        rows += [
+            _of_attempt(attempt, attempt.path, claims)
+            for attempt in tried.values()
+            if attempt.video not in shown
+        ]
+    return rows
+
+
+def _of_attempt(attempt: Attempt, path: str, claims: Claims) -> Row:
+    """Tell of an attempt with whatever params it had."""
+    if is_running(attempt, claims):
+        return Row(path, "running", "a run works on it", attempt.video)
+    if not attempt.attempts:
+        return Row(path, "waiting", attempt.problem, attempt.video)
+    standing = Standing("failed", attempt.problem, attempt.attempts)
+    return Row(path, "failed", described(standing), attempt.video)
+
+
+def failed_attempts(videos: Sequence[str], settings: Settings) -> dict[str, dict[str, Attempt]]:
+    """Return the attempts that failed, by what was asked for and by path.
+
+    Args:
+        videos: videos and folders; all that failed if empty.
+        settings: the site.
+
+    Raises:
+        InputError: a video cannot be found or read.
+    """
+    claims = Claims(settings.claims)
+    named: dict[Digest, str] = {}
+    if videos:
+        found, problems = look_for_videos(videos)
+        if problems:
+            raise problems[0]
+        index = DigestIndex(settings.digest_index)
+        named = {digest_file(path, index): str(path) for path in found}
+    failed: dict[str, dict[str, Attempt]] = {}
+    for attempt in Ledger(settings.ledger).read().values():
+        if not attempt.attempts or is_running(attempt, claims):
+            continue
+        path = named.get(attempt.video) if videos else attempt.path
+        if path:
+            failed.setdefault(attempt.asked, {})[path] = attempt
+    return failed
+
+
+def follow_up(rows: Sequence[Row], batch: Batch, *, ended: bool, says: str) -> list[Row]:
+    """Tell of each video that was handed to a run what became of it.
+
+    Args:
+        rows: those that are ready were handed on.
+        batch: the params in question, and the site.
+        ended: whether the run has ended.
+        says: how it ended, or why it has not.
+    """
+    tried = Ledger(batch.settings.ledger).read()
+    claims = Claims(batch.settings.claims)
+
+    def follow(row: Row) -> Row:
+        standing = standing_of(row.path, row.video, batch, tried, claims)
+        match standing.state:
+            case "done" | "failed":
+                return Row(row.path, standing.state, described(standing), row.video)
+            case "waiting" if ended:  # the run itself did not get to it
+                return Row(row.path, "failed", says, row.video)
+            case _:
+                return Row(row.path, "waiting", says, row.video)
+
+    return [follow(row) if row.state == "ready" else row for row in rows]
 
 
 def asked_for(batch: Batch) -> str:

@@ -153,10 +153,9 @@ def transcribe_speech(
         check_window(text, window, speech.regions, params)
         for text, window in zip(heard.texts, windows, strict=True)
     ]
-    doubted = [i for i, (_, doubts) in enumerate(checked) if doubts]
-    again_at_most = doubted[: params.retries]
-    for done, i in enumerate(again_at_most):
-        progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(again_at_most))
+    doubted = [i for i, (_, doubts) in enumerate(checked) if doubts][: params.retries]
+    for done, i in enumerate(doubted):
+        progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
         attempts = count()
         while checked[i][1] and (
             again := transcriber.transcribe_again(

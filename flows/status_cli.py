@@ -1,0 +1,205 @@
+"""The commands for many videos live here: sweep, status, retry. They read words and print.
+
+What they do does not; see flows/sweep_folder.py, tasks/survey.py and tasks/standing.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows import environment
+from flows.stopping import STOPPED, stop_on_ctrl_c
+
+FAILED = 1
+"""Exit code: some video has no transcript because of a failure."""
+
+_STYLES = {"done": "green", "running": "yellow", "ready": "yellow", "waiting": "cyan"}
+_STYLES |= {"failed": "red", "given up": "red"}
+
+
+def sweep(
+    *folders: str,
+    profile: str | None = None,
+    language: str | None = None,
+    output: str | None = None,
+    stable_s: Annotated[float, Parameter(validator=Number(gte=0))] = 60.0,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    newest_first: bool = False,
+    max_attempts: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    dry_run: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Transcribe what is new in some folders, once.
+
+    Left out is what has its transcript, what is still being written, what another run works on,
+    and what failed too often. Where a Prefect worker serves whosaid, it does the work; else this
+    command does. For a sweep now and then, give the deployment sweep-folder a schedule.
+
+    Examples:
+
+        whosaid sweep recordings/
+        whosaid sweep recordings/ --dry-run
+        whosaid sweep recordings/ --limit 10 --newest-first
+
+    Args:
+        folders: Folders that are searched for videos; data/videos if left out.
+        profile: Which engines to use.
+        language: Spoken language as a code such as en; detected if left out.
+        output: Where transcripts go: data/transcripts if left out.
+        stable_s: A file that changed in the last so many seconds is still being written.
+        limit: At most so many videos.
+        newest_first: Begin with the newest file, not with the oldest.
+        max_attempts: A video that failed so often is left out, until its file changes or
+            `whosaid retry`.
+        dry_run: Only list what would be done; needs no Prefect server.
+        verbose: Show Prefect's log.
+    """
+    environment.apply(verbose=verbose)
+    from flows.display import progress_shown
+    from flows.sweep_folder import sweep_folder
+    from tasks.planning import prepare_batch
+    from tasks.standing import Row, count_states
+    from tasks.survey import Choice, survey
+
+    console = Console()
+    # A deployment's folders are read where its worker runs: none but absolute names fit.
+    where = tuple(str(Path(folder).absolute()) for folder in folders)
+    stop_on_ctrl_c(console)
+    batch = prepare_batch(profile, language=language, output=output)
+    rows: list[Row]
+    with progress_shown(console):
+        if dry_run:
+            rows = survey(where, batch, Choice(stable_s, limit, newest_first, max_attempts))
+        else:
+            state: Any = sweep_folder(
+                where,
+                batch.recipe.profile,
+                language,
+                output,
+                stable_s,
+                limit,
+                newest_first,
+                max_attempts,
+                return_state=True,
+            )
+            result = state.result(raise_on_failure=False)
+            if isinstance(result, BaseException):
+                raise result
+            rows = result
+    told = [row for row in rows if row.note != "unchanged"]
+    if told:
+        _print(console, ((row.path, row.state, "", row.note) for row in told))
+    console.print(count_states(rows), highlight=False)
+    return FAILED if any(row.state == "failed" for row in rows) else 0
+
+
+def status(
+    *paths: str,
+    profile: str | None = None,
+    language: str | None = None,
+    output: str | None = None,
+) -> int:
+    """Show which videos are done, running, waiting or failed, and why. Needs no Prefect server.
+
+    Without a path it shows what lies in data/videos, and whatever failed elsewhere. Ends with exit
+    code 1 if a video has failed.
+
+    Examples:
+
+        whosaid status
+        whosaid status recordings/ --profile open
+
+    Args:
+        paths: Videos, or folders that are searched for videos.
+        profile: Transcripts of which engines count.
+        language: Transcripts for which spoken language count: as in `whosaid transcribe`.
+        output: Where transcripts go: data/transcripts if left out.
+    """
+    environment.apply()
+    from flows.display import progress_shown
+    from tasks.planning import prepare_batch
+    from tasks.standing import count_states, inspect_all
+
+    console = Console()
+    batch = prepare_batch(profile, language=language, output=output)
+    with progress_shown(console):
+        rows = inspect_all(paths, batch)
+    _print(console, ((row.path, row.state, row.stored, row.note) for row in rows))
+    console.print(count_states(rows), highlight=False)
+    return FAILED if any(row.state == "failed" for row in rows) else 0
+
+
+def retry(*videos: str, verbose: bool = False) -> int:
+    """Try failed videos again, with the params they failed with. Computes only what is missing.
+
+    Their attempts are counted anew. Where a Prefect worker serves whosaid, it does the work; else
+    this command does.
+
+    Examples:
+
+        whosaid retry
+        whosaid retry recordings/talk.mp4
+
+    Args:
+        videos: Failed videos, or folders that hold some; all that failed if left out.
+        verbose: Show Prefect's log.
+    """
+    environment.apply(verbose=verbose)
+    from flows.deployed import run_videos
+    from flows.display import progress_shown
+    from tasks.planning import prepare_batch
+    from tasks.progress import is_stopping
+    from tasks.standing import Row, count_states, failed_attempts, follow_up
+    from whosaid.ledger import Ledger
+    from whosaid.settings import read_settings
+
+    console = Console()
+    settings = read_settings()
+    stop_on_ctrl_c(console)
+    rows: list[Row] = []
+    with progress_shown(console):
+        for asked, attempts in failed_attempts(videos, settings).items():
+            there = [
+                Row(path, "ready", video=attempt.video)
+                for path, attempt in attempts.items()
+                if Path(path).is_file()
+            ]
+            rows += [
+                Row(path, "skipped", "its file is gone: forgotten")
+                for path in attempts.keys() - {row.path for row in there}
+            ]
+            Ledger(settings.ledger).forget(*(attempt.key for attempt in attempts.values()))
+            if there and not is_stopping():
+                chosen = json.loads(asked)
+                started = [attempts[row.path].started for row in there]
+                ended, says = run_videos([row.path for row in there], chosen, started)
+                rows += follow_up(there, prepare_batch(**chosen), ended=ended, says=says)
+    if not rows:
+        console.print("nothing has failed: there is nothing to retry")
+        return 0
+    _print(console, ((row.path, row.state, "", row.note) for row in rows))
+    console.print(count_states(rows), highlight=False)
+    if is_stopping():
+        return STOPPED
+    return FAILED if any(row.state == "failed" for row in rows) else 0
+
+
+def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    from flows.display import one_line
+
+    table = Table("video", "state", "stored", "note")
+    for path, state, stored, note in rows:
+        name = Text(one_line(path), overflow="fold") if path else Text("-")
+        table.add_row(
+            name, Text(state, _STYLES.get(state, "dim")), Text(stored), Text(one_line(note))
+        )
+    console.print(table)

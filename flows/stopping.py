@@ -1,0 +1,36 @@
+"""How Ctrl-C ends a command lives here. How stages hear of it: tasks/progress.py."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+from rich.console import Console
+
+STOPPED = 130
+"""Exit code: stopped by Ctrl-C, as shells have it."""
+
+STOP_WITHIN_S = 5.0
+"""How long running stages may take to end after Ctrl-C."""
+
+
+def stop_on_ctrl_c(console: Console) -> None:
+    """Let running stages end at their next sign of progress; stop at once at a second Ctrl-C."""
+    from tasks.progress import is_stopping, stop_all
+
+    def leave() -> None:
+        console.show_cursor()
+        console.print("stopped; what was finished is kept: run the same command again to continue")
+        os._exit(STOPPED)  # threads in native code can't be ended in any other way
+
+    def on_signal(*_: Any) -> None:
+        if is_stopping():
+            leave()
+        console.print("stopping (Ctrl-C again: at once)")
+        stop_all()
+        # The same Ctrl-C reaches Prefect's temporary server: do not wait for it to answer.
+        timer = threading.Timer(STOP_WITHIN_S, leave)
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGINT, on_signal)
