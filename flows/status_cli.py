@@ -200,6 +200,6 @@ def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
     for path, state, stored, note in rows:
         name = Text(one_line(path), overflow="fold") if path else Text("-")
         table.add_row(
-            name, Text(state, _STYLES.get(state, "dim")), Text(stored), Text(one_line(note))
+            name, Text(state, _STYLES.get(state, "dim")), Text(stored), Text(" ".join(note.split()))
         )
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -176,3 +177,9 @@ def is_running(pid):
 
 def test_one_process_a_core_at_most():
     assert 1 <= default_processes() <= (os.cpu_count() or 1)
+
+
+def test_a_folder_with_any_letters_in_its_path(tmp_path, conversation):
+    model = shutil.copytree(MODEL, tmp_path / "Jürgen's 声")
+    heard = Pocketsphinx(model).transcribe(conversation, spans((0.3, 2)), Params(), no_progress)
+    assert heard.texts[0].words

@@ -1,6 +1,6 @@
 """The diarizer that clusters an embedder's vectors lives here: windows, labels, turns.
 
-Its maths does not (see `diarization.py`), nor the encoders (see `engines/resemblyzer.py`).
+Its maths does not (see `whosaid/clustering.py`), nor the encoders (see `engines/resemblyzer.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from whosaid import diarization
+from whosaid import clustering
+from whosaid.diarization import Params
 from whosaid.embeddings import Embedder
 from whosaid.types import (
     SAMPLE_RATE_HZ,
@@ -35,12 +36,12 @@ class Clustering:
         self,
         waveform: Waveform,
         speech: SpeechRegions,
-        params: diarization.Params,
+        params: Params,
         progress: Progress = no_progress,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return the same turns twice: this engine gives each moment to one speaker."""
         edges = np.array([(r.start, r.end) for r in speech.regions]).reshape(-1, 2)
-        start, end, region = diarization.place_windows(
+        start, end, region = clustering.place_windows(
             edges[:, 0], edges[:, 1], params.window, params.hop
         )
         spans = [Span(start=s, end=e) for s, e in zip(start.tolist(), end.tolist(), strict=True)]
@@ -49,9 +50,9 @@ class Clustering:
         if not usable.any():
             return [], []
         start, end, region = start[usable], end[usable], region[usable]
-        rows = diarization.unit_rows(vectors[usable].astype(np.float64))
-        labels = diarization.cluster_windows(rows, start, end, params)
-        smooth = diarization.smooth_labels(rows, labels, region)
+        rows = clustering.unit_rows(vectors[usable].astype(np.float64))
+        labels = clustering.cluster_windows(rows, start, end, params)
+        smooth = clustering.smooth_labels(rows, labels, region)
         if smooth.max() + 1 >= params.speaker_range()[0]:
             labels = smooth
         turns = _turns(waveform, edges, (start + end) / 2, region, labels, params.max_pause)

@@ -108,7 +108,8 @@ class _Child:
         script = Path(__file__).with_name("pocketsphinx_child.py")
         self.patience = patience
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(script), str(model)],
+            [sys.executable, "-P", str(script)],
+            cwd=model,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

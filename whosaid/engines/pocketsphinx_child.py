@@ -16,22 +16,22 @@ import queue
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import Any, BinaryIO
 
 CHUNK_BYTES = 2 * 16_000 // 2
 """Half a second at a time: decoding holds the interpreter, and the end of stdin must be seen."""
 
 
-def main(model: Path) -> None:
-    """Decode what comes on stdin until it ends. `model`: the directory of the en-us model."""
+def main() -> None:
+    """Decode what comes on stdin until it ends, with the model in the current folder."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     from pocketsphinx import Decoder
 
     decoder = Decoder(
-        hmm=str(model / "en-us"),
-        lm=str(model / "en-us.lm.bin"),
-        dict=str(model / "cmudict-en-us.dict"),
+        # Plain names: on Windows the library cannot open paths with other than ASCII letters.
+        hmm="en-us",
+        lm="en-us.lm.bin",
+        dict="cmudict-en-us.dict",
         loglevel="FATAL",
     )
     pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -63,4 +63,4 @@ def _decode(decoder: Any, samples: bytes) -> list[tuple[str, int, int, float]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -1,0 +1,208 @@
+"""How voices are told apart by clustering: windows over speech, and labels for their vectors.
+
+Vectors and turns are not made here; see `engines/clustering.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whosaid.diarization import Params
+from whosaid.types import Seconds
+
+Labels = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float64]
+
+
+def place_windows(
+    start: Vectors, end: Vectors, window: Seconds, hop: Seconds
+) -> tuple[Vectors, Vectors, Labels]:
+    """Spread windows evenly over regions: their starts, ends and regions, shape (windows,) each.
+
+    Windows of a region are at most `hop` apart and reach both its edges; a region shorter than a
+    window is one window.
+    """
+    free = np.maximum(end - start - window, 0)
+    count = np.ceil(free / hop - 1e-9).astype(np.int64) + 1
+    region = np.repeat(np.arange(len(start)), count)
+    number = np.arange(len(region)) - np.repeat(np.cumsum(count) - count, count)
+    begin = start[region] + number * free[region] / np.maximum(count[region] - 1, 1)
+    return begin, np.minimum(begin + window, end[region]), region
+
+
+def cosine_distances(a: Vectors, b: Vectors) -> Vectors:
+    """Return distances of unit rows, shape (a, b): one matrix product instead of a pair loop."""
+    return (1 - a @ b.T).clip(0)
+
+
+def unit_rows(vectors: Vectors) -> Vectors:
+    """Return the rows with length 1; a zero row stays zero."""
+    norms: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12)
+
+
+def centroids(vectors: Vectors, labels: Labels, count: int) -> Vectors:
+    """Return the unit mean of each label's rows, shape (count, dimension); zeros if it has none."""
+    return unit_rows(np.eye(count)[labels].T @ vectors)
+
+
+MOST_ROWS = 2500
+"""Linkage takes memory and time of rows²: more are thinned out evenly, the others assigned."""
+
+SHORTEST_VOICE_S: Seconds = 2.0
+"""A cluster with less speech is no speaker, unless the recording is short itself."""
+
+DOUBT_S: Seconds = 0.6
+"""The less speech the smaller of two voices has, the less alike they must be: this over it."""
+
+PRIOR_PAIRS = 40
+"""How many pairs of windows the mean over all clusters counts for in `voice_similarity`."""
+
+
+def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
+    """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
+
+    Average linkage is cut where the silhouette is best, then voices too alike are joined. Neither
+    step holds a threshold on the distance itself, whose scale differs between encoders and sounds.
+    """
+    least, most = params.speaker_range()
+    if most == 1 or len(vectors) <= max(least, 2):
+        return np.minimum(np.arange(len(vectors)), least - 1)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, MOST_ROWS).astype(np.int64))
+    some, first, last = vectors[rows], start[rows], end[rows]
+    weights = np.minimum(end - start, params.hop)[rows] * (len(vectors) / len(rows))
+    labels = _cut_tree(some, weights, max(least, 2), most)
+    while (count := int(labels.max()) + 1) > least:
+        speech = np.bincount(labels, weights)
+        alike = voice_similarity(some, first, last, labels) + DOUBT_S / np.minimum.outer(
+            speech, speech
+        )
+        np.fill_diagonal(alike, -np.inf)
+        a, b = np.unravel_index(int(np.argmax(alike)), alike.shape)
+        if alike[a, b] < params.same_voice:
+            break
+        labels = _nearest(some, _renumbered(np.where(labels == b, a, labels)))
+    if len(rows) == len(vectors):
+        return labels
+    assigned: Labels = np.argmax(vectors @ centroids(some, labels, count).T, axis=1)
+    return assigned
+
+
+def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labels:
+    """Return the cut of the linkage tree into least…most clusters with the best silhouette."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    distance = cosine_distances(vectors, vectors)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average")
+    smallest = min(SHORTEST_VOICE_S, 0.2 * float(weights.sum()))
+    # Without a cut that leaves enough clusters of some size, the bare count decides.
+    best, best_score = _renumbered(fcluster(tree, least, "maxclust")), -np.inf
+    for height in np.linspace(0.4, 1.0, 31) * tree[-1, 2]:
+        labels = _absorb(
+            vectors, _renumbered(fcluster(tree, height, "distance")), weights, smallest
+        )
+        labels = _nearest(vectors, labels)
+        if least <= labels.max() + 1 <= most:
+            score = silhouette(distance, labels)
+            if score > best_score:
+                best, best_score = labels, score
+    return best
+
+
+def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Labels) -> Vectors:
+    """Return how alike the voices behind labels are, noise removed, shape (labels, labels).
+
+    The mean cosine between two clusters is divided by the geometric mean of those inside them
+    (Spearman's correction for attenuation): 1 for one voice cut at random, however noisy single
+    windows are. Pairs of windows that share sound are left out. A cluster with few pairs inside
+    leans on the mean over all clusters.
+    """
+    count = int(labels.max()) + 1
+    members = np.eye(count)[labels]
+    sums = members.T @ vectors
+    total, pairs = sums @ sums.T, np.outer(members.sum(0), members.sum(0))
+    for lag in range(len(vectors)):
+        early = np.flatnonzero(end[: len(end) - lag] > start[lag:])
+        if not len(early):
+            break
+        late = early + lag
+        cosine = np.einsum("ij,ij->i", vectors[early], vectors[late])
+        ways = [(early, late), (late, early)] if lag else [(early, late)]
+        for one, other in ways:
+            np.subtract.at(total, (labels[one], labels[other]), cosine)
+            np.subtract.at(pairs, (labels[one], labels[other]), 1)
+    inside, inside_pairs = np.diag(total), np.diag(pairs)
+    usual = inside.sum() / inside_pairs.sum() if inside_pairs.sum() else 1.0
+    within = np.maximum((inside + PRIOR_PAIRS * usual) / (inside_pairs + PRIOR_PAIRS), 0.05)
+    between: Vectors = total / np.maximum(pairs, 1)
+    return between / np.sqrt(np.outer(within, within))
+
+
+def silhouette(distance: Vectors, labels: Labels) -> float:
+    """Return the mean silhouette (Rousseeuw 1987) over rows, for labels 0…k-1, k ≥ 2."""
+    count = np.bincount(labels)
+    sums = distance @ np.eye(len(count))[labels]
+    rows = np.arange(len(labels))
+    inner = sums[rows, labels] / np.maximum(count[labels] - 1, 1)
+    means = sums / count
+    means[rows, labels] = np.inf
+    outer = means.min(axis=1)
+    score = (outer - inner) / np.maximum(np.maximum(inner, outer), 1e-12)
+    return float(np.where(count[labels] == 1, 0, score).mean())
+
+
+def _renumbered(labels: npt.NDArray[Any]) -> Labels:
+    """Return labels without gaps, 0…k-1."""
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _absorb(vectors: Vectors, labels: Labels, weights: Vectors, smallest: Seconds) -> Labels:
+    """Give the rows of clusters lighter than `smallest` to the nearest of the others."""
+    weight = np.bincount(labels, weights)
+    heavy = weight >= min(smallest, weight.max())
+    similarity = vectors @ centroids(vectors, labels, len(weight))[heavy].T
+    nearest = np.flatnonzero(heavy)[np.argmax(similarity, axis=1)]
+    return _renumbered(np.where(heavy[labels], labels, nearest))
+
+
+def _nearest(vectors: Vectors, labels: Labels) -> Labels:
+    """Move rows to the nearest centroid, three times at most, as long as no label vanishes."""
+    count = int(labels.max()) + 1
+    for _ in range(3):
+        moved = np.argmax(vectors @ centroids(vectors, labels, count).T, axis=1)
+        if len(np.unique(moved)) < count or (moved == labels).all():
+            break
+        labels = moved
+    return labels
+
+
+def smooth_labels(
+    vectors: Vectors, labels: Labels, region: Labels, *, inside: float = 0.15, pause: float = 0.05
+) -> Labels:
+    """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
+
+    `inside` and `pause` are what a change of speaker costs inside a region and between two. A
+    label may vanish; the others are renumbered.
+    """
+    price = np.where(np.diff(region, prepend=-1) == 0, inside, pause).tolist()
+    for _ in range(2):
+        count = int(labels.max()) + 1
+        similarity = vectors @ centroids(vectors, labels, count).T
+        came_from = np.tile(np.arange(count), (len(labels), 1))
+        total = similarity[0]
+        for i in range(1, len(labels)):
+            best = int(np.argmax(total))
+            changed = total < total[best] - price[i]
+            came_from[i, changed] = best
+            total = np.where(changed, total[best] - price[i], total) + similarity[i]
+        path = np.empty(len(labels), np.int64)
+        path[-1] = int(np.argmax(total))
+        for i in range(len(labels) - 1, 0, -1):
+            path[i - 1] = came_from[i, path[i]]
+        labels = _renumbered(path)
+    return labels
