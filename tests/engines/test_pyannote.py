@@ -202,6 +202,24 @@ def test_batch_size_changes_nothing(
     assert run(engine, talk, batch_size=batch_size) == run(engine, talk)
 
 
+def test_a_full_gpu_halves_the_batches(
+    engine: Pyannote, talk: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, sizes = run(engine, talk), []
+    embed = type(engine._pipeline)._embed
+
+    def fill_up(self: Any, waveforms: torch.Tensor, masks: npt.NDArray[np.float32]) -> Any:
+        sizes.append(len(waveforms))
+        if len(waveforms) > 2:
+            raise torch.OutOfMemoryError
+        return embed(self, waveforms, masks)
+
+    monkeypatch.setattr("whosaid.gpu._fitting", {})
+    monkeypatch.setattr(type(engine._pipeline), "_embed", fill_up)
+    assert run(engine, talk) == expected
+    assert sizes == [4, 2, 2, 2]
+
+
 # --- the number of speakers
 
 

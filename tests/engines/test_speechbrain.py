@@ -192,6 +192,24 @@ def test_windows_of_one_length_fill_batches(
     assert sizes == [37] * 270 + [10]
 
 
+def test_a_full_gpu_halves_the_batches(
+    engine: Speechbrain, waveform: Waveform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, sizes = random_spans(20, 2, 2), []
+    expected, encode = engine.embed(waveform, many), engine._encode
+
+    def fill_up(sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        sizes.append(len(sounds))
+        if len(sounds) > 6:
+            raise torch.OutOfMemoryError
+        return encode(sounds)
+
+    monkeypatch.setattr("whosaid.gpu._fitting", {})
+    monkeypatch.setattr(engine, "_encode", fill_up)
+    np.testing.assert_allclose(engine.embed(waveform, many), expected, atol=1e-5)
+    assert sizes == [20, 10, 5, 5, 5, 5]
+
+
 def test_stopping(engine: Speechbrain, waveform: Waveform) -> None:
     def progress(_: float) -> None:
         raise StoppedError("stopped")

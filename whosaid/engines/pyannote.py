@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -37,7 +37,8 @@ from pyannote.core import Annotation, SlidingWindowFeature
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from whosaid.diarization import Params
-from whosaid.errors import InputError, WhosaidError
+from whosaid.errors import InputError, TransientError, WhosaidError
+from whosaid.gpu import run_in_batches
 from whosaid.types import Progress, SpeechRegions, Turn, Waveform, no_progress
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ logging.getLogger("lightning.pytorch.utilities.migration").setLevel(logging.ERRO
 
 FETCH = "run: whosaid models fetch --profile studio"
 
-SEGMENTATION_BATCH = {"cpu": 16, "cuda": 64}
+SEGMENTATION_BATCH = {"cpu": 16, "cuda": 32}
 EMBEDDING_BATCH = {"cpu": 4, "cuda": 32}
 """Chunks of 10 s at once. More only takes memory."""
 
@@ -90,17 +91,36 @@ class OnePassDiarization(SpeakerDiarization):
         masks = self._masks(binary_segmentations, size, exclude_overlap=exclude_overlap)
         embeddings = np.empty((*masks.shape[:2], self._embedding.dimension), np.float32)
         embeddings[:] = resnet.seg_1.bias.numpy(force=True)
-        spoken = np.flatnonzero(masks.any(axis=(1, 2)))
-        batches = range(0, len(spoken), self.embedding_batch_size)
-        for done, first in enumerate(batches):
+        spoken = np.flatnonzero(masks.any(axis=(1, 2))).tolist()
+        full = 0  # chunks in a full batch
+
+        def embed(chunks: Sequence[int]) -> npt.NDArray[np.float32]:
+            nonlocal full
+            full = max(full, len(chunks))
+            # On a GPU, a last batch of another size would take memory of its own: fill it up.
+            padded = np.resize(chunks, full) if device.type == "cuda" else np.array(chunks)
+            sound = [_cut(waveform, chunk * step, size) for chunk in padded.tolist()]
+            return self._embed(torch.stack(sound), masks[padded])[: len(chunks)]
+
+        def shrink(smaller: int) -> None:
+            nonlocal full
+            full = smaller
+            torch.cuda.empty_cache()
+
+        batches = run_in_batches(
+            spoken,
+            self.embedding_batch_size,
+            embed,
+            key=(device.type, "pyannote"),
+            is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
+            on_smaller=shrink,
+        )
+        done = 0
+        for batch in batches:
+            embeddings[spoken[done : done + len(batch)]] = batch
+            done += len(batch)
             if hook is not None:
-                hook("embeddings", None, total=len(batches), completed=done)
-            chunks = spoken[first : first + self.embedding_batch_size]
-            count = len(chunks)
-            if device.type == "cuda":  # a batch of another size would take memory of its own
-                chunks = np.resize(chunks, self.embedding_batch_size)
-            sound = [_cut(waveform, chunk * step, size) for chunk in chunks.tolist()]
-            embeddings[chunks[:count]] = self._embed(torch.stack(sound), masks[chunks])[:count]
+                hook("embeddings", None, total=len(spoken), completed=done)
         return embeddings
 
     def _masks(
@@ -200,6 +220,11 @@ class Pyannote:
                 raise InputError(
                     f"there is too little speech to find {least} speakers in it",
                     "ask for fewer, or leave their number open",
+                ) from error
+            except MemoryError as error:  # pyannote's word for a full GPU
+                raise TransientError(
+                    f"a batch of {pipeline.segmentation_batch_size} does not fit the GPU's memory",
+                    "close other programs that use it, or choose a smaller batch size",
                 ) from error
         return _turns(output.speaker_diarization), _turns(output.exclusive_speaker_diarization)
 

@@ -5,6 +5,7 @@ Which segments stand for a speaker does not; see `embeddings.py`.
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
 from whosaid.errors import InputError
+from whosaid.gpu import run_in_batches
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
@@ -63,6 +65,7 @@ class Speechbrain:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
+        self._device = device
         self._batch_size = batch_size
         self._batch_samples = BATCH_S[device] * SAMPLE_RATE_HZ
         self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[device])
@@ -78,11 +81,22 @@ class Speechbrain:
         length = np.minimum(last, len(waveform.samples)) - first
         usable = int((length >= SHORTEST_S * SAMPLE_RATE_HZ).sum())
         result = np.full((len(spans), self._dimension), np.nan, np.float32)
+
+        def encode(rows: Sequence[int]) -> npt.NDArray[np.float32]:
+            return self._encode([waveform.samples[first[r] : first[r] + length[r]] for r in rows])
+
         done = 0
         for rows in self._batches(length, np.argsort(-length, kind="stable")[:usable]):
-            result[rows] = self._encode(
-                [waveform.samples[first[row] : first[row] + length[row]] for row in rows]
+            seconds = math.ceil(length[rows[0]] / SAMPLE_RATE_HZ)
+            parts = run_in_batches(
+                rows.tolist(),
+                len(rows),
+                encode,
+                key=(self._device, f"speechbrain, of {seconds} s"),
+                is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
+                on_smaller=lambda _: torch.cuda.empty_cache(),
             )
+            result[rows] = np.concatenate(list(parts))
             done += len(rows)
             progress(done / usable)
         return result / np.linalg.norm(result, axis=1, keepdims=True)
