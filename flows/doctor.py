@@ -119,6 +119,7 @@ def _gpu() -> Iterator[Finding]:
         return
     for gpu in gpus:
         yield Finding(Light.GREEN, "GPU", str(gpu))
+    from whosaid.engines.ctranslate2 import find_cublas
     from whosaid.engines.torch import cuda_version
 
     if cuda := cuda_version():
@@ -129,6 +130,15 @@ def _gpu() -> Iterator[Finding]:
             "CUDA",
             f"torch {version('torch')} can't use the GPU",
             "install torch's CUDA build, see README, «On a GPU»; then update the NVIDIA driver",
+        )
+    if folder := find_cublas():
+        yield Finding(Light.GREEN, "cuBLAS", f"CUDA 12's, for faster-whisper, in {folder}")
+    else:
+        yield Finding(
+            Light.YELLOW,
+            "cuBLAS",
+            "CUDA 12's is missing, faster-whisper can't use the GPU",
+            "run: uv sync --group gpu",
         )
 
 

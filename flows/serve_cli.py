@@ -7,26 +7,24 @@ import os
 import signal
 import time
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from cyclopts import App
+from httpx import HTTPError
 from rich.console import Console
 
 from flows import environment
 from flows.children import Child, absolute, is_healthy, is_taken, wait_until_healthy
-from whosaid.errors import InputError
+from whosaid.errors import InputError, WhosaidError
 from whosaid.settings import Settings, read_settings
-
-app = App(name="serving")
 
 MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
 
-WATCH_EVERY_S = 1.0
+RECOVER_EVERY_S = 10
 
 
-@app.command
 def serve(
     *,
     host: str = "127.0.0.1",
@@ -73,10 +71,12 @@ def serve(
                 children.append(_start_worker(console, settings, url, workers_limit, logs))
                 stack.callback(children[-1].stop)
             _tell_what_next(console, url)
-            while True:
+            for second in count():
                 for child in children:
                     child.check()
-                time.sleep(WATCH_EVERY_S)
+                if only != "server" and second % RECOVER_EVERY_S == 0:
+                    _restart_crashed(console)
+                time.sleep(1)
         finally:
             _let_nothing_interrupt()
             _say(console, "stopping")
@@ -117,6 +117,16 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int, lo
     )
 
 
+def _restart_crashed(console: Console) -> None:
+    from flows.recovery import restart_crashed
+    from flows.serving import connected, deployment_names
+
+    # A server that is away for a while must not end the worker, whose runs go on.
+    with suppress(HTTPError, WhosaidError), connected() as client:
+        for name in restart_crashed(client, deployment_names()):
+            _say(console, f"started again after a crash: {name}")
+
+
 def _tell_what_next(console: Console, url: str) -> None:
     _say(console, f"ready: {url.removesuffix('/api')}")
     _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser")
@@ -137,7 +147,6 @@ def _let_nothing_interrupt() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-@app.command
 def up(*, check: bool = False) -> int:
     """Say what is missing on the Prefect server that whosaid uses.
 
@@ -166,7 +175,6 @@ def up(*, check: bool = False) -> int:
     return MISSING if missing and check else 0
 
 
-@app.command
 def setup() -> int:
     """Create on the Prefect server what whosaid needs: limit, work pool, deployments, automations.
 

@@ -35,21 +35,6 @@ POOL = "whosaid"
 OWN_SERVER = "http://127.0.0.1:4200/api"
 """Where `whosaid serve` answers, for commands that were not told of another server."""
 
-STARTS = 3
-"""How often a run that crashes is started, the first time included: what kills its process each
-time, such as a video that does not fit into memory, must not come back for ever."""
-
-RETRY_AFTER_S = 15
-"""A worker reports a crash twice, about 3 s apart; the second report undoes a retry in between."""
-
-_ENDED = {
-    f"prefect.flow-run.{state}"
-    for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused")
-}
-_BACK = {
-    f"prefect.flow-run.{state}" for state in ("AwaitingRetry", "Scheduled", "Pending", "Running")
-}
-
 
 class Need(NamedTuple):
     """One thing that a server must have."""
@@ -111,9 +96,7 @@ def needs(settings: Settings) -> Iterator[Need]:
     yield Need(f"work pool {POOL}", _pool_problem, _create_pool)
     for entry in _entries():
         yield _deployment(entry)
-    flows = sorted(entry["entrypoint"].rpartition(".")[2].replace("_", "-") for entry in _entries())
-    yield _automation(_mark_dead_runs(flows))
-    yield _automation(_retry_crashed_runs(flows))
+    yield _automation(_mark_dead_runs(deployment_names()))
 
 
 def _gpu_limit(settings: Settings) -> Need:
@@ -153,6 +136,11 @@ def _create_pool(client: SyncPrefectClient) -> None:
 def _entries() -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text("utf-8"))["deployments"]
     return entries
+
+
+def deployment_names() -> list[str]:
+    """Return the names of whosaid's deployments, which are those of their flows."""
+    return [entry["name"] for entry in _entries()]
 
 
 def _deployment(entry: dict[str, Any]) -> Need:
@@ -242,7 +230,11 @@ def _mark_dead_runs(flows: list[str]) -> AutomationCore:
         trigger=EventTrigger(
             posture=Posture.Proactive,
             after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *_ENDED},
+            expect={
+                "prefect.flow-run.heartbeat",
+                *(f"prefect.flow-run.{ended}" for ended in ("Completed", "Failed", "Cancelled")),
+                *(f"prefect.flow-run.{ended}" for ended in ("Crashed", "Paused")),
+            },
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
             # Only own flows: others may say more rarely that they live.
             match_related={"prefect.resource.role": "flow", "prefect.resource.name": flows},
@@ -254,35 +246,6 @@ def _mark_dead_runs(flows: list[str]) -> AutomationCore:
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message=f"no sign of life for {DEAD_AFTER_S} s: its process was killed",
-            )
-        ],
-    )
-
-
-def _retry_crashed_runs(flows: list[str]) -> AutomationCore:
-    """Start crashed runs again; they continue where they were cut, as what was done is stored."""
-    return AutomationCore(
-        name="whosaid: retry crashed runs",
-        description="runs that crashed would wait for somebody to press Retry",
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            after={"prefect.flow-run.Crashed"},
-            expect=_BACK,
-            match={
-                "prefect.resource.id": ["prefect.flow-run.*"],
-                "prefect.run-count": [str(count) for count in range(STARTS)],
-            },
-            # Only runs of deployments can be started again by the server.
-            match_related={"prefect.resource.role": "deployment", "prefect.resource.name": flows},
-            for_each={"prefect.resource.id"},
-            threshold=1,
-            within=timedelta(seconds=RETRY_AFTER_S),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.SCHEDULED,
-                name="AwaitingRetry",
-                message="crashed: continues where it was cut",
             )
         ],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import task
 
 from tasks.policies import passing_stage, stored_stage
-from tasks.progress import showing, timed
+from tasks.progress import Step, announce, showing, timed
 from whosaid import audio
 from whosaid.digests import DigestIndex, digest_file
 from whosaid.engines.av import probe
@@ -21,6 +21,7 @@ def inspect_video(path: str) -> Video:
     with showing(path, "inspect") as progress:
         probed = probe(Path(path))
         digest = digest_file(Path(path), DigestIndex(read_settings().digest_index), progress)
+    announce(Step(path, "inspect", "done", 1.0))
     return Video(
         path=path,
         name=Path(path).stem,

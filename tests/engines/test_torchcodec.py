@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ MISFIT = "import torch\ntorch.library.no_such_registration\n"
 
 def diarize(pipeline: Path, folder: Path | None = None) -> tuple[bool, list[list[object]], str]:
     """Return whether pyannote found torchcodec, the turns, and what was said on stderr."""
-    environment = dict(os.environ)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join(str(p) for p in (folder, root) if p)
     done = subprocess.run(
@@ -82,23 +83,34 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(pipeline: Path) -> list[list[object]]:
-    """Return the turns as found in this environment, which holds no torchcodec."""
-    available, turns, said = diarize(pipeline)
-    assert not available
-    assert "torchcodec" not in said
+def outcomes(
+    pipeline: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[bool, list[list[object]], str]]:
+    """Return what comes of each fault, and without any torchcodec, as this environment is."""
+    folders = {"absent": None}
+    for name, fault in (("without FFmpeg", NO_FFMPEG), ("misfit", MISFIT)):
+        folders[name] = tmp_path_factory.mktemp("path")
+        (folders[name] / "torchcodec").mkdir()
+        (folders[name] / "torchcodec" / "__init__.py").write_text(fault)
+    with ThreadPoolExecutor(2) as pool:
+        runs = {name: pool.submit(diarize, pipeline, folder) for name, folder in folders.items()}
+    return {name: run.result() for name, run in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def expected(outcomes: dict[str, tuple[bool, list[list[object]], str]]) -> list[list[object]]:
+    _, turns, _ = outcomes["absent"]
     assert len(turns[0]) > 3
     return turns
 
 
-@pytest.mark.parametrize("fault", [NO_FFMPEG, MISFIT], ids=["without FFmpeg", "misfit"])
+@pytest.mark.parametrize("case", ["absent", "without FFmpeg", "misfit"])
 def test_a_torchcodec_that_cannot_be_imported(
-    fault: str, pipeline: Path, expected: list[list[object]], tmp_path: Path
+    case: str,
+    outcomes: dict[str, tuple[bool, list[list[object]], str]],
+    expected: list[list[object]],
 ) -> None:
-    package = tmp_path / "torchcodec"
-    package.mkdir()
-    (package / "__init__.py").write_text(fault)
-    available, turns, said = diarize(pipeline, tmp_path)
+    available, turns, said = outcomes[case]
     assert not available
     assert "torchcodec" not in said
     assert turns == expected

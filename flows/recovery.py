@@ -1,0 +1,64 @@
+"""Runs whose process was killed are started again here. That they are dead is found on the server.
+
+The automation that marks them Crashed: see flows/serving.py. What they compute again is only what
+was cut: the rest is stored. An automation could start them, too, but after a restart of the server
+Prefect holds events back for 15 minutes.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import AwaitingRetry, Crashed
+
+STARTS = 3
+"""How often a run that crashes is started, the first time included: what kills its process each
+time, such as a video that does not fit into memory, must not come back for ever."""
+
+SETTLED_AFTER = timedelta(seconds=15)
+"""A worker reports a crash twice, about 3 s apart; the second report undoes a retry in between."""
+
+STUCK_AFTER = timedelta(minutes=10)
+"""A process takes seconds to start: a run that is Pending for so long lost its worker."""
+
+
+def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
+    """Start crashed runs of some deployments again; return their names."""
+    now = datetime.now(UTC)
+    for run in _runs(client, deployments, StateType.PENDING):
+        if run.state and now - run.state.timestamp > STUCK_AFTER:
+            client.set_flow_run_state(run.id, Crashed(message="its worker was killed"))
+    restarted = []
+    for run in _runs(client, deployments, StateType.CRASHED):
+        if (
+            run.state
+            and run.run_count < STARTS
+            and now - run.state.timestamp > SETTLED_AFTER
+            and not _was_cancelled(client, run)
+        ):
+            message = f"crashed ({run.state.message}): continues where it was cut"
+            client.set_flow_run_state(run.id, AwaitingRetry(message=message))
+            restarted.append(run.name)
+    return restarted
+
+
+def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -> list[FlowRun]:
+    return client.read_flow_runs(
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=deployments)),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
+        ),
+    )
+
+
+def _was_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Tell whether somebody cancelled the run, whose worker then did not live to see it."""
+    last = client.read_flow_run_states(run.id)[-2:]
+    return any(state.type == StateType.CANCELLING for state in last)
