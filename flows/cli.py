@@ -11,6 +11,7 @@ from rich.table import Table
 
 from flows import environment
 from flows.stopping import STOPPED, stop_on_ctrl_c
+from flows.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
 
 app = App(
@@ -73,7 +74,7 @@ def transcribe(
         verbose: Show Prefect's log.
     """
     environment.apply(verbose=verbose)
-    console = Console()
+    console = open_console()
     started = perf_counter()
 
     from flows.display import print_outcomes, progress_shown
@@ -174,7 +175,7 @@ def plan(
         whosaid plan talk.mp4 --num-speakers 2
     """
     environment.apply()
-    console = Console()
+    console = open_console()
     from flows.display import one_line, progress_shown
     from flows.transcribe_videos import plan_all
     from tasks.planning import prepare_batch
@@ -237,7 +238,7 @@ def list_params() -> int:
             default = "" if info.default is None else str(info.default)
             table.add_row(f"{stage}.{field}", default, info.description)
         table.add_section()
-    Console().print(table)
+    open_console().print(table)
     return 0
 
 
@@ -254,7 +255,7 @@ def doctor() -> int:
     environment.apply()
     from flows.doctor import Light, examine
 
-    console = Console()
+    console = open_console()
     styles = {Light.GREEN: "green", Light.YELLOW: "yellow", Light.RED: "red"}
     worst = Light.GREEN
     for finding in examine():

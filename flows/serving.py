@@ -149,7 +149,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
     def problem(client: SyncPrefectClient) -> str:
         flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
         try:
-            found = client.read_deployment_by_name(f"{flow.name}/{name}")
+            found = client.read_deployment_by_name(f"{name}/{name}")
         except ObjectNotFound:
             return "missing"
         # Parameters and schedules are not compared: people change them in the UI.
@@ -159,15 +159,37 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "tags": sorted(found.tags) == sorted(entry["tags"]),
             "work pool": found.work_pool_name == entry["work_pool"]["name"],
             "job variables": found.job_variables == entry["work_pool"].get("job_variables", {}),
-            "form": found.parameter_openapi_schema == parameter_schema(flow).model_dump(),
+            "form": _form(found.parameter_openapi_schema)
+            == _form(parameter_schema(flow).model_dump()),
         }
         differs = [what for what, same in changed.items() if not same]
         return f"is of another version of whosaid ({', '.join(differs)})" if differs else ""
 
     def create(client: SyncPrefectClient) -> None:
+        on = _schedules_switched_on(client, name)
         _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
+        for schedule in client.read_deployment_by_name(f"{name}/{name}").schedules:
+            if schedule.slug in on:  # a new version of whosaid does not switch it off
+                client.request(
+                    "PATCH",
+                    "/deployments/{id}/schedules/{schedule_id}",
+                    path_params={"id": schedule.deployment_id, "schedule_id": schedule.id},
+                    json={"active": True},
+                )
 
     return Need(f"deployment {name}", problem, create)
+
+
+def _schedules_switched_on(client: SyncPrefectClient, name: str) -> set[str | None]:
+    try:
+        deployment = client.read_deployment_by_name(f"{name}/{name}")
+    except ObjectNotFound:
+        return set()
+    return {schedule.slug for schedule in deployment.schedules if schedule.active}
+
+
+def _form(schema: dict[str, Any] | None) -> list[Any]:
+    return [(schema or {}).get(part) or {} for part in ("properties", "definitions", "required")]
 
 
 def _prefect(client: SyncPrefectClient, *words: str) -> None:

@@ -158,7 +158,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
     from flows.display import progress_shown
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
-    from tasks.standing import Row, count_states, failed_attempts, follow_up
+    from tasks.standing import Row, count_states, failed_attempts, follow_up, is_still
     from whosaid.ledger import Ledger
     from whosaid.settings import read_settings
 
@@ -171,10 +171,10 @@ def retry(*videos: str, verbose: bool = False) -> int:
             there = [
                 Row(path, "ready", video=attempt.video)
                 for path, attempt in attempts.items()
-                if Path(path).is_file()
+                if is_still(path, attempt.video, settings)
             ]
             rows += [
-                Row(path, "skipped", "its file is gone: forgotten")
+                Row(path, "skipped", "its file is gone or has changed: forgotten")
                 for path in attempts.keys() - {row.path for row in there}
             ]
             Ledger(settings.ledger).forget(*(attempt.key for attempt in attempts.values()))

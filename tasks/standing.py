@@ -127,11 +127,11 @@ def inspect_all(paths: Sequence[str], batch: Batch) -> list[Row]:
             row = _of_attempt(others[-1], path, claims)._replace(stored=row.stored)
         rows.append(row)
     if not paths:
-        shown = {row.video for row in rows}
+        shown = {row.video for row in rows} | {row.path for row in rows}
         rows += [
             _of_attempt(attempt, attempt.path, claims)
             for attempt in tried.values()
-            if attempt.video not in shown
+            if not shown & {attempt.video, attempt.path}
         ]
     return rows
 
@@ -172,6 +172,14 @@ def failed_attempts(videos: Sequence[str], settings: Settings) -> dict[str, dict
         if path:
             failed.setdefault(attempt.asked, {})[path] = attempt
     return failed
+
+
+def is_still(path: str, video: Digest, settings: Settings) -> bool:
+    """Tell whether the same video lies there as before."""
+    try:
+        return digest_file(Path(path), DigestIndex(settings.digest_index)) == video
+    except WhosaidError:
+        return False
 
 
 def follow_up(rows: Sequence[Row], batch: Batch, *, ended: bool, says: str) -> list[Row]:

@@ -91,6 +91,10 @@ LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
     [
         (WindowText(SENTENCE), []),
         (WindowText(SENTENCE, log_probability=-0.4, no_speech=0.9), []),
+        (
+            WindowText(SENTENCE, log_probability=-0.4, no_speech=0.99),
+            ["there may be no speech here"],
+        ),
         (WindowText(SENTENCE, log_probability=-1.4), ["the recogniser was unsure"]),
         (
             WindowText(SENTENCE, log_probability=-1.4, no_speech=0.9),
@@ -100,6 +104,7 @@ LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
         (WindowText(SENTENCE, cut_off=True), ["the text repeats itself"]),
         (WindowText([]), ["no words in 10 s of speech"]),
         (WindowText(SENTENCE[:6]), ["no words in 7 s of speech"]),
+        (WindowText(words(("you", 0, 10))), ["no words in 8 s of speech"]),
         (
             WindowText(SENTENCE + words(("thanks", 16, 17))),
             ["words left out where nobody speaks: 1"],

@@ -5,6 +5,7 @@ What is done does not: the output folders tell that themselves; see manifest.py.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -68,13 +69,19 @@ class Ledger:
         One that was cut off after it had stored something does not count: a machine that goes down
         now and then must not make a long video look hopeless.
         """
-        self._change(
-            "INSERT INTO attempts VALUES (?, ?, ?, 1, '', '', ?, NULL, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET path = excluded.path, started = excluded.started,"
-            " ended = NULL, stored = excluded.stored, asked = excluded.asked, attempts ="
-            " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1 ELSE attempts + 1 END",
-            (key, video, path, time.time(), stored, asked),
-        )
+
+        def note(database: sqlite3.Connection) -> None:
+            # What lay there before is no more: nobody can try it again.
+            database.execute("DELETE FROM attempts WHERE path = ? AND video <> ?", (path, video))
+            database.execute(
+                "INSERT INTO attempts VALUES (?, ?, ?, 1, '', '', ?, NULL, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET path = excluded.path, started = excluded.started,"
+                " ended = NULL, stored = excluded.stored, asked = excluded.asked, attempts ="
+                " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1 ELSE attempts + 1 END",
+                (key, video, path, time.time(), stored, asked),
+            )
+
+        self._database.use(note, None)
 
     def fail(self, key: Digest, stage: str, cause: str) -> None:
         """Note how the attempt under way failed."""

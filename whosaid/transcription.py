@@ -33,6 +33,12 @@ VERSION = 1
 SHORTEST_WORD: Seconds = 0.02
 """No word is shorter: one step of Whisper's clock, two of pocketsphinx'."""
 
+SURELY_NO_SPEECH = 0.95
+"""Such a window is doubted even if its words seem sure: words made up in silence often do."""
+
+LONGEST_WORD: Seconds = 2.0
+"""Longer words are not to be trusted: faster-whisper's bound for an anomaly."""
+
 FIRST_PASS = 0.9
 """Share of the progress that hearing every window once takes; the rest is hearing some again."""
 
@@ -183,9 +189,12 @@ def check_window(
     reasons = []
     if text.cut_off or repeats_itself([word.text for word in words], params.max_compression):
         reasons.append("the text repeats itself")
-    if text.log_probability is not None and text.log_probability < params.min_log_probability:
-        silent = text.no_speech is not None and text.no_speech > params.max_no_speech
-        reasons.append("there may be no speech here" if silent else "the recogniser was unsure")
+    unsure = (text.log_probability or 0.0) < params.min_log_probability
+    no_speech = text.no_speech or 0.0
+    if no_speech > SURELY_NO_SPEECH or (unsure and no_speech > params.max_no_speech):
+        reasons.append("there may be no speech here")
+    elif unsure:
+        reasons.append("the recogniser was unsure")
     if len(words) > params.max_words_per_second * sum(region.duration for region in speech) + 2:
         reasons.append("there are more words than the speech has room for")
     if left_out := len(text.words) - len(words):
@@ -261,8 +270,12 @@ def repeats_itself(texts: Sequence[str], max_compression: float) -> bool:
 def wordless_speech(
     words: Sequence[Word], window: Span, speech: Sequence[Span]
 ) -> list[tuple[Span, Seconds]]:
-    """Return the stretches between words (and window edges) with the speech that is in each."""
-    ends = accumulate((word.end for word in words), max, initial=window.start)
+    """Return the stretches between words (and window edges) with the speech that is in each.
+
+    A made-up word is often stretched over everything: none counts for more than `LONGEST_WORD`.
+    """
+    spoken = (min(word.end, word.start + LONGEST_WORD) for word in words)
+    ends = accumulate(spoken, max, initial=window.start)
     starts = [*(word.start for word in words), window.end]
     gaps = []
     for end, start in zip(ends, starts, strict=True):

@@ -111,8 +111,9 @@ def make_batch(random, tokenizer, size, seconds):
         length = float(random.uniform(1, seconds))
         count = int(2 * length) if random.random() > 0.15 else 0
         sound, words = make_sound(random, language, count, length)
-        if random.random() < 0.05:
-            sound, words = 0 * sound, []
+        if not words:  # silence, or noise of any loudness
+            loudness = random.choice([0, 10 ** random.uniform(-3, -0.5)])
+            sound = random.normal(0, loudness, len(sound)).astype(np.float32)
         sounds.append(np.pad(sound, (0, seconds * RATE_HZ - len(sound))))
         start = [number("<|startoftranscript|>"), number(f"<|{language}|>")]
         start += [number("<|transcribe|>")]

@@ -1,0 +1,250 @@
+"""Sweeps on real videos, with a real Prefect server, through the command line and a deployment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Here
+from conftest import ROOT, Site
+from media import Sound, make_video, silence, tone
+
+from whosaid.ledger import Attempt, Ledger
+
+OLD = 1_700_000_000
+
+
+def add(site: Site, name: str, seconds: float = 1.0, hz: float = 0.0) -> Path:
+    """Make a video that has been at rest for long."""
+    sound = tone(seconds, hz) if hz else silence(seconds)
+    path = make_video(site.videos / name, Sound(sound))
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+@pytest.fixture
+def here(site: Site) -> Iterator[Here]:
+    with Here(site) as commands:
+        yield commands
+
+
+def ask(site: Site, what: str, **question: Any) -> Any:
+    """Ask the Prefect server."""
+    request = urllib.request.Request(
+        f"{site.environment['PREFECT_API_URL']}/{what}",
+        json.dumps(question).encode() if question else None,
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def computed(site: Site, *names: str) -> Counter[str]:
+    """Return how often each stage of some videos was computed, not taken from the cache."""
+    wanted = {
+        "name": {"any_": [f"{stage} {name}" for stage in ("extract", "diarize") for name in names]}
+    }
+    runs = ask(site, "task_runs/filter", task_runs=wanted)
+    return Counter(run["name"] for run in runs if run["state"]["name"] == "Completed")
+
+
+def latest_table(site: Site) -> dict[str, tuple[str, str]]:
+    """Return the table of the last sweep in the UI."""
+    artifact = ask(site, "artifacts/sweep/latest")
+    return {
+        Path(row["video"]).name: (row["state"], row["note"])
+        for row in json.loads(artifact["data"])
+        if row["video"].startswith(str(site.folder))
+    }
+
+
+def ledger_of(site: Site) -> Ledger:
+    return Ledger(site.data / "cache" / "ledger.sqlite")
+
+
+def wait_for_attempt(site: Site, process: subprocess.Popen[str]) -> Attempt:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for attempt in ledger_of(site).read().values():
+            if attempt.ended is None:
+                return attempt
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+@pytest.fixture
+def growing(site: Site) -> Iterator[Path]:
+    """Write a file on and on."""
+    path = site.videos / "growing.mp4"
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with path.open("ab") as file:
+                file.write(b"more")
+            time.sleep(0.2)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield path
+    stop.set()
+    writer.join()
+
+
+def test_sweeps_over_the_life_of_a_folder(site: Site, here: Here, growing: Path) -> None:
+    path = add(site, "new.mp4")
+    broken = site.videos / "broken.mp4"
+    broken.write_bytes(b"no video")
+    os.utime(broken, (OLD, OLD))
+
+    assert "2 ready, 1 skipped" in here.run("sweep", "--dry-run").out
+    assert not site.transcripts.exists()
+
+    first = here.run("sweep", site.videos, "--max-attempts", 2)
+    assert first.code == 1, first.out
+    assert "1 failed, 1 done, 1 skipped" in first.out
+    table = latest_table(site)
+    assert table["new.mp4"] == ("done", str(site.output("new")))
+    assert table["growing.mp4"][1].startswith("still being written")
+    assert table["broken.mp4"][0] == "failed"
+    assert table["broken.mp4"][1].startswith("failed once: inspect: ")
+    assert site.computed("new") == {"extract", "speech", "diarize", "embed", "transcribe"}
+    (run,) = ask(
+        site,
+        "flow_runs/filter",
+        flows={"name": {"any_": ["sweep-folder"]}},
+        sort="START_TIME_DESC",
+        limit=1,
+    )
+    assert run["state"]["type"] == "FAILED"
+    assert "1 failed, 1 done, 1 skipped: " in run["state"]["message"]
+
+    path.rename(site.videos / "renamed.mp4")
+    second = here.run("sweep", site.videos, "--max-attempts", 2)
+    assert "1 failed, 1 done, 1 skipped" in second.out
+    assert site.computed("renamed") == set()
+
+    third = here.run("sweep", site.videos, "--max-attempts", 2)
+    assert third.code == 0, third.out
+    assert "1 given up, 2 skipped" in third.out
+    state, note = latest_table(site)["broken.mp4"]
+    assert state == "given up"
+    assert note.startswith("failed 2 times: inspect: ")
+
+    add(site, "broken.mp4", hz=500)
+    fourth = here.run("sweep", site.videos, "--max-attempts", 2)
+    assert fourth.code == 0, fourth.out
+    assert latest_table(site)["broken.mp4"][0] == "done"
+    assert not ledger_of(site).read()
+
+
+def test_sweeps_at_once_and_a_run_by_hand_do_no_video_twice(site: Site) -> None:
+    names = [f"at once {number}" for number in range(4)]
+    for number, name in enumerate(names):
+        add(site, f"{name}.mp4", hz=400 + 50 * number)
+    processes = [site.start("sweep"), site.start("sweep"), site.start("transcribe")]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert {site.output(name).is_dir() for name in names} == {True}
+    assert set(computed(site, *names).values()) == {1}, said
+    assert not ledger_of(site).read()
+
+
+def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, here: Here) -> None:
+    video = add(site, "cut.mp4", seconds=900, hz=300)
+    first = site.start("transcribe")
+    attempt = wait_for_attempt(site, first)
+    assert attempt.path == str(video)
+    assert "1 running" in here.run("status").out
+    assert "1 skipped" in here.run("sweep", "--dry-run").out
+    second = site.start("transcribe")
+    assert second.stdout
+    while "waiting for the run that works on it" not in second.stdout.readline():
+        assert second.poll() is None
+    first.kill()
+    first.wait()
+    out, err = second.communicate(timeout=300)
+    assert second.returncode == 0, out + err
+    assert here.run("status").code == 0
+    assert not ledger_of(site).read()
+
+
+def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, here: Here) -> None:
+    add(site, "cut.mp4", seconds=900, hz=300)
+    process = site.start("transcribe")
+    wait_for_attempt(site, process)
+    process.kill()
+    process.wait()
+    shown = here.run("status")
+    assert shown.code == 1
+    assert "its run was cut off" in shown.out
+    ran = here.run("sweep")
+    assert ran.code == 0, ran.out
+    assert not ledger_of(site).read()
+
+
+@pytest.fixture
+def served(site: Site) -> Iterator[Site]:
+    """Serve the deployment, as a worker does, until the test ends."""
+    program = (
+        "from flows import environment; environment.apply()\n"
+        "from flows.transcribe_videos import transcribe_videos\n"
+        "transcribe_videos.serve('transcribe-videos', pause_on_shutdown=False)"
+    )
+    log = (site.folder / "served.log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**site.environment, "PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+        stdout=log,
+        stderr=log,
+    )
+    name = "deployments/name/transcribe-videos/transcribe-videos"
+    deadline = time.monotonic() + 90
+    deployment: dict[str, Any] = {}
+    while deployment.get("status") != "READY":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+        try:
+            deployment = ask(site, name)
+        except OSError:
+            continue
+    yield site
+    process.terminate()
+    process.wait(30)
+    log.close()
+    gone = urllib.request.Request(
+        f"{site.environment['PREFECT_API_URL']}/deployments/{deployment['id']}", method="DELETE"
+    )
+    urllib.request.urlopen(gone, timeout=20).close()
+
+
+def test_a_worker_does_what_a_sweep_finds(served: Site, here: Here) -> None:
+    add(served, "by a worker.mp4", hz=700)
+    (served.videos / "broken too.mp4").write_bytes(b"no video")
+    os.utime(served.videos / "broken too.mp4", (OLD, OLD))
+    ran = here.run("sweep")
+    assert ran.code == 1, ran.out
+    assert "1 failed, 1 done" in ran.out
+    assert "which a worker does" in ran.out
+    (run,) = ask(
+        served,
+        "flow_runs/filter",
+        flow_runs={"deployment_id": {"is_null_": False}},
+        deployments={"name": {"any_": ["transcribe-videos"]}},
+    )
+    assert run["state"]["type"] == "FAILED"
+    assert len(run["parameters"]["paths"]) == 2
+    # The same again is another attempt, so another run.
+    assert "failed 2 times" in here.run("sweep").out
