@@ -20,9 +20,14 @@ app = App(
     help_format="markdown",
     default_parameter=Parameter(negative=""),
 )
-app.command("flows.models_cli:app", name="models")  # imported when asked for
-for _command in ("sweep", "status", "retry"):
-    app.command(f"flows.status_cli:{_command}", name=_command)
+# Named by their place, so that they are imported when asked for.
+app.command("flows.models_cli:app", name="models", help="Fetch, check and list models.")
+app.command("flows.status_cli:sweep", name="sweep", help="Transcribe what is new below folders.")
+app.command("flows.status_cli:status", name="status", help="Show how far each video is.")
+app.command("flows.status_cli:retry", name="retry", help="Try failed videos again.")
+app.command("flows.serve_cli:serve", name="serve", help="Start server, worker and deployments.")
+app.command("flows.serve_cli:up", name="up", help="Check what a Prefect server lacks.")
+app.command("flows.serve_cli:setup", name="setup", help="Set a Prefect server up for whosaid.")
 
 FAILED = 1
 """Exit code: some video has no transcript."""

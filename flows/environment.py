@@ -42,6 +42,9 @@ SERVER = {
     ),
     # A task that waits for a slot asks again after up to this long: the GPU's idle time (10).
     "PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    # Prefect's second UI asks an outside service for its settings; the first one asks nobody.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # The log file of a server that runs for months is for what went wrong.
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
 }

@@ -64,7 +64,7 @@ def serve(
             children = []
             if only != "worker":
                 _check_free(host, port, url)
-                children.append(_start_server(console, host, port, logs))
+                children.append(_start_server(console, host, port, url, logs))
                 stack.callback(children[0].stop)
             wait_until_healthy(url, *children)
             if only != "server":
@@ -93,12 +93,13 @@ def _check_free(host: str, port: int, url: str) -> None:
         raise InputError(f"another program listens on port {port}", "choose another --port")
 
 
-def _start_server(console: Console, host: str, port: int, logs: Path) -> Child:
+def _start_server(console: Console, host: str, port: int, url: str, logs: Path) -> Child:
     _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
     return Child(
         "server",
         ["server", "start", "--host", host, "--port", str(port)],
-        environment.for_child(environment.SERVER),
+        # The UI would ask port 4200, whatever --port says.
+        environment.for_child(environment.SERVER, PREFECT_SERVER_UI_API_URL=url),
         logs / "server.log",
     )
 

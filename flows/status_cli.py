@@ -18,6 +18,7 @@ from rich.text import Text
 
 from flows import environment
 from flows.stopping import STOPPED, stop_on_ctrl_c
+from flows.terminal import open_console
 
 FAILED = 1
 """Exit code: some video has no transcript because of a failure."""
@@ -70,7 +71,7 @@ def sweep(
     from tasks.standing import Row, count_states
     from tasks.survey import Choice, survey
 
-    console = Console()
+    console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
     where = tuple(str(Path(folder).absolute()) for folder in folders)
     stop_on_ctrl_c(console)
@@ -129,7 +130,7 @@ def status(
     from tasks.planning import prepare_batch
     from tasks.standing import count_states, inspect_all
 
-    console = Console()
+    console = open_console()
     batch = prepare_batch(profile, language=language, output=output)
     with progress_shown(console):
         rows = inspect_all(paths, batch)
@@ -162,7 +163,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
     from whosaid.ledger import Ledger
     from whosaid.settings import read_settings
 
-    console = Console()
+    console = open_console()
     settings = read_settings()
     stop_on_ctrl_c(console)
     rows: list[Row] = []

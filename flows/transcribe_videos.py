@@ -12,8 +12,15 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import Field
 
+from flows.forms import (
+    CountOrEmpty,
+    IndexOrEmpty,
+    LanguageOrEmpty,
+    OrEmpty,
+    ProfileOrEmpty,
+    TextOrEmpty,
+)
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
 from tasks.planning import Batch, Params, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
@@ -24,8 +31,7 @@ from whosaid.errors import InputError, StoppedError, WhosaidError
 from whosaid.ledger import Ledger
 from whosaid.manifest import outcome_of
 from whosaid.planning import READS_AUDIO, Plan, Stage
-from whosaid.profiles import Profile
-from whosaid.types import Digest, LanguageCode, Outcome, Video
+from whosaid.types import Digest, Outcome, Video
 from whosaid.videos import find_videos
 
 Futures = dict[str, PrefectFuture[Any]]
@@ -41,15 +47,15 @@ def run_name() -> str:
 @flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
     paths: list[str],
-    profile: Profile | None = None,
-    language: LanguageCode | None = None,
-    num_speakers: Annotated[int | None, Field(ge=1)] = None,
-    min_speakers: Annotated[int | None, Field(ge=1)] = None,
-    max_speakers: Annotated[int | None, Field(ge=1)] = None,
-    audio_stream: Annotated[int | None, Field(ge=0)] = None,
-    output: str | None = None,
+    profile: ProfileOrEmpty = None,
+    language: LanguageOrEmpty = None,
+    num_speakers: CountOrEmpty = None,
+    min_speakers: CountOrEmpty = None,
+    max_speakers: CountOrEmpty = None,
+    audio_stream: IndexOrEmpty = None,
+    output: TextOrEmpty = None,
     force: tuple[Stage, ...] = (),
-    params: Params | None = None,
+    params: Annotated[Params | None, OrEmpty()] = None,
 ) -> State[list[Outcome]]:
     """Transcribe videos: who said what, when.
 

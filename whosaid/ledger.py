@@ -77,7 +77,8 @@ class Ledger:
                 "INSERT INTO attempts VALUES (?, ?, ?, 1, '', '', ?, NULL, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET path = excluded.path, started = excluded.started,"
                 " ended = NULL, stored = excluded.stored, asked = excluded.asked, attempts ="
-                " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1 ELSE attempts + 1 END",
+                " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1"
+                " ELSE attempts + 1 END",
                 (key, video, path, time.time(), stored, asked),
             )
 
