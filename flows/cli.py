@@ -85,6 +85,7 @@ def transcribe(
     from flows.display import print_outcomes, progress_shown
     from flows.transcribe_videos import plan_all
     from tasks.planning import prepare_batch
+    from tasks.standing import note_unread
 
     chosen: dict[str, Any] = {
         "profile": profile,
@@ -105,6 +106,9 @@ def transcribe(
         planned, outcomes = plan_all(where, batch, stages)
         if any(not plan.done for _, plan in planned):
             outcomes = _run(where, chosen, stages)
+        else:
+            for outcome in outcomes:
+                note_unread(outcome, batch)
     print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
     if any(outcome.status == "stopped" for outcome in outcomes):
         return STOPPED

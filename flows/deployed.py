@@ -11,6 +11,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -39,33 +40,32 @@ def run_videos(paths: list[str], asked: dict[str, Any], *key: object) -> tuple[b
             the run that is under way.
     """
     with get_client(sync_client=True) as client:
-        if is_served(client):
-            return _follow(client, _deployed_run(client, paths, asked, key))
+        if deployment := served(client):
+            return _follow(client, _run_of(deployment, client, paths, asked, key))
     state = transcribe_videos(paths=paths, return_state=True, **asked)
     return True, state.message or str(state.name)
 
 
-def is_served(client: SyncPrefectClient) -> bool:
-    """Tell whether the server has the deployment and a worker has asked for its runs lately."""
+def served(client: SyncPrefectClient) -> DeploymentResponse | None:
+    """Return the deployment if the server has it and a worker has asked for its runs lately."""
     try:
         deployment = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
-        return False
-    return deployment.status is DeploymentStatus.READY and not deployment.paused
+        return None
+    ready = deployment.status is DeploymentStatus.READY and not deployment.paused
+    return deployment if ready else None
 
 
 def queued_paths() -> frozenset[str]:
     """Return the videos of runs that are due and have not begun. Without a worker none will."""
     with get_client(sync_client=True) as client:
-        if not is_served(client):
+        if not (deployment := served(client)):
             return frozenset()
         waiting = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate(
                 {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}
             ),
-            deployment_filter=DeploymentFilter.model_validate(
-                {"name": {"any_": [DEPLOYMENT.split("/")[1]]}}
-            ),
+            deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
         )
     now = time()
     return frozenset(
@@ -76,9 +76,20 @@ def queued_paths() -> frozenset[str]:
     )
 
 
-def _deployed_run(
-    client: SyncPrefectClient, paths: list[str], asked: dict[str, Any], key: tuple[object, ...]
+def _run_of(
+    deployment: DeploymentResponse,
+    client: SyncPrefectClient,
+    paths: list[str],
+    asked: dict[str, Any],
+    key: tuple[object, ...],
 ) -> FlowRun:
+    """Return the run of these videos that is under way, or a new one."""
+    # Nothing is the default of all; asked for by name, the server's check refuses some of it.
+    given = {
+        name: value
+        for name, value in asked.items()
+        if value is not None or deployment.parameters.get(name) is not None
+    }
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.
         name = digest_of(paths, asked, key, number)
@@ -88,7 +99,7 @@ def _deployed_run(
         if not same:
             run = run_deployment(
                 DEPLOYMENT,
-                parameters={"paths": paths, "force": [], **asked},
+                parameters={"paths": paths, "force": [], **given},
                 timeout=0,
                 idempotency_key=name,
             )

@@ -10,16 +10,19 @@ from whosaid.types import LanguageCode
 
 
 class OrEmpty:
-    """A field that may stay empty: without this, the form has buttons «int» and «None» for it."""
+    """Make one plain field of «something or null», for which the form shows two buttons.
+
+    A field that is left empty is not sent. Programs that start runs must leave it out likewise:
+    the server refuses null then.
+    """
 
     def __get_pydantic_json_schema__(
         self, core_schema: Any, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Leave null out, which Prefect accepts wherever it is the default, but not in a choice."""
+        """Leave null out."""
         schema = handler(core_schema)
-        (field,) = (choice for choice in schema["anyOf"] if choice != {"type": "null"})
-        field = handler.resolve_ref_schema(field)
-        return {**field, "enum": [*field["enum"], None]} if "enum" in field else field
+        (something,) = (choice for choice in schema["anyOf"] if choice != {"type": "null"})
+        return handler.resolve_ref_schema(something)
 
 
 ProfileOrEmpty = Annotated[Profile | None, OrEmpty()]
@@ -27,3 +30,4 @@ LanguageOrEmpty = Annotated[LanguageCode | None, OrEmpty()]
 TextOrEmpty = Annotated[str | None, OrEmpty()]
 CountOrEmpty = Annotated[int | None, Field(ge=1), OrEmpty()]
 IndexOrEmpty = Annotated[int | None, Field(ge=0), OrEmpty()]
+ParamsOrEmpty = Annotated[dict[str, dict[str, Any]] | None, OrEmpty()]

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import sleep
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -17,12 +17,12 @@ from flows.forms import (
     CountOrEmpty,
     IndexOrEmpty,
     LanguageOrEmpty,
-    OrEmpty,
+    ParamsOrEmpty,
     ProfileOrEmpty,
     TextOrEmpty,
 )
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
-from tasks.planning import Batch, Params, plan_for, prepare_batch
+from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
 from tasks.progress import Step, announce, announce_end, is_stopping
 from tasks.standing import asked_for, note_end, note_unread
@@ -55,7 +55,7 @@ def transcribe_videos(
     audio_stream: IndexOrEmpty = None,
     output: TextOrEmpty = None,
     force: tuple[Stage, ...] = (),
-    params: Annotated[Params | None, OrEmpty()] = None,
+    params: ParamsOrEmpty = None,
 ) -> State[list[Outcome]]:
     """Transcribe videos: who said what, when.
 
@@ -160,7 +160,7 @@ class Run:
     def note_unread(self, outcome: Outcome) -> None:
         """Note a file that turned out to be no video."""
         self._outcomes.append(outcome)
-        note_unread(self._ledger, self._batch, outcome, self._asked)
+        note_unread(outcome, self._batch)
 
     def collect_all(self) -> None:
         """Wait for all videos in flight."""

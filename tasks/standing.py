@@ -232,12 +232,15 @@ def note_end(ledger: Ledger, key: Digest, outcome: Outcome) -> None:
             ledger.forget(key)
 
 
-def note_unread(ledger: Ledger, batch: Batch, outcome: Outcome, asked: str) -> None:
+def note_unread(outcome: Outcome, batch: Batch) -> None:
     """Note the attempt at a file that is no video. One whose bytes cannot be read has no key."""
+    if outcome.status != "failed":
+        return
     try:
         video = digest_file(Path(outcome.path), DigestIndex(batch.settings.digest_index))
     except WhosaidError:
         return
     key = transcript_key(video, batch)
-    ledger.begin(key, video, outcome.path, asked=asked)
+    ledger = Ledger(batch.settings.ledger)
+    ledger.begin(key, video, outcome.path, asked=asked_for(batch))
     note_end(ledger, key, outcome)

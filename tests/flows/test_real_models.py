@@ -1,0 +1,92 @@
+"""The profiles `open` and `studio` through the whole flow, on small models in the genuine format.
+
+The models are installed as on an air-gapped site, and nothing beyond this machine can be reached.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Site
+from media import Sound, make_video
+
+from tests.checkpoints.pyannote import build_pipeline
+from tests.checkpoints.speechbrain import build_encoder
+from tests.checkpoints.whisper import make_whisper, trained_weights
+from whosaid.engines.av import read_audio
+
+NO_WAY_OUT = """
+import socket
+
+connect = socket.socket.connect
+
+def refuse(self, address):
+    if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise ConnectionRefusedError(f"{address}: the tests have no network")
+    return connect(self, address)
+
+socket.socket.connect = refuse
+"""
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz012345"
+
+
+@pytest.fixture(scope="module")
+def equipped(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Iterator[Site]:
+    """Return a site with one video of 20 s and every model of `studio`, cut off from the world."""
+    folder = tmp_path_factory.mktemp("equipped")
+    (folder / "sitecustomize.py").write_text(NO_WAY_OUT)
+    site = Site(
+        folder,
+        {"PREFECT_API_URL": prefect_server, "PYTHONPATH": str(folder), "HF_TOKEN": TOKEN},
+    )
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    make_video(site.videos / "talk.mp4", Sound(samples[None, : 20 * rate_hz], rate_hz))
+    made = folder / "made"
+    for name, model in {
+        "speaker-diarization-community-1": build_pipeline(made / "pipeline"),
+        "spkrec-ecapa-voxceleb": build_encoder(made / "encoder"),
+        "faster-whisper-large-v3-turbo": make_whisper(made / "whisper", trained_weights()),
+        "faster-whisper-small": made / "whisper",
+    }.items():
+        ran = site.run("models", "import", model, "--name", name)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    return site
+
+
+@pytest.mark.parametrize("profile", ["studio", "open"])
+def test_profile_transcribes_from_local_models(equipped: Site, profile: str) -> None:
+    ran = equipped.run("transcribe", "--profile", profile)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    manifest = equipped.manifest("talk")
+    assert manifest["profile"] == profile
+    assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
+    assert equipped.transcript("talk").turns
+    said = ran.stdout + ran.stderr + json.dumps(manifest)
+    said += "".join(path.read_text() for path in equipped.output("talk").iterdir())
+    assert TOKEN not in said
+    assert "Traceback" not in said
+
+
+def test_auto_takes_the_best_installed_profile(equipped: Site) -> None:
+    ran = equipped.run("plan", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "profile studio: the best whose models are installed" in ran.stdout
+
+
+def test_models_that_are_not_here_are_one_line(site: Site) -> None:
+    ran = site.run("transcribe", "video.mp4", "--profile", "studio")
+    assert ran.returncode == 2
+    (line,) = ran.stderr.strip().splitlines()
+    assert "speaker-diarization-community-1 is not installed" in line
+    assert "whosaid models fetch" in line
+
+
+def test_moved_model_is_the_same_model(equipped: Site, tmp_path: Path) -> None:
+    """A model is identified by what is on disk: under another name nothing is computed again."""
+    equipped.run("transcribe", "--profile", "studio")
+    (there,) = (equipped.data / "models" / "spkrec-ecapa-voxceleb").glob("[!.]*")
+    ran = equipped.run("plan", "--profile", "studio", "--set", f"embeddings.model={there}")
+    assert "nothing: the transcript is there" in ran.stdout
