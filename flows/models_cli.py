@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from flows import environment
+from flows.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
 from whosaid.models import (
     CATALOGUE,
@@ -57,7 +58,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
             is the newest.
     """
     environment.apply()
-    console = Console()
+    console = open_console()
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]
     if profile is not None:
@@ -153,7 +154,7 @@ def list_models() -> int:
 
         whosaid models list
     """
-    console = Console()
+    console = open_console()
     models_dir = read_settings().models
     users: dict[str, list[str]] = {}
     for profile in Profile:
@@ -207,7 +208,7 @@ def verify_models(*names: str) -> int:
     Args:
         names: Which models; all that are installed if left out.
     """
-    console = Console()
+    console = open_console()
     models_dir = read_settings().models
     code = 0
     for name in names or ("*",):
@@ -242,7 +243,7 @@ def import_folder(folder: Path, *, name: str = "") -> int:
         folder: Where the files are.
         name: What to call the model; the folder's name if left out.
     """
-    console = Console()
+    console = open_console()
     models_dir = read_settings().models
     with console.status(f"copying {folder}"):
         for path, record, new in import_models(folder, name, models_dir):

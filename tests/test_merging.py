@@ -387,3 +387,14 @@ def test_params_refuse_what_makes_no_sense():
     for wrong in ({"max_word": 0}, {"max_edge_distance": -1}, {"low_confidence": 2}, {"typo": 1}):
         with pytest.raises(ValidationError):
             Params(**wrong)
+
+
+def test_what_the_recogniser_notes_reaches_the_reader():
+    noted = Transcript(digest="", language="en", words=(), notes=("batches were halved",))
+    speech = SpeechRegions(digest="", regions=(), windows=(), duration=1.0)
+    nobody = Diarization(digest="", turns=(), exclusive=())
+    voices = SpeakerEmbeddings(
+        digest="", model="", speakers=(), vectors=[], spread=[], speech=[], segments=0
+    )
+    merged = merge_transcript(noted, nobody, voices, speech, Params(), digest="")
+    assert merged.warnings[0] == "batches were halved"

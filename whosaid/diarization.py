@@ -46,6 +46,10 @@ class Params(StageParams):
     max_pause: Seconds = Field(
         default=0.5, ge=0, description="clustering: join one speaker's turns across shorter pauses"
     )
+    compute_type: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="pyannote's speaker network; less than float32 is faster, turns may differ",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 

@@ -215,6 +215,7 @@ def _warnings(
     params: Params,
 ) -> Iterator[str]:
     """Say what the reader must know: what is missing, and what not to trust."""
+    yield from transcript.notes
     if not speech.regions:
         yield "no speech found"
     if speech.regions and not words:

@@ -198,7 +198,7 @@ def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, here: H
 
 
 @pytest.fixture
-def served(site: Site) -> Iterator[Site]:
+def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the deployment, as a worker does, until the test ends."""
     program = (
         "from flows import environment; environment.apply()\n"
@@ -223,7 +223,7 @@ def served(site: Site) -> Iterator[Site]:
             deployment = ask(site, name)
         except OSError:
             continue
-    yield site
+    yield process
     process.terminate()
     process.wait(30)
     log.close()
@@ -233,21 +233,47 @@ def served(site: Site) -> Iterator[Site]:
     urllib.request.urlopen(gone, timeout=20).close()
 
 
-def test_a_worker_does_what_a_sweep_finds(served: Site, here: Here) -> None:
-    add(served, "by a worker.mp4", hz=700)
-    (served.videos / "broken too.mp4").write_bytes(b"no video")
-    os.utime(served.videos / "broken too.mp4", (OLD, OLD))
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
+def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
+    site: Site,
+    here: Here,
+    worker: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(site, "by a worker.mp4", hz=700)
+    (site.videos / "no video.mp4").write_bytes(b"no video")
+    os.utime(site.videos / "no video.mp4", (OLD, OLD))
+
+    worker.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr("flows.deployed.START_WITHIN_S", 1)
     ran = here.run("sweep")
-    assert ran.code == 1, ran.out
-    assert "1 failed, 1 done" in ran.out
-    assert "which a worker does" in ran.out
-    (run,) = ask(
-        served,
-        "flow_runs/filter",
-        flow_runs={"deployment_id": {"is_null_": False}},
-        deployments={"name": {"any_": ["transcribe-videos"]}},
-    )
-    assert run["state"]["type"] == "FAILED"
-    assert len(run["parameters"]["paths"]) == 2
-    # The same again is another attempt, so another run.
-    assert "failed 2 times" in here.run("sweep").out
+    assert (ran.code, "which a worker does" in ran.out) == (0, True)
+    assert "has not begun" in latest_table(site)["by a worker.mp4"][1]
+    add(site, "later.mp4", hz=800)
+    here.run("sweep")
+    assert latest_table(site)["by a worker.mp4"] == ("waiting", "for a run that has not begun")
+
+    worker.send_signal(signal.SIGCONT)
+    monkeypatch.undo()
+    runs = wait_for_runs(site)
+    assert sorted(len(run["parameters"]["paths"]) for run in runs) == [1, 2]
+    assert {run["state"]["type"] for run in runs} == {"COMPLETED", "FAILED"}
+    # The broken one again: another attempt, so another run.
+    ran = here.run("sweep")
+    assert (ran.code, "1 failed, 2 skipped" in ran.out) == (1, True)
+    assert latest_table(site)["no video.mp4"][1].startswith("failed 2 times")
+    assert len(wait_for_runs(site)) == 3
+
+
+def wait_for_runs(site: Site) -> list[dict[str, Any]]:
+    """Return the deployment's runs when all have ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        runs: list[dict[str, Any]] = ask(
+            site, "flow_runs/filter", flow_runs={"deployment_id": {"is_null_": False}}
+        )
+        runs = [run for run in runs if str(site.folder) in run["parameters"]["paths"][0]]
+        if all(run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") for run in runs):
+            return runs
+        time.sleep(0.5)
+    raise TimeoutError

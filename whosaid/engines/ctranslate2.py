@@ -98,7 +98,7 @@ def load_cublas() -> None:
     except OSError as error:
         raise InputError(
             f"Whisper needs cuBLAS for CUDA 12 on the GPU, and it cannot be loaded: {error}",
-            "run uv sync --extra gpu, or use device cpu",
+            "run uv sync --group gpu, or use device cpu",
         ) from error
 
 

@@ -101,9 +101,10 @@ def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diar
             def load() -> Diarizer:
                 from whosaid.engines.pyannote import Pyannote
 
-                return Pyannote(path, device=params.device)
+                return Pyannote(path, device=params.device, compute_type=params.compute_type)
 
-            with _only_one(("pyannote", path, params.device), load) as diarizer:
+            key = ("pyannote", path, params.device, params.compute_type)
+            with _only_one(key, load) as diarizer:
                 yield diarizer
         case _:
             assert_never(params.engine)
@@ -123,10 +124,15 @@ def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator
             case "faster_whisper":
                 from whosaid.engines.faster_whisper import FasterWhisper
 
-                return FasterWhisper(path, device=params.device, compute_type=params.compute_type)
+                return FasterWhisper(
+                    path,
+                    device=params.device,
+                    compute_type=params.compute_type,
+                    cpu_threads=params.cpu_threads,
+                )
             case _:
                 assert_never(params.engine)
 
-    key = (params.engine, path, params.device, params.compute_type)
+    key = (params.engine, path, params.device, params.compute_type, params.cpu_threads)
     with _only_one(key, load) as transcriber:
         yield transcriber
