@@ -7,13 +7,16 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench doctor clean
+.PHONY: help run serve test check format bench doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(UV) ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
 	$(RUN) whosaid transcribe $(VIDEOS)
+
+serve: $(UV) ## keep a Prefect server and a worker running, for the browser; Ctrl-C stops both
+	$(RUN) whosaid serve
 
 test: $(UV) ## run the tests
 	$(RUN) pytest

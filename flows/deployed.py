@@ -43,7 +43,7 @@ def run_videos(paths: list[str], asked: dict[str, Any], *key: object) -> tuple[b
         if deployment := served(client):
             return _follow(client, _run_of(deployment, client, paths, asked, key))
     state = transcribe_videos(paths=paths, return_state=True, **asked)
-    return True, state.message or str(state.name)
+    return not is_stopping(), state.message or str(state.name)
 
 
 def served(client: SyncPrefectClient) -> DeploymentResponse | None:
@@ -84,11 +84,13 @@ def _run_of(
     key: tuple[object, ...],
 ) -> FlowRun:
     """Return the run of these videos that is under way, or a new one."""
-    # Nothing is the default of all; asked for by name, the server's check refuses some of it.
+    # Nothing given is the flow's own default. Where the deployment has another, it has to be said:
+    # as the form says it, for the server refuses null.
+    fields = (deployment.parameter_openapi_schema or {}).get("properties", {})
     given = {
-        name: value
+        name: fields.get(name, {}).get("default") if value is None else value
         for name, value in asked.items()
-        if value is not None or deployment.parameters.get(name) is not None
+        if value is not None or name in deployment.parameters
     }
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.

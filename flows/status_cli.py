@@ -68,6 +68,7 @@ def sweep(
     from flows.display import progress_shown
     from flows.sweep_folder import sweep_folder
     from tasks.planning import prepare_batch
+    from tasks.progress import is_stopping
     from tasks.standing import Row, count_states
     from tasks.survey import Choice, survey
 
@@ -100,6 +101,8 @@ def sweep(
     if told:
         _print(console, ((row.path, row.state, "", row.note) for row in told))
     console.print(count_states(rows), highlight=False)
+    if is_stopping():
+        return STOPPED
     return FAILED if any(row.state == "failed" for row in rows) else 0
 
 

@@ -4,38 +4,52 @@ Transcribing itself does not; see flows/transcribe_videos.py.
 """
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
 from flows.deployed import queued_paths, run_videos
-from tasks.planning import Params, prepare_batch
+from flows.forms import (
+    CountOrUnknown,
+    FolderOrDefault,
+    LanguageOrDetect,
+    ParamsByStage,
+    ProfileOrDefault,
+)
+from tasks.planning import prepare_batch
 from tasks.progress import is_stopping, tell_prefect
 from tasks.standing import STATES, Row, count_states, follow_up
 from tasks.survey import Choice, survey
-from whosaid.profiles import Profile
-from whosaid.types import LanguageCode
 
 SHOWN = 500
 """How many videos the table in the UI lists; those that need somebody come first."""
 
 
-@flow(name="sweep-folder", persist_result=False)
+def run_name() -> str:
+    """Name a sweep after its folders: the first one, and how many more there are."""
+    folders = flow_run.parameters["folders"]
+    first = Path(folders[0]).name if folders else "the folder of videos"
+    return f"sweep {first} and {len(folders) - 1} more" if len(folders) > 1 else f"sweep {first}"
+
+
+@flow(name="sweep-folder", flow_run_name=run_name, persist_result=False)
 def sweep_folder(
     folders: tuple[str, ...] = (),
-    profile: Profile | None = None,
-    language: LanguageCode | None = None,
-    output: str | None = None,
+    profile: ProfileOrDefault = None,
+    language: LanguageOrDetect = None,
+    output: FolderOrDefault = None,
     stable_s: Annotated[float, Field(ge=0)] = 60.0,
-    limit: Annotated[int | None, Field(ge=1)] = None,
+    limit: CountOrUnknown = None,
     newest_first: bool = False,
     max_attempts: Annotated[int, Field(ge=1)] = 3,
     dry_run: bool = False,
-    params: Params | None = None,
+    params: ParamsByStage = None,
 ) -> State[list[Row]]:
     """Transcribe what is new in some folders.
 
@@ -46,11 +60,11 @@ def sweep_folder(
     Args:
         folders: Folders that are searched, as the worker's machine names them; the site's folder
             of videos if empty.
-        profile: Which engines to use; the site's default if empty.
-        language: Spoken language as a code such as "en"; detected if empty.
-        output: Where transcripts go; the site's folder if empty.
+        profile: Which engines to use.
+        language: Spoken language; detected where the engine can.
+        output: Folder that transcripts go to; the site's folder if empty.
         stable_s: A file that changed in the last so many seconds is still being written.
-        limit: At most so many videos in one sweep; all if empty.
+        limit: At most so many videos in one sweep; 0 for all.
         newest_first: Begin with the newest file, not with the oldest.
         max_attempts: A video that failed so often is left out.
         dry_run: Only list what would be done.

@@ -14,17 +14,17 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.forms import (
-    CountOrEmpty,
-    IndexOrEmpty,
-    LanguageOrEmpty,
-    ParamsOrEmpty,
-    ProfileOrEmpty,
-    TextOrEmpty,
+    CountOrUnknown,
+    FolderOrDefault,
+    IndexOrDefault,
+    LanguageOrDetect,
+    ParamsByStage,
+    ProfileOrDefault,
 )
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
 from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
-from tasks.progress import Step, announce, announce_end, is_stopping
+from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
 from tasks.standing import asked_for, note_end, note_unread
 from whosaid.claims import Claims
 from whosaid.errors import InputError, StoppedError, WhosaidError
@@ -47,15 +47,15 @@ def run_name() -> str:
 @flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
     paths: list[str],
-    profile: ProfileOrEmpty = None,
-    language: LanguageOrEmpty = None,
-    num_speakers: CountOrEmpty = None,
-    min_speakers: CountOrEmpty = None,
-    max_speakers: CountOrEmpty = None,
-    audio_stream: IndexOrEmpty = None,
-    output: TextOrEmpty = None,
+    profile: ProfileOrDefault = None,
+    language: LanguageOrDetect = None,
+    num_speakers: CountOrUnknown = None,
+    min_speakers: CountOrUnknown = None,
+    max_speakers: CountOrUnknown = None,
+    audio_stream: IndexOrDefault = None,
+    output: FolderOrDefault = None,
     force: tuple[Stage, ...] = (),
-    params: ParamsOrEmpty = None,
+    params: ParamsByStage = None,
 ) -> State[list[Outcome]]:
     """Transcribe videos: who said what, when.
 
@@ -64,13 +64,13 @@ def transcribe_videos(
 
     Args:
         paths: Videos, or folders that are searched for videos, as the worker's machine names them.
-        profile: Which engines to use; the site's default if empty.
-        language: Spoken language as a code such as "en"; detected if empty.
-        num_speakers: How many people speak, if known.
-        min_speakers: At least this many people speak.
-        max_speakers: At most this many people speak.
-        audio_stream: Which of a video's audio streams, from 0; its default one if empty.
-        output: Where transcripts go; the site's folder if empty.
+        profile: Which engines to use.
+        language: Spoken language; detected where the engine can.
+        num_speakers: How many people speak, if known, else 0.
+        min_speakers: At least this many people speak, if known, else 0.
+        max_speakers: At most this many people speak, if known, else 0.
+        audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
+        output: Folder that transcripts go to; the site's folder if empty.
         force: Stages to compute again, with everything that builds on them.
         params: Any other params, by stage and field: {"merging": {"max_pause": 1.0}}.
     """
@@ -87,9 +87,9 @@ def transcribe_videos(
     get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
 
     found, outcomes = find_all(paths)
-    with Claims(batch.settings.claims) as claims:
-        run = Run(batch, force, claims, outcomes)
-        claimed = []
+    claims, claimed = Claims(batch.settings.claims), []
+    run = Run(batch, force, claims, outcomes)
+    with claims, before_leaving(run.note_stopped):
         for path in found:
             inspected = audio.inspect_video(path, return_state=True)
             if not inspected.is_completed():
@@ -162,6 +162,11 @@ class Run:
         self._outcomes.append(outcome)
         note_unread(outcome, self._batch)
 
+    def note_stopped(self) -> None:
+        """Note that the videos in flight were stopped on request."""
+        for _, key, _ in self._in_flight.values():
+            self._ledger.stop(key)
+
     def collect_all(self) -> None:
         """Wait for all videos in flight."""
         while self._in_flight:
@@ -169,11 +174,13 @@ class Run:
 
     def _collect(self) -> None:
         """Wait for one of the videos in flight and note how it ended."""
-        video, key, futures = self._in_flight.pop(_take(self._finished))
+        path = _take(self._finished)
+        video, key, futures = self._in_flight[path]
         wait(list(futures.values()))
         outcome = outcome_from(video, futures)
         self._outcomes.append(outcome)
         note_end(self._ledger, key, outcome)
+        del self._in_flight[path]
         self._claims.free(video.digest)
 
 

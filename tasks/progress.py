@@ -43,6 +43,7 @@ LONG_S = 5.0
 Listener = Callable[[Step], None]
 
 _listeners: list[Listener] = []
+_farewells: list[Callable[[], None]] = []
 _stopping = threading.Event()
 
 
@@ -83,6 +84,22 @@ def is_stopping() -> bool:
 def stop_all() -> None:
     """Ask every running stage of this process to end at its next sign of progress."""
     _stopping.set()
+
+
+@contextmanager
+def before_leaving(note: Callable[[], None]) -> Iterator[None]:
+    """Call `note` should this process end before its stages do."""
+    _farewells.append(note)
+    try:
+        yield
+    finally:
+        _farewells.remove(note)
+
+
+def say_farewell() -> None:
+    """Note what is cut short, for a process that is about to end."""
+    for note in tuple(_farewells):
+        note()
 
 
 def start_anew() -> None:

@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    WithJsonSchema,
 )
 
 SAMPLE_RATE_HZ = 16_000
@@ -37,9 +36,7 @@ WHISPER_LANGUAGES = """
     ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg
     th tk tl tr tt uk ur uz vi yi yo yue zh
 """.split()  # noqa: SIM905 - as a list it takes a hundred lines
-
-LanguageCode = Annotated[str, WithJsonSchema({"type": "string", "enum": WHISPER_LANGUAGES})]
-"""A language as a code. Forms offer Whisper's; which of them a model knows, its engine says."""
+"""Languages as codes, for people to choose from; which of them a model knows, its engine says."""
 
 
 def no_progress(fraction: float) -> None:

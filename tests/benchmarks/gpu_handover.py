@@ -1,0 +1,121 @@
+"""Measure how long the GPU idles between two tasks, on a real Prefect server.
+
+    python tests/benchmarks/gpu_handover.py [--json FILE] [--tasks 10] [--seconds 2]
+
+Tasks that only hold their place for some seconds are submitted all at once, by one run or by two
+runs in processes of their own. «plain tag»: a tag limit of 1, as Prefect has it. «tag + lane»: what
+whosaid does, a tag limit of 2 and a lane of the host. A gap is from the end of one task's work to
+the begin of the next one's. Both on the same server, with whosaid's settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+from flows import environment
+from flows.children import Child, wait_until_healthy
+
+ONE_RUN = """
+import sys, time
+from contextlib import nullcontext
+from prefect import flow, task
+from prefect.futures import wait
+from tasks.lanes import gpu_lane
+
+tag, laned = sys.argv[1], sys.argv[2] == "lane"
+count, seconds = int(sys.argv[3]), float(sys.argv[4])
+
+@task(tags=[tag])
+def compute():
+    with gpu_lane() if laned else nullcontext():
+        begun = time.time()
+        time.sleep(seconds)
+        print("SPAN", begun, time.time(), flush=True)
+
+@flow
+def run():
+    wait([compute.submit() for _ in range(count)])
+
+run()
+"""
+
+
+def measure(site: dict[str, str], tag: str, lane: str, runs: int, args: argparse.Namespace) -> dict:
+    """Run the tasks and return their gaps, in seconds."""
+    words = [sys.executable, "-c", ONE_RUN, tag, lane, str(args.tasks // runs), str(args.seconds)]
+    processes = [
+        subprocess.Popen(words, env=site, stdout=subprocess.PIPE, text=True) for _ in range(runs)
+    ]
+    told = [line for process in processes for line in process.communicate()[0].splitlines()]
+    spans = sorted(tuple(map(float, line.split()[1:])) for line in told if line[:4] == "SPAN")
+    assert len(spans) == args.tasks, told
+    gaps = [begin - end for (_, end), (begin, _) in pairwise(spans)]
+    overlapping = sum(gap < 0 for gap in gaps)
+    return {
+        "runs": runs,
+        "gaps": [round(gap, 4) for gap in gaps],
+        "mean": round(statistics.mean(gaps), 4),
+        "longest": round(max(gaps), 4),
+        "overlapping": overlapping,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--tasks", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    args = parser.parse_args()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="gpu-handover-"))
+    url = f"http://127.0.0.1:{port}/api"
+    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": url}
+    site = {
+        **environment.for_child(environment.WORKER),
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "WHOSAID_DATA_DIR": str(folder / "data"),
+        "WHOSAID_GPU_LANES": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    server = Child(
+        "server",
+        ["server", "start", "--port", str(port)],
+        environment.for_child(environment.SERVER),
+        folder / "server.log",
+    )
+    try:
+        wait_until_healthy(url, server)
+        from prefect.client.orchestration import get_client
+
+        results = {}
+        with get_client(sync_client=True) as client:
+            client.create_concurrency_limit("plain", 1)
+            client.create_concurrency_limit("laned", 2)
+        print(f"{args.tasks} tasks of {args.seconds} s   mean gap   longest   runs")
+        for name, tag, lane in (("plain tag", "plain", ""), ("tag + lane", "laned", "lane")):
+            for runs in (1, 2):
+                result = measure(site, tag, lane, runs, args)
+                results[f"{name}, {runs} run{'s' * (runs > 1)}"] = result
+                print(
+                    f"{name:<20} {result['mean']:8.3f} s {result['longest']:7.3f} s   {runs}",
+                    flush=True,
+                )
+    finally:
+        server.stop()
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
