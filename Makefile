@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VIDEOS ?=
+TEST_PROCESSES ?= 2
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --frozen
 
@@ -19,7 +20,7 @@ serve: $(UV) ## keep a Prefect server and a worker running, for the browser; Ctr
 	$(RUN) whosaid serve
 
 test: $(UV) ## run the tests
-	$(RUN) pytest
+	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(UV) ## lint, check types, import rules and spelling: what CI runs
 	$(RUN) ruff check .

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 
 from tasks.progress import is_stopping
 from whosaid.errors import StoppedError
@@ -58,3 +61,19 @@ def _lanes(settings: Settings) -> list[FileLock]:
         folder.mkdir(parents=True, exist_ok=True)
     host = platform.node()  # hosts may share the folder, not the GPU
     return [FileLock(folder / f"{host}-{number}.lock") for number in range(count)]
+
+
+def missing_limit(tag: str) -> str:
+    """Say in one line that the server has no limit on the GPU tag; empty if it has, or is our own.
+
+    Prefect takes a limit that does not exist for no limit. One process with a temporary server
+    needs none: its lanes do.
+    """
+    if not get_current_settings().api.url:
+        return ""
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_concurrency_limit_by_tag(tag)
+    except ObjectNotFound:
+        return f"no limit on the tag {tag}: GPU tasks are not queued; run: whosaid setup"
+    return ""

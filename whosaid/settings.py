@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     gpu_lanes: int | None = Field(
         default=None,
         ge=1,
-        description="GPU tasks that compute at once on this host; default 1, or no limit without GPU",
+        description="GPU tasks at once on this host; default 1, without a GPU no limit",
     )
     ffmpeg: str | None = Field(
         default=None, description="ffmpeg to use; default the system's, then the bundled one"

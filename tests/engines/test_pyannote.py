@@ -351,11 +351,6 @@ def test_what_pyannote_prints_goes_to_the_log(
     assert "Found only" in caplog.text
 
 
-def test_torch_is_left_as_it_was() -> None:
-    # pyannote imports speechbrain, which switches this on unless told not to
-    assert not torch.backends.cuda.matmul.allow_tf32
-
-
 # --- folders
 
 

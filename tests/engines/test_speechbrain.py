@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,9 +253,13 @@ def test_other_weights_are_another_model(engine: Speechbrain, tmp_path: Path) ->
     assert engine.model.startswith("ecapa:")
 
 
-def test_torch_is_left_as_it_was() -> None:
-    # speechbrain switches this on for the whole process, unless told not to
-    assert not torch.backends.cuda.matmul.allow_tf32
+@pytest.mark.parametrize("engine", ["pyannote", "speechbrain"])
+def test_torch_is_left_as_it_was(engine: str) -> None:
+    """Unless told not to, speechbrain, which pyannote imports, switches TF32 on everywhere."""
+    check = (
+        f"import whosaid.engines.{engine}, torch\nassert not torch.backends.cuda.matmul.allow_tf32"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def cut(path: Path) -> None:
