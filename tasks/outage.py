@@ -11,10 +11,10 @@ from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 class _OnceForAll:
     """Whether any client of this process has reached the server.
 
-    A Prefect client asks again when it cannot connect, but only if it has connected before: a wrong
-    address shall fail at once. The tag's slot is taken and given back by a new client each time, so
-    a restart of the server would fail the GPU task that ends meanwhile, and with it the run (Prefect
-    3.8.8; drop it when giving a slot back survives a restart: test_serving.py tells).
+    A Prefect client asks again when it cannot connect, but only if it has connected before: a
+    wrong address shall fail at once. The tag's slot is taken and given back by a new client each
+    time, so a restart of the server would fail the GPU task that ends meanwhile, and with it the
+    run. (Prefect 3.8.8; drop this when giving a slot back survives a restart.)
     """
 
     connected = False
@@ -22,7 +22,7 @@ class _OnceForAll:
     def __get__(self, _client: Any, _kind: Any = None) -> bool:
         return _OnceForAll.connected
 
-    def __set__(self, _client: Any, connected: bool) -> None:  # noqa: FBT001
+    def __set__(self, _client: Any, connected: bool) -> None:
         _OnceForAll.connected |= connected
 
 

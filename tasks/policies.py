@@ -15,10 +15,13 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.tasks import exponential_backoff
 
+from tasks.outage import wait_out_restarts
 from whosaid.errors import TransientError
 from whosaid.planning import Plan, Stage
 from whosaid.settings import Settings
 from whosaid.types import Digest, StageResult
+
+wait_out_restarts()
 
 GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE})
 
