@@ -113,11 +113,17 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
-    """Return a site on which 20 s of the conversation were transcribed undisturbed."""
+    """Return a site on which 20 s of the conversation were transcribed undisturbed.
+
+    With a torchcodec that cannot be imported: the killed runs, which have none, come to the same.
+    """
     site = Site(tmp_path_factory.mktemp("clip"), {"PREFECT_API_URL": prefect_server})
+    broken = site.folder / "broken" / "torchcodec"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text('raise RuntimeError("Could not load libtorchcodec")\n')
     samples, rate_hz = read_audio(CONVERSATION.with_suffix(".flac"))
     make_video(site.videos / "clip.mp4", Sound(samples[None, : 20 * rate_hz], rate_hz))
-    assert site.run("transcribe").returncode == 0
+    assert site.run("transcribe", PYTHONPATH=str(broken.parent)).returncode == 0
     return site
 
 
@@ -248,15 +254,6 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: telephone talk.mp4: write: ")
     assert "blocked" in line
-
-
-def test_broken_torchcodec_changes_nothing(site: Site, finished: Site) -> None:
-    broken = site.folder / "broken" / "torchcodec"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text('raise RuntimeError("Could not load libtorchcodec")\n')
-    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
-    assert site.run("transcribe", PYTHONPATH=str(broken.parent)).returncode == 0
-    assert site.transcript("telephone talk") == finished.transcript("telephone talk")
 
 
 def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
