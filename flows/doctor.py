@@ -194,10 +194,10 @@ def _prefect(settings: Settings) -> Finding:
             limit = client.read_concurrency_limit_by_tag(settings.gpu_tag)
         except ObjectNotFound:
             return Finding(
-                Light.YELLOW,
+                Light.RED,
                 "Prefect",
                 f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not limited",
-                f"run: prefect concurrency-limit create {settings.gpu_tag} 2",
+                "run: whosaid setup",
             )
     return Finding(
         Light.GREEN,

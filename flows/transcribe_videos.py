@@ -22,6 +22,7 @@ from flows.forms import (
     ProfileOrDefault,
 )
 from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
+from tasks.lanes import missing_limit
 from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
 from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
@@ -85,6 +86,8 @@ def transcribe_videos(
         params=params,
     )
     get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
+    if missing := missing_limit(batch.settings.gpu_tag):
+        get_run_logger().warning(missing)
 
     found, outcomes = find_all(paths)
     claims, claimed = Claims(batch.settings.claims), []

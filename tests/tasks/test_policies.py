@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.futures import wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.lanes import missing_limit
 from tasks.policies import RETRY_TRANSIENT, for_plan, read_stored, storage_key, stored_stage
 from whosaid.errors import InputError, TransientError
 from whosaid.planning import Plan, Stage
@@ -120,3 +122,10 @@ def test_waveform_passes_by_reference() -> None:
         return listen.submit(preload.submit()).result()
 
     assert run()
+
+
+def test_missing_limit_is_told() -> None:
+    assert "whosaid setup" in missing_limit("a-tag-without-a-limit")
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit("a-tag-with-a-limit", 2)
+    assert missing_limit("a-tag-with-a-limit") == ""
