@@ -33,8 +33,9 @@ format: $(UV) ## put the code into shape
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: $(UV) ## measure; see tests/benchmarks/README.md
-	$(RUN) python -m tests.benchmarks
+bench: $(UV) ## measure what needs no model; see tests/benchmarks/README.md
+	$(RUN) python tests/benchmarks/sweep.py
+	$(RUN) python tests/benchmarks/gpu_handover.py
 
 doctor: $(UV) ## say what works on this machine and what to do about the rest
 	$(RUN) whosaid doctor
