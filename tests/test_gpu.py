@@ -83,3 +83,9 @@ def test_other_faults_pass_as_they_are() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(batches(4, 2, run))
+
+
+def test_what_memory_forced_is_told_for_the_manifest() -> None:
+    assert gpu.smaller_batches() == {}
+    gpu._fitting[("cuda", "pyannote")] = 4
+    assert gpu.smaller_batches() == {"cuda pyannote": 4}

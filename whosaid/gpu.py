@@ -66,6 +66,11 @@ def run_in_batches(
         on_smaller(len(batch) // 2)
 
 
+def smaller_batches() -> dict[str, int]:
+    """Return the batch sizes that memory forced on this process, by "device engine"."""
+    return {" ".join(key): size for key, size in _fitting.items()}
+
+
 class Gpu(NamedTuple):
     """An NVIDIA GPU as its driver describes it; memory in bytes."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whosaid.folders import MANIFEST, file_entries
+from whosaid.gpu import smaller_batches
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import Digest, Outcome, SpeakerTranscript, StageResult, Video
@@ -59,6 +60,7 @@ def describe_run(
         "times_real_time": round(video.duration / computed, 1) if computed else None,
         "stages": stages,
         "warnings": list(transcript.warnings),
+        "smaller_batches": smaller_batches(),
         "models": dict(model_identities),
         "params": recipe.model_dump(mode="json", exclude={"profile", "label", "advice"}),
         "versions": {

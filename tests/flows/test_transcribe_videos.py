@@ -57,6 +57,7 @@ def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     assert set(manifest["stages"]) == {"extract", *READS_AUDIO}
     assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
     assert manifest["times_real_time"] > 0
+    assert manifest["smaller_batches"] == {}  # memory was enough
     assert str(finished.folder) not in json.dumps(manifest)
     assert set(manifest["files"]) == {
         path.name for path in finished.output("conversation").iterdir()
