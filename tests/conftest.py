@@ -150,3 +150,32 @@ def site_copy(site: Site, finished: Site) -> Site:
 
     shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
     return site
+
+
+@pytest.fixture(scope="module")
+def no_network() -> Iterator[None]:
+    """Refuse connections to other machines, and fail if any was tried."""
+    tried = []
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        internet = self.family in {socket.AF_INET, socket.AF_INET6}
+        if internet and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            tried.append(address)
+            raise ConnectionRefusedError(address)
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
+    assert not tried
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    import torch  # slow, and most tests do without
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

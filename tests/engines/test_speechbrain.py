@@ -6,10 +6,8 @@ The encoder is in the genuine format with small random networks.
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +24,7 @@ from whosaid.types import Span, Waveform
 RATE_HZ = 16_000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_network() -> Iterator[None]:
-    """Refuse connections to other machines, and fail if any was tried."""
-    tried = []
-    connect = socket.socket.connect
-
-    def refuse(self: socket.socket, address: Any) -> None:
-        internet = self.family in {socket.AF_INET, socket.AF_INET6}
-        if internet and address[0] not in {"127.0.0.1", "::1", "localhost"}:
-            tried.append(address)
-            raise ConnectionRefusedError(address)
-        connect(self, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", refuse)
-        yield
-    assert not tried
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 
 
 @pytest.fixture(scope="module")
