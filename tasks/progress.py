@@ -1,6 +1,6 @@
 """How running stages tell how far they are, and are told to stop, lives here.
 
-How it looks on a terminal does not; see flows/display.py.
+How it looks on a terminal does not; see flows/cli/display.py.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """How far each video of this site is, and what is noted of attempts at it, lives here.
 
-Who asks for it does not; see flows/sweep_folder.py and flows/status_cli.py. No server is needed.
+Who asks for it does not; see flows/sweep_folder.py and flows/cli/status.py. No server is needed.
 """
 
 from collections import Counter

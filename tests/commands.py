@@ -63,7 +63,7 @@ class Here:
 
     def run(self, *words: str | Path | int) -> Ran:
         """Run `whosaid` with some words."""
-        from flows.cli import app
+        from flows.cli.app import app
 
         out = io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

@@ -198,6 +198,21 @@ class SpeakerEmbeddings(StageResult):
     segments: int = Field(description="how many segments were embedded, over all speakers")
 
 
+class Identity(Frozen):
+    """Who a speaker of one video is, as the voice library knows it."""
+
+    speaker: str = Field(description="as in the turns: SPEAKER_00")
+    voice: int | None = Field(description="number of the voice; None: no voiceprint to go by")
+    name: str = Field(description="as shown to people: Ada Lovelace, or Speaker 7 for a voice 7")
+    known: bool = Field(default=False, description="somebody gave the voice its name")
+    score: float | None = Field(
+        default=None, description="cosine similarity to the voice's print; None for a new voice"
+    )
+    confidence: float | None = Field(
+        default=None, description="calibrated probability, 0 to 1, that it is this voice"
+    )
+
+
 class Word(Span):
     """A spoken word. `confidence` is 0 to 1 as the engine sees it."""
 
@@ -243,6 +258,8 @@ class Speaker(Frozen):
 
     label: str = Field(description="as in the turns: SPEAKER_00")
     name: str = Field(description="as shown to people")
+    voice: int | None = Field(default=None, description="the same in every video of a library")
+    confidence: float | None = Field(default=None, description="that it is this voice, 0 to 1")
     talk_time: Seconds
     words: int
 

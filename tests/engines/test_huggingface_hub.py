@@ -359,6 +359,6 @@ def test_something_else_is_in_the_way(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_this_file_alone_talks_to_a_hub() -> None:
-    code = "import sys, whosaid.models, flows.models_cli; print('huggingface_hub' in sys.modules)"
+    code = "import sys, whosaid.models, flows.cli.models; print('huggingface_hub' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows import environment
-from flows.stopping import STOPPED, stop_on_ctrl_c
-from flows.terminal import open_console
+from flows.cli.stopping import STOPPED, stop_on_ctrl_c
+from flows.cli.terminal import open_console
 
 FAILED = 1
 """Exit code: some video has no transcript because of a failure."""
@@ -65,7 +65,7 @@ def sweep(
         verbose: Show Prefect's log.
     """
     environment.apply(verbose=verbose)
-    from flows.display import progress_shown
+    from flows.cli.display import progress_shown
     from flows.sweep_folder import sweep_folder
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
@@ -129,7 +129,7 @@ def status(
         output: Where transcripts go: data/transcripts if left out.
     """
     environment.apply()
-    from flows.display import progress_shown
+    from flows.cli.display import progress_shown
     from tasks.planning import prepare_batch
     from tasks.standing import count_states, inspect_all
 
@@ -158,8 +158,8 @@ def retry(*videos: str, verbose: bool = False) -> int:
         verbose: Show Prefect's log.
     """
     environment.apply(verbose=verbose)
+    from flows.cli.display import progress_shown
     from flows.deployed import run_videos
-    from flows.display import progress_shown
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
     from tasks.standing import Row, count_states, failed_attempts, follow_up, is_still
@@ -198,7 +198,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
 
 
 def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    from flows.display import one_line
+    from flows.cli.display import one_line
 
     table = Table("video", "state", "stored", "note")
     for path, state, stored, note in rows:

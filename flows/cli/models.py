@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from flows import environment
-from flows.terminal import open_console
+from flows.cli.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
 from whosaid.models import (
     CATALOGUE,

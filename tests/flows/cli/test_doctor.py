@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.doctor import Light, examine
+from flows.cli.doctor import Light, examine
 
 
 def test_this_machine_has_nothing_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from flows import cli, environment
+from flows import environment
+from flows.cli import app as cli
 from tests.conftest import ROOT
 from tests.hub import COMMUNITY, ECAPA, WHISPER, Hub, Repo, running
 from whosaid.models import CATALOGUE, installed

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
-from flows.stopping import STOPPED, stop_on_ctrl_c
-from flows.terminal import open_console
+from flows.cli.stopping import STOPPED, stop_on_ctrl_c
+from flows.cli.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
 
 app = App(
@@ -21,13 +21,13 @@ app = App(
     default_parameter=Parameter(negative=""),
 )
 # Named by their place, so that they are imported when asked for.
-app.command("flows.models_cli:app", name="models", help="Fetch, check and list models.")
-app.command("flows.status_cli:sweep", name="sweep", help="Transcribe what is new below folders.")
-app.command("flows.status_cli:status", name="status", help="Show how far each video is.")
-app.command("flows.status_cli:retry", name="retry", help="Try failed videos again.")
-app.command("flows.serve_cli:serve", name="serve", help="Start server, worker and deployments.")
-app.command("flows.serve_cli:up", name="up", help="Check what a Prefect server lacks.")
-app.command("flows.serve_cli:setup", name="setup", help="Set a Prefect server up for whosaid.")
+app.command("flows.cli.models:app", name="models", help="Fetch, check and list models.")
+app.command("flows.cli.status:sweep", name="sweep", help="Transcribe what is new below folders.")
+app.command("flows.cli.status:status", name="status", help="Show how far each video is.")
+app.command("flows.cli.status:retry", name="retry", help="Try failed videos again.")
+app.command("flows.cli.serve:serve", name="serve", help="Start server, worker and deployments.")
+app.command("flows.cli.serve:up", name="up", help="Check what a Prefect server lacks.")
+app.command("flows.cli.serve:setup", name="setup", help="Set a Prefect server up for whosaid.")
 
 FAILED = 1
 """Exit code: some video has no transcript."""
@@ -82,7 +82,7 @@ def transcribe(
     console = open_console()
     started = perf_counter()
 
-    from flows.display import print_outcomes, progress_shown
+    from flows.cli.display import print_outcomes, progress_shown
     from flows.transcribe_videos import plan_all
     from tasks.planning import prepare_batch
     from tasks.standing import note_unread
@@ -145,7 +145,7 @@ def _own_videos(console: Console) -> str:
     from whosaid.settings import read_settings
 
     folder = read_settings().videos
-    for sample in install_samples(folder, Path(__file__).parents[1]):
+    for sample in install_samples(folder, Path(__file__).parents[2]):
         console.print(f"sample video: {sample}", highlight=False)
     return str(folder)
 
@@ -185,7 +185,7 @@ def plan(
     """
     environment.apply()
     console = open_console()
-    from flows.display import one_line, progress_shown
+    from flows.cli.display import one_line, progress_shown
     from flows.transcribe_videos import plan_all
     from tasks.planning import prepare_batch
     from whosaid.planning import Stage
@@ -262,7 +262,7 @@ def doctor() -> int:
         whosaid doctor
     """
     environment.apply()
-    from flows.doctor import Light, examine
+    from flows.cli.doctor import Light, examine
 
     console = open_console()
     styles = {Light.GREEN: "green", Light.YELLOW: "yellow", Light.RED: "red"}
@@ -290,7 +290,3 @@ def main() -> None:
         errors.print(f"whosaid: {error}", markup=False, highlight=False, soft_wrap=True)
         code = WRONG
     sys.exit(code if isinstance(code, int) else 0)
-
-
-if __name__ == "__main__":
-    main()

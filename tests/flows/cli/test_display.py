@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from flows.display import one_line, print_outcomes, progress_shown
+from flows.cli.display import one_line, print_outcomes, progress_shown
 from tasks.progress import Step, announce
 from whosaid.profiles import Profile, make_recipe
 from whosaid.types import Outcome
