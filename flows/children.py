@@ -31,10 +31,25 @@ class ChildError(WhosaidError):
 class Child:
     """A process of Prefect's command line, in a group of its own.
 
-    A Ctrl-C at the terminal reaches only whosaid, which then stops its children in order.
+    A Ctrl-C at the terminal reaches only whosaid, which then stops its children in order. Should
+    whosaid be killed, they end by themselves.
+
+    Args:
+        name: what it is called in messages.
+        words: Prefect's command.
+        env: its environment.
+        log: file for its output.
+        outlives_s: how long it stays when whosaid was killed.
     """
 
-    def __init__(self, name: str, words: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        outlives_s: float = 0.0,
+    ) -> None:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +57,9 @@ class Child:
             log.replace(log.with_suffix(".before.log"))
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *words],
+                [sys.executable, "-m", "flows.tethered", str(outlives_s), *words],
                 env=dict(env),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # nothing is written: it closes when this process is gone
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # without effect on Windows, as the next one elsewhere

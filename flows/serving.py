@@ -18,6 +18,7 @@ from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import get_current_settings
@@ -25,10 +26,11 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flows.environment import DEAD_AFTER_S
+from tasks.lanes import tag_limit
 from whosaid.errors import InputError
 from whosaid.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "whosaid"
 
@@ -100,14 +102,14 @@ def needs(settings: Settings) -> Iterator[Need]:
 
 
 def _gpu_limit(settings: Settings) -> Need:
-    tag, limit = settings.gpu_tag, (settings.gpu_lanes or 1) + 1
+    tag, limit = settings.gpu_tag, tag_limit(settings)
 
     def problem(client: SyncPrefectClient) -> str:
         try:
             found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
         except ObjectNotFound:
             return "missing: nothing keeps GPU tasks of several runs apart"
-        return "" if found == limit else f"is {found}, should be {limit} (WHOSAID_GPU_LANES + 1)"
+        return "" if found == limit else f"is {found}, should be {limit}"
 
     def create(client: SyncPrefectClient) -> None:
         client.create_concurrency_limit(tag, limit)
@@ -161,6 +163,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "job variables": found.job_variables == entry["work_pool"].get("job_variables", {}),
             "form": _form(found.parameter_openapi_schema)
             == _form(parameter_schema(flow).model_dump()),
+            "folder": _folders(found) <= {ROOT},
         }
         differs = [what for what, same in changed.items() if not same]
         return f"is of another version of whosaid ({', '.join(differs)})" if differs else ""
@@ -190,6 +193,16 @@ def _schedules_switched_on(client: SyncPrefectClient, name: str) -> set[str | No
 
 def _form(schema: dict[str, Any] | None) -> list[Any]:
     return [(schema or {}).get(part) or {} for part in ("properties", "definitions", "required")]
+
+
+def _folders(deployment: DeploymentResponse) -> set[Path]:
+    """Return the folders in which runs start; none if they are brought from elsewhere."""
+    steps = [step for each in deployment.pull_steps or [] for step in each.items()]
+    return {
+        Path(given["directory"])
+        for step, given in steps
+        if step == "prefect.deployments.steps.set_working_directory"
+    }
 
 
 def _prefect(client: SyncPrefectClient, *words: str) -> None:

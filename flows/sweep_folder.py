@@ -11,9 +11,10 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed
 from pydantic import Field
 
+from flows import endings
 from flows.deployed import queued_paths, run_videos
 from flows.forms import (
     CountOrUnknown,
@@ -112,8 +113,8 @@ def end_state(rows: list[Row]) -> State[list[Row]]:
     """Return the sweep's final state: failed, with the causes, if a video failed in it."""
     says = count_states(rows)
     if is_stopping():
-        return Cancelled(message=f"stopped on request: {says}", data=rows)
+        return endings.stopped(f"stopped on request: {says}", rows)
     if failed := [row for row in rows if row.state == "failed"]:
         causes = "; ".join(f"{row.path}: {row.note}" if row.path else row.note for row in failed)
-        return Failed(message=f"{says}: {causes}", data=rows)
+        return endings.failed(f"{says}: {causes}", rows)
     return Completed(message=says, data=rows)

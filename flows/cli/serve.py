@@ -24,6 +24,9 @@ MISSING = 1
 
 RECOVER_EVERY_S = 10
 
+OUTLIVES_S = 10.0
+"""How long the server stays when whosaid was killed: the worker takes 3 s to report its runs."""
+
 
 def serve(
     *,
@@ -101,6 +104,7 @@ def _start_server(console: Console, host: str, port: int, url: str, logs: Path) 
         # The UI would ask port 4200, whatever --port says.
         environment.for_child(environment.SERVER, PREFECT_SERVER_UI_API_URL=url),
         logs / "server.log",
+        OUTLIVES_S,
     )
 
 

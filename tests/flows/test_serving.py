@@ -11,117 +11,38 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from http import HTTPStatus
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
-from conftest import ROOT, Site, free_port
+from conftest import ROOT, Site
+from media import Sound, make_video
+from served import Served, children, wait
+
+from whosaid.engines.av import read_audio
 
 TALK = "telephone talk"
 LOST = ("diarize", "embed")
 """What is to be computed again after a talk's diarization was deleted."""
 
-
-class Served(Site):
-    """A site with a Prefect server of its own, and what its API tells."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        super().__init__(folder, {"WHOSAID_GPU_LANES": "1"})
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}/api"
-        self.environment["PREFECT_API_URL"] = self.url
-        self.parts: dict[str, subprocess.Popen[str]] = {}
-
-    def up(self, part: str) -> None:
-        self.parts[part] = self.start(
-            "serve", "--only", part, "--port", str(self.port), PREFECT_WORKER_QUERY_SECONDS="1"
-        )
-        told = ""
-        for line in self.parts[part].stdout:  # type: ignore[union-attr]
-            told += line
-            if line.startswith("ready"):
-                return
-        raise AssertionError(told + self.parts[part].communicate()[1])
-
-    def down(self, part: str) -> int:
-        self.parts[part].send_signal(signal.SIGINT)
-        return self.parts[part].wait(90)
-
-    def kill_child(self, part: str) -> str:
-        """Kill -9 the server or worker that a part watches over; return what the part says."""
-        for child in children(self.parts[part].pid):
-            os.kill(child, signal.SIGKILL)
-        return self.parts[part].communicate(timeout=60)[1]
-
-    def api(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask, and ask again while SQLite is locked, as Prefect's own clients do."""
-        for _ in range(20):
-            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
-            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(0.5)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    def trigger(self, **parameters: Any) -> str:
-        deployment = self.api("GET", "/deployments/name/transcribe-videos/transcribe-videos")
-        body = {"parameters": parameters}
-        run: str = self.api("POST", f"/deployments/{deployment['id']}/create_flow_run", body)["id"]
-        return run
-
-    def run_of(self, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.api("GET", f"/flow_runs/{run}")
-        return found
-
-    def wait_for(self, run: str, *states: str, seconds: float = 300) -> dict[str, Any]:
-        def reached() -> Any:
-            found = self.run_of(run)
-            return found if found["state"]["name"] in states else None
-
-        return wait(reached, seconds, lambda: self.run_of(run)["state"])
-
-    def wait_for_stage(self, run: str, name: str) -> None:
-        """Wait until a stage of the run is computing."""
-        body = {
-            "flow_runs": {"id": {"any_": [run]}},
-            "task_runs": {"name": {"any_": [name]}, "state": {"name": {"any_": ["Running"]}}},
-        }
-        wait(lambda: self.api("POST", "/task_runs/filter", body), 120, lambda: self.run_of(run))
-
-    def forget_diarization(self) -> None:
-        """Lose the talk's diarization and transcript; all else stays stored."""
-        stages = self.manifest(TALK)["stages"]
-        for stage in LOST:
-            (self.results / stage / f"{stages[stage]['digest']}.json").unlink()
-        shutil.rmtree(self.output(TALK))
+CLIP_S = 6
+CUT_STAGES = ("extract", "speech", "diarize", "embed", "transcribe", "merge", "rename", "write")
+"""Where runs are killed: in the midst of each stage, and before and after outputs are in place."""
 
 
-def wait(probe: Callable[[], Any], seconds: float, tell: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := probe():
-                return found
-        except httpx.TransportError:  # the server is being restarted
-            pass
-        time.sleep(0.2)
-    raise TimeoutError(tell())
-
-
-def children(pid: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    return [int(child) for child in listed.stdout.split()]
+def forget_diarization(site: Site) -> None:
+    """Lose the talk's diarization and transcript; all else stays stored."""
+    stages = site.manifest(TALK)["stages"]
+    for stage in LOST:
+        (site.results / stage / f"{stages[stage]['digest']}.json").unlink()
+    shutil.rmtree(site.output(TALK))
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Served]:
     if sys.platform == "win32":
         pytest.skip("kills processes the POSIX way")
-    site = Served(tmp_path_factory.mktemp("served"), free_port())
+    site = Served(tmp_path_factory.mktemp("served"))
     shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
     site.up("server")
     site.before = site.run("up", "--check")  # type: ignore[attr-defined]
@@ -143,6 +64,7 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         "limit 2 on the tag gpu: missing",
         "work pool whosaid: missing",
         "deployment transcribe-videos: missing",
+        "deployment enroll-voice: missing",
         "deployment sweep-folder: missing",
         "automation «whosaid: mark dead runs»: missing",
     ):
@@ -205,40 +127,57 @@ def test_triggered_run_is_named_after_its_video_and_done(served: Served, talk: s
     assert served.computed(TALK) == set()
 
 
-def test_killed_flow_continues_where_it_was_cut(served: Served, finished: Site, talk: str) -> None:
-    served.forget_diarization()
-    run = served.trigger(paths=[talk])
-    served.wait_for_stage(run, f"diarize {TALK}")
-    os.kill(int(served.run_of(run)["infrastructure_pid"]), signal.SIGKILL)
-    served.wait_for(run, "Crashed", seconds=30)
-    again = served.wait_for(run, "Completed", "Failed")
-    assert (again["state"]["name"], again["run_count"]) == ("Completed", 2)
-    assert served.computed(TALK) == set(LOST)
-    assert _transcript(served) == _transcript(finished)
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Site:
+    """Return a site on which a short video was transcribed undisturbed."""
+    site = Site(tmp_path_factory.mktemp("undisturbed"), {"PREFECT_API_URL": served.url})
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    make_video(site.videos / "clip.mp4", Sound(samples[None, : CLIP_S * rate_hz], rate_hz))
+    ran = site.run("transcribe")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return site
 
 
-def test_killed_worker_and_server_come_back(served: Served, finished: Site, talk: str) -> None:
-    """A reboot: nobody is left to say that the run ended."""
-    served.forget_diarization()
-    run = served.trigger(paths=[talk])
-    served.wait_for_stage(run, f"diarize {TALK}")
+def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, clip: Site) -> None:
+    """Flow, worker and server at once, which is a reboot; then flows alone, while the former rest.
+
+    Nobody is left to say that the former ended: their silence tells.
+    """
+    video = clip.videos / "clip.mp4"
+    served.down("worker")
+    served.up("worker", "--workers-limit", "32")
+    cuts = [served.cut(video, stage, signal.SIGSTOP) for stage in CUT_STAGES]
+    processes = [cut.process() for cut in cuts]
+    left, *killed = processes  # one flow lives on: its server and worker come back
     (worker,) = children(served.parts["worker"].pid)
-    flow = int(served.run_of(run)["infrastructure_pid"])
-    os.kill(worker, signal.SIGKILL)
-    os.kill(flow, signal.SIGKILL)
+    for process in (worker, *killed):
+        os.kill(process, signal.SIGKILL)
     assert "the worker ended (exit code -9)" in served.parts["worker"].communicate(timeout=60)[1]
     assert "the server ended (exit code -9)" in served.kill_child("server")
+    kept = [cut.kept() for cut in cuts]
+    os.kill(left, signal.SIGCONT)
     served.up("server")
-    served.up("worker")
-    assert served.run_of(run)["state"]["name"] == "Running"
-    again = served.wait_for(run, "Completed", "Failed")
-    assert (again["state"]["name"], again["run_count"]) == ("Completed", 2)
-    assert served.computed(TALK) == set(LOST)
-    assert _transcript(served) == _transcript(finished)
+    served.up("worker", "--workers-limit", "32")
+    assert {served.run_of(cut.run)["state"]["name"] for cut in cuts[1:]} == {"Running"}
+    cuts += (alone := [served.cut(video, stage, signal.SIGKILL) for stage in CUT_STAGES])
+    for cut in alone:
+        cut.process()
+        served.wait_for(cut.run, "Crashed")
+        kept.append(cut.kept())
+    for number, (cut, before) in enumerate(zip(cuts, kept, strict=True)):
+        ended = served.wait_for(cut.run, "Completed", "Failed")
+        starts = 1 if number == 0 else 2
+        assert (ended["state"]["name"], ended["run_count"]) == ("Completed", starts), cut
+        assert before.items() <= cut.kept().items(), cut
+        assert starts == 1 or not cut.site.computed("clip") & before.keys(), cut
+        for written in clip.output("clip").iterdir():
+            if written.name != "manifest.json":  # which tells what took how long
+                there = cut.site.output("clip") / written.name
+                assert there.read_bytes() == written.read_bytes(), there
 
 
 def test_server_restarted_during_a_run_does_not_harm_it(served: Served, talk: str) -> None:
-    served.forget_diarization()
+    forget_diarization(served)
     run = served.trigger(paths=[talk])
     served.wait_for_stage(run, f"diarize {TALK}")
     served.kill_child("server")

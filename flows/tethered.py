@@ -1,0 +1,35 @@
+"""A command of Prefect that ends when the process that started it does, however, lives here.
+
+That holds the other end of the pipe which is this process's standard input. Who starts it:
+flows/children.py. Run as `python -m flows.tethered GRACE_S WORDS…`.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+
+END_WITHIN_S = 30.0
+"""A worker that ends reports to the server what became of its runs."""
+
+
+def end_with_parent(grace_s: float) -> None:
+    """Wait for the pipe to close, then end this process: as Ctrl-C does, or by force."""
+    while os.read(0, 1024):
+        pass
+    time.sleep(grace_s)
+    if sys.platform == "win32":
+        os.kill(os.getpid(), signal.CTRL_BREAK_EVENT)  # to the group that it leads
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_WITHIN_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    grace_s, *words = sys.argv[1:]
+    threading.Thread(target=end_with_parent, args=(float(grace_s),), daemon=True).start()
+    sys.argv = ["prefect", *words]
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
