@@ -5,7 +5,7 @@ Writing it does not; see `folders.py`.
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from whosaid.folders import MANIFEST, file_entries
 from whosaid.gpu import smaller_batches
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
-from whosaid.types import Digest, Outcome, SpeakerTranscript, StageResult, Video
+from whosaid.types import Digest, Identity, Outcome, SpeakerTranscript, StageResult, Video
 
 SCHEMA_VERSION = 1
 _REPORTED_PACKAGES = ("whosaid", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
@@ -27,9 +27,14 @@ def describe_run(
     model_identities: Mapping[str, str],
     transcript: SpeakerTranscript,
     results: Mapping[str, StageResult],
+    *,
+    identified_from: Digest | None = None,
+    identities: Sequence[Identity] = (),
+    telemetry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a manifest without its files: how this transcript came about.
 
+    `identified_from` names the voiceprints by which its speakers were identified, if they were.
     No absolute path enters it: outputs may be moved and shared.
     """
     stages: dict[str, dict[str, Any]] = {
@@ -41,7 +46,7 @@ def describe_run(
         for stage, result in results.items()
     }
     computed = sum(stage["seconds"] for stage in stages.values() if not stage["from_cache"])
-    return {
+    about = {
         "schema_version": SCHEMA_VERSION,
         "digest": plan.digests[Stage.MERGE],
         "video": {
@@ -59,14 +64,27 @@ def describe_run(
         "seconds": round(computed, 3),
         "times_real_time": round(video.duration / computed, 1) if computed else None,
         "stages": stages,
-        "warnings": list(transcript.warnings),
         "smaller_batches": smaller_batches(),
+        "telemetry": dict(telemetry or {}),
         "models": dict(model_identities),
         "params": recipe.model_dump(mode="json", exclude={"profile", "label", "advice"}),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in _REPORTED_PACKAGES},
         },
+        "identified_from": identified_from,
+    }
+    return renamed(about, transcript, identities)
+
+
+def renamed(
+    about: Mapping[str, Any], transcript: SpeakerTranscript, identities: Sequence[Identity]
+) -> dict[str, Any]:
+    """Return a manifest that tells how the speakers got the names that the transcript shows."""
+    return {
+        **about,
+        "identities": [identity.model_dump(mode="json") for identity in identities],
+        "warnings": list(transcript.told),
     }
 
 
@@ -100,6 +118,14 @@ def is_written(folder: Path, digest: Digest) -> bool:
     """Tell whether a folder holds the whole transcript of a merge digest."""
     manifest = read_manifest(folder)
     return manifest is not None and manifest.get("digest") == digest
+
+
+def video_of(manifest: Mapping[str, Any]) -> Video:
+    """Return the video that a manifest is about; where it lies now is not known."""
+    return Video(
+        path=manifest["video"]["name"],
+        **{**manifest["video"], "name": Path(manifest["video"]["name"]).stem},
+    )
 
 
 def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:

@@ -1,0 +1,82 @@
+"""Where what was seen of a run goes lives here: a picture, its samples, a page in Prefect's UI.
+
+Seeing does not; see whosaid/watching.py. Adding it up does not either; see whosaid/telemetry.py.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_logger
+
+from tasks.progress import is_stopping, tell_prefect
+from whosaid import report, timeline
+from whosaid.settings import Settings
+from whosaid.telemetry import Record
+from whosaid.watching import watching
+
+RUNS_KEPT = 100
+
+_told: list[str] = []
+
+
+@contextmanager
+def watch_run(name: str, settings: Settings) -> Iterator[None]:
+    """Watch a run, and tell what was seen: unless it computed nothing, fails or is stopped."""
+    _told.clear()
+    with watching() as watch:
+        yield
+    record = watch.record()
+    if is_stopping() or all(span.stage == "inspect" for span in record.spans):
+        return
+    try:
+        _tell(record, name, settings)
+    except Exception:  # noqa: BLE001 - the run's transcripts are worth more than its figures
+        get_logger("whosaid").warning("what was seen of the run was not kept", exc_info=True)
+
+
+def told() -> list[str]:
+    """Return the lines about the last run of this process, for the terminal."""
+    return list(_told)
+
+
+def _tell(record: Record, name: str, settings: Settings) -> None:
+    line = report.in_one_line(record)
+    _told.append(line)
+    picture = timeline.draw(record, name, line)
+    kept = keep(record, picture, settings.runs)
+    _told.append(f"what ran when: {kept}")
+    get_logger("whosaid").info("%s; what ran when: %s", line, kept)
+    tell_prefect(
+        create_markdown_artifact,
+        report.summarise_run(record, name, picture, kept),
+        key="run",
+        description=line,
+    )
+
+
+def keep(record: Record, picture: str, folder: Path) -> Path:
+    """Write the picture, and the samples as JSON beside it; return where.
+
+    The last `RUNS_KEPT` are kept. Runs that end in the same second, on other hosts too, get a
+    number each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began = record.started.strftime("%Y-%m-%dT%H-%M-%SZ")
+    content = json.dumps(record.to_json())
+    for number in count(1):
+        path = folder / f"{began}{f'-{number}' if number > 1 else ''}.json"
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(content)
+        except FileExistsError:
+            continue
+        break
+    path.with_suffix(".svg").write_text(picture, encoding="utf-8")
+    for old in sorted(folder.glob("????-??-??T*.json"))[:-RUNS_KEPT]:
+        old.with_suffix(".svg").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path.with_suffix(".svg")
