@@ -1,7 +1,7 @@
 """Which segments stand for a speaker, and how they become one voiceprint, live here.
 
-The encoder does not (see `engines/resemblyzer.py`, `engines/speechbrain.py`), nor who it is (see
-`voices.py`).
+The encoder does not (see `engines/resemblyzer.py`, `engines/speechbrain.py`), nor how alike voices
+are (see `likeness.py`), nor who it is (see `voices.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from whosaid.likeness import measure_likeness, split_voice
 from whosaid.types import (
     Diarization,
     Digest,
@@ -27,7 +28,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 
 class Params(StageParams):
@@ -83,7 +84,17 @@ def embed_speakers(
     length = np.array([segment.duration for segment, _ in spans])
     vectors = embedder.embed(waveform, [segment for segment, _ in spans], progress)
     usable = np.logical_and.reduce(np.isfinite(vectors), axis=1)
-    rows = [pool_segments(vectors[m], length[m]) for m in _members(owner, usable, len(speakers))]
+    members = _members(owner, usable, len(speakers))
+    rows = [pool_segments(vectors[m], length[m]) for m in members]
+    likeness = measure_likeness([vectors[m] for m in members])
+    parts = np.full((len(speakers), 2), np.nan)
+    for row, m in enumerate(members):
+        part = split_voice(vectors[m])
+        if part.any():
+            likeness[row, row] = measure_likeness([vectors[m[~part]], vectors[m[part]]])[0, 1]
+            parts[row] = [
+                spans[side[length[side].argmax()]][0].start for side in (m[~part], m[part])
+            ]
     return SpeakerEmbeddings(
         digest=digest,
         model=embedder.model,
@@ -92,6 +103,8 @@ def embed_speakers(
         spread=np.array([row[1] for row in rows]),
         speech=np.bincount(owner[usable], length[usable], minlength=len(speakers)),
         segments=int(usable.sum()),
+        likeness=likeness,
+        parts=parts,
     )
 
 

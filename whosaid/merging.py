@@ -1,6 +1,7 @@
 """Who said which word lives here: words and turns in, segments with speakers out.
 
-How turns and words are found does not; see diarization.py and transcription.py. Files do not;
+How turns and words are found does not; see diarization.py and transcription.py, nor how alike
+voices are; see likeness.py. Files do not;
 see formats.py. Voices known from other videos do not; see voices.py.
 """
 
@@ -13,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from whosaid import likeness, spans
+from whosaid.spans import INSTANT, Floats
 from whosaid.types import (
     Diarization,
     Digest,
+    EdgeDecisions,
+    Identity,
     Seconds,
     Segment,
-    Span,
     Speaker,
     SpeakerEmbeddings,
     SpeakerTranscript,
@@ -29,15 +33,10 @@ from whosaid.types import (
     Word,
 )
 
-VERSION = 1
+VERSION = 2
 
 UNSPACED_LANGUAGES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Written without spaces between words, as in Whisper's tokenizer."""
-
-_INSTANT: Seconds = 1e-6
-"""Shorter overlaps are rounding of sums of floats, not speech."""
-
-_Floats = npt.NDArray[np.float64]
 
 
 class Params(StageParams):
@@ -67,6 +66,21 @@ class Params(StageParams):
         le=1,
         description="warn when more than this share of the speech has no words",
     )
+    same_voice: float = Field(
+        default=0.75,
+        ge=0,
+        le=2,
+        description="two labels are one voice if at least so alike: 0 are any two, 1 is the same",
+    )
+    two_voices: float = Field(
+        default=0.65,
+        ge=-1,
+        le=1,
+        description="warn when the two most different parts of a speaker are less alike than this",
+    )
+    merge_same_voice: bool = Field(
+        default=False, description="put labels that are one voice under one label"
+    )
 
 
 def merge_transcript(
@@ -76,28 +90,39 @@ def merge_transcript(
     speech: SpeechRegions,
     params: Params,
     *,
+    edges: EdgeDecisions | None = None,
     digest: Digest,
 ) -> SpeakerTranscript:
     """Give every word its speaker, and group words to segments.
 
     No word is lost and the order is kept. A word goes to the speaker whose exclusive turns overlap
     it most; outside all of them to the nearest turn within `max_edge_distance`; else to nobody,
-    with the reason. Ties go to the speaker heard first in the video. `overlap` says that several
-    speakers' regular turns cover some instant of the word. Talk time counts regular turns: who
-    speaks at the same time as somebody else does speak, so the sum can exceed the speech.
+    with the reason. Ties go to the speaker heard first in the video. `edges` overrules all that for
+    the words whose voice it knows. `overlap` says that several speakers' regular turns cover some
+    instant of the word. Talk time counts regular turns: who speaks at the same time as somebody
+    else does speak, so the sum can exceed the speech.
+
+    Warnings name speakers by their label: names may change with the voice library.
     """
+    joined = find_joined(diarization, embeddings, params)
+    diarization, embeddings = likeness.join_labels(diarization, embeddings, joined)
     labels = tuple(
         dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
     )
     regular, exclusive = (
-        [_union(_array([turn for turn in turns if turn.speaker == label])) for label in labels]
+        [
+            spans.union(spans.array([turn for turn in turns if turn.speaker == label]))
+            for label in labels
+        ]
         for turns in (diarization.turns, diarization.exclusive)
     )
 
     words = transcript.words
-    starts, ends = _capped(words, _union(_array(speech.regions)), params.max_word)
+    starts, ends = _capped(words, spans.union(spans.array(speech.regions)), params.max_word)
     owners = _owners(starts, ends, exclusive, params.max_edge_distance)
-    overlaps = _covered(_shared(regular), starts, ends) > _INSTANT
+    for decision in edges.decisions if edges else ():
+        owners[decision.word] = labels.index(joined.get(decision.speaker, decision.speaker))
+    overlaps = spans.covered(spans.shared(regular), starts, ends) > INSTANT
 
     reason = (
         f"no turn within {params.max_edge_distance:g} s"
@@ -125,7 +150,7 @@ def merge_transcript(
     )
     counts = np.bincount(owners[owners >= 0], minlength=len(labels)).tolist()
     speakers = tuple(
-        Speaker(label=label, name=f"Speaker {number}", talk_time=_length(turns), words=count)
+        Speaker(label=label, name=f"Speaker {number}", talk_time=spans.length(turns), words=count)
         for number, (label, turns, count) in enumerate(zip(labels, regular, counts, strict=True), 1)
     )
     return SpeakerTranscript(
@@ -137,8 +162,38 @@ def merge_transcript(
         segments=tuple(_segments(spoken, transcript.language, params.max_pause)),
         turns=diarization.turns,
         doubtful=transcript.doubtful,
-        warnings=tuple(_warnings(spoken, speakers, transcript, embeddings, speech, params)),
+        warnings=(
+            *_warnings(spoken, speakers, transcript, embeddings, speech, params),
+            *(
+                f"{label} was the voice of {under} and is joined to it"
+                for label, under in joined.items()
+            ),
+            *_doubts(embeddings, params),
+        ),
     )
+
+
+def find_joined(
+    diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
+) -> dict[str, str]:
+    """Return the label that each label goes under which is the same voice, if they are to."""
+    if not params.merge_same_voice:
+        return {}
+    return likeness.find_joined(diarization, embeddings, params.same_voice)
+
+
+def name_speakers(
+    transcript: SpeakerTranscript, identities: Sequence[Identity]
+) -> SpeakerTranscript:
+    """Show the speakers as the voice library knows them; who is not in it stays as before."""
+    known = {
+        identity.speaker: identity.model_dump(include={"name", "voice", "confidence"})
+        for identity in identities
+    }
+    speakers = (
+        speaker.model_copy(update=known.get(speaker.label)) for speaker in transcript.speakers
+    )
+    return transcript.model_copy(update={"speakers": tuple(speakers)})
 
 
 def join_words(words: Sequence[Word], language: str) -> str:
@@ -147,19 +202,19 @@ def join_words(words: Sequence[Word], language: str) -> str:
     return " ".join(joint.join(word.text for word in words).split())
 
 
-def _capped(words: Sequence[Word], speech: _Floats, longest: Seconds) -> tuple[_Floats, _Floats]:
+def _capped(words: Sequence[Word], speech: Floats, longest: Seconds) -> tuple[Floats, Floats]:
     """Return starts and ends of the words, none longer than `longest`.
 
     A word stretched over a pause keeps its start, since aligners place the onset on sound and let
     the end run on - unless its tail holds more speech, as for a first word that begins too early.
     No start moves past the start of the next word: the order stays.
     """
-    times = _array(words)
+    times = spans.array(words)
     starts, ends = times[:, 0], times[:, 1]
     tails = ends - longest
     too_long = tails > starts
-    in_tail = _covered(speech, tails, ends) - _covered(speech, starts, starts + longest)
-    keep_end = too_long & (in_tail > _INSTANT) & (tails <= np.append(starts[1:], np.inf))
+    in_tail = spans.covered(speech, tails, ends) - spans.covered(speech, starts, starts + longest)
+    keep_end = too_long & (in_tail > INSTANT) & (tails <= np.append(starts[1:], np.inf))
     return (
         np.where(keep_end, tails, starts),
         np.where(too_long & ~keep_end, starts + longest, ends),
@@ -167,19 +222,21 @@ def _capped(words: Sequence[Word], speech: _Floats, longest: Seconds) -> tuple[_
 
 
 def _owners(
-    starts: _Floats, ends: _Floats, exclusive: Sequence[_Floats], max_distance: Seconds
+    starts: Floats, ends: Floats, exclusive: Sequence[Floats], max_distance: Seconds
 ) -> npt.NDArray[np.intp]:
     """Return for every word the index of its speaker in `exclusive`, -1 for nobody."""
     owners = np.full(len(starts), -1, dtype=np.intp)
     if not exclusive or not len(starts):
         return owners
-    overlaps = np.stack([_covered(turns, starts, ends) for turns in exclusive])
-    inside = overlaps.max(axis=0) > _INSTANT
+    overlaps = np.stack([spans.covered(turns, starts, ends) for turns in exclusive])
+    inside = overlaps.max(axis=0) > INSTANT
     owners[inside] = overlaps[:, inside].argmax(axis=0)
 
     outside = np.flatnonzero(~inside)
-    distances = np.stack([_distance(turns, starts[outside], ends[outside]) for turns in exclusive])
-    near = distances.min(axis=0) <= max_distance + _INSTANT
+    distances = np.stack(
+        [spans.distance(turns, starts[outside], ends[outside]) for turns in exclusive]
+    )
+    near = distances.min(axis=0) <= max_distance + INSTANT
     owners[outside[near]] = distances[:, near].argmin(axis=0)
     return owners
 
@@ -188,10 +245,10 @@ def _segments(words: Sequence[SpokenWord], language: str, max_pause: Seconds) ->
     """Cut the words where the speaker changes or pauses."""
     if not words:
         return
-    times = _array(words)
+    times = spans.array(words)
     pauses = times[1:, 0] - np.maximum.accumulate(times[:, 1])[:-1]
     changes = [a.speaker != b.speaker for a, b in pairwise(words)]
-    cuts = np.flatnonzero((pauses > max_pause + _INSTANT) | np.array(changes, dtype=bool)) + 1
+    cuts = np.flatnonzero((pauses > max_pause + INSTANT) | np.array(changes, dtype=bool)) + 1
     edges = [0, *cuts.tolist(), len(words)]
     for first, last in pairwise(edges):
         group = tuple(words[first:last])
@@ -223,10 +280,10 @@ def _warnings(
     if words and speech.regions:
         # Half a pause on both sides of a word counts as spoken: speech regions hold small pauses.
         margin = params.max_pause / 2
-        covered = _union(_array(words) + np.array([-margin, margin]))
-        regions = _array(speech.regions)
-        with_words = float(_covered(covered, regions[:, 0], regions[:, 1]).sum())
-        wordless = 1 - with_words / max(speech.speech, _INSTANT)
+        spoken = spans.union(spans.array(words) + np.array([-margin, margin]))
+        regions = spans.array(speech.regions)
+        with_words = float(spans.covered(spoken, regions[:, 0], regions[:, 1]).sum())
+        wordless = 1 - with_words / max(speech.speech, INSTANT)
         if wordless > params.max_wordless:
             yield f"{wordless:.0%} of the speech has no words"
     if (speech.regions or words) and not speakers:
@@ -237,16 +294,34 @@ def _warnings(
     if words and (confidence := _mean_confidence(words)) < params.low_confidence:
         yield f"low confidence overall ({confidence:.2f} of 1): expect many wrong words"
     if transcript.doubtful:
-        doubtful = _spell(_length(_union(_array(transcript.doubtful))))
+        doubtful = _spell(spans.length(spans.union(spans.array(transcript.doubtful))))
         yield f"{doubtful} of the text is doubtful, in {len(transcript.doubtful)} places"
     known = {
         label
         for label, vector in zip(embeddings.speakers, embeddings.vectors, strict=True)
         if np.isfinite(vector).all()
     }
-    voiceless = [speaker.name for speaker in speakers if speaker.label not in known]
+    voiceless = [speaker.label for speaker in speakers if speaker.label not in known]
     if voiceless:
         yield f"too little clear speech for a voiceprint: {', '.join(voiceless)}"
+
+
+def _doubts(voices: SpeakerEmbeddings, params: Params) -> Iterator[str]:
+    """Say where labels do not fit the voices, with the numbers."""
+    for one, other, alike in likeness.one_voice(voices, params.same_voice):
+        yield (
+            f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and "
+            f"0 any two): --merge-same-voice puts them under one label"
+        )
+    for label, alike, (one_start, other_start) in likeness.two_voices(voices, params.two_voices):
+        yield (
+            f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the "
+            f"same): compare {_clock(one_start)} with {_clock(other_start)}"
+        )
+
+
+def _clock(time: Seconds) -> str:
+    return f"{int(time) // 60}:{int(time) % 60:02}"
 
 
 def _mean_confidence(words: Sequence[Word]) -> float:
@@ -258,49 +333,3 @@ def _mean_confidence(words: Sequence[Word]) -> float:
 
 def _spell(length: Seconds) -> str:
     return f"{length:.0f} s" if length < 120 else f"{length / 60:.0f} min"
-
-
-def _array(spans: Sequence[Span]) -> _Floats:
-    """Return shape (spans, 2): starts, ends."""
-    return np.array([(span.start, span.end) for span in spans], dtype=np.float64).reshape(-1, 2)
-
-
-def _union(times: _Floats) -> _Floats:
-    """Return the stretches that the spans cover, sorted and apart, shape (stretches, 2)."""
-    times = times[np.argsort(times[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(times[:, 1])
-    first = np.append(True, times[1:, 0] > reach[:-1])[: len(times)]
-    last = np.append(first[1:], True)[: len(times)]
-    return np.column_stack([times[first, 0], reach[last]])
-
-
-def _shared(unions: Sequence[_Floats]) -> _Floats:
-    """Return the stretches that at least two of the unions cover, shape (stretches, 2)."""
-    times = np.concatenate([np.empty(0), *(union.ravel() for union in unions)])
-    steps = np.tile([1, -1], len(times) // 2)
-    order = np.argsort(times, kind="stable")
-    times, active = times[order], np.cumsum(steps[order])
-    several = np.flatnonzero(active >= 2)
-    return np.column_stack([times[several], times[several + 1]])
-
-
-def _covered(union: _Floats, starts: _Floats, ends: _Floats) -> _Floats:
-    """Return how many seconds of each stretch from `starts` to `ends` the union covers."""
-    if not len(union):
-        return np.zeros(len(starts))
-    # Covered time since the beginning, as a function of time: flat between stretches.
-    so_far = np.repeat(np.append(0, np.cumsum(union[:, 1] - union[:, 0])), 2)[1:-1]
-    knots = union.ravel()
-    return np.asarray(np.interp(ends, knots, so_far) - np.interp(starts, knots, so_far))
-
-
-def _distance(union: _Floats, starts: _Floats, ends: _Floats) -> _Floats:
-    """Return how far each stretch is from the union, in seconds; inf where that is empty."""
-    edges = np.vstack([[-np.inf, -np.inf], union, [np.inf, np.inf]])
-    following = np.searchsorted(edges[:, 0], ends, side="right")
-    before = starts - edges[following - 1, 1]
-    return np.asarray(np.clip(np.minimum(before, edges[following, 0] - ends), 0, None))
-
-
-def _length(union: _Floats) -> Seconds:
-    return float((union[:, 1] - union[:, 0]).sum())

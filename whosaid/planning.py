@@ -7,8 +7,9 @@ its params and the identity of its model. All of them are known before anything 
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 
-from whosaid import audio, diarization, embeddings, merging, speech, transcription
+from whosaid import audio, diarization, edges, embeddings, merging, speech, transcription
 from whosaid.digests import digest_of
+from whosaid.errors import InputError
 from whosaid.profiles import Recipe
 from whosaid.types import Digest, Frozen
 
@@ -21,6 +22,7 @@ class Stage(StrEnum):
     DIARIZE = "diarize"
     EMBED = "embed"
     TRANSCRIBE = "transcribe"
+    EDGES = "edges"
     MERGE = "merge"
 
 
@@ -30,11 +32,12 @@ UPSTREAM: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.DIARIZE: (Stage.SPEECH,),
     Stage.EMBED: (Stage.DIARIZE,),
     Stage.TRANSCRIBE: (Stage.SPEECH,),
-    Stage.MERGE: (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE),
+    Stage.EDGES: (Stage.EMBED, Stage.TRANSCRIBE),
+    Stage.MERGE: (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES),
 }
 """What each stage builds on. Transcribing does not wait for diarization."""
 
-READS_AUDIO = (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE)
+READS_AUDIO = (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES)
 
 VERSIONS: Mapping[Stage, int] = {
     Stage.EXTRACT: audio.VERSION,
@@ -42,6 +45,7 @@ VERSIONS: Mapping[Stage, int] = {
     Stage.DIARIZE: diarization.VERSION,
     Stage.EMBED: embeddings.VERSION,
     Stage.TRANSCRIBE: transcription.VERSION,
+    Stage.EDGES: edges.VERSION,
     Stage.MERGE: merging.VERSION,
 }
 
@@ -59,10 +63,15 @@ class Plan(Frozen):
         return not self.run
 
 
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """Return the stages that a recipe has: all but those it switches off."""
+    return tuple(stage for stage in Stage if stage is not Stage.EDGES or recipe.edges.enabled)
+
+
 def stage_digests(
     video: Digest, recipe: Recipe, model_identities: Mapping[str, str]
 ) -> dict[Stage, Digest]:
-    """Return the digest of every stage of a video.
+    """Return the digest of every stage of a video that the recipe has.
 
     Args:
         video: digest of the video's bytes.
@@ -75,16 +84,19 @@ def stage_digests(
         Stage.DIARIZE: recipe.diarization,
         Stage.EMBED: recipe.embeddings,
         Stage.TRANSCRIBE: recipe.transcription,
+        Stage.EDGES: recipe.edges,
         Stage.MERGE: recipe.merging,
     }
     digests: dict[Stage, Digest] = {}
-    for stage, upstream in UPSTREAM.items():
+    for stage in stages_of(recipe):
         digests[stage] = digest_of(
-            [digests[above] for above in upstream] or video,
+            [digests[above] for above in UPSTREAM[stage] if above in digests] or video,
             stage,
             VERSIONS[stage],
             model_identities.get(stage, "").rpartition(":")[2],  # a moved model is the same
             params[stage].in_key(),
+            # Not who the speakers are, which changes, but whether anybody asks.
+            *([recipe.voices.identify] if stage is Stage.MERGE else []),
         )
     return digests
 
@@ -103,22 +115,28 @@ def plan_video(
         is_stored: whether a stage's result can be read back.
         is_written: whether the output folder holds a whole transcript of this merge digest.
         force: stages to compute again, with everything that builds on them.
+
+    Raises:
+        InputError: a stage to force is switched off.
     """
+    if off := [stage for stage in force if stage not in digests]:
+        raise InputError(f"{off[0]} is switched off", f"give --set {off[0]}.enabled=true as well")
     forced: dict[Stage, str] = {}
-    for stage, upstream in UPSTREAM.items():
+    for stage in digests:
         if stage in force:
             forced[stage] = "forced"
-        elif above := next((above for above in upstream if above in forced), None):
+        elif above := next((above for above in UPSTREAM[stage] if above in forced), None):
             forced[stage] = f"{above} is computed again"
     if not forced and is_written(digests[Stage.MERGE]):
-        return Plan(digests=digests, run={}, stored=tuple(Stage))
+        return Plan(digests=digests, run={}, stored=tuple(digests))
 
-    results = [stage for stage in READS_AUDIO if stage not in forced]
+    listening = [stage for stage in READS_AUDIO if stage in digests]
+    results = [stage for stage in listening if stage not in forced]
     stored = [stage for stage in results if is_stored(stage, digests[stage])]
     missing = {stage: "not stored" for stage in results if stage not in stored}
     run = {
         stage: forced.get(stage) or missing[stage]
-        for stage in READS_AUDIO
+        for stage in listening
         if stage in forced | missing
     }
     if Stage.EXTRACT in forced:
