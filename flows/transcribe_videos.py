@@ -7,12 +7,13 @@ from queue import Empty, SimpleQueue
 from time import sleep
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import allow_failure, flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed
 
+from flows import endings
 from flows.forms import (
     CountOrUnknown,
     FolderOrDefault,
@@ -21,12 +22,15 @@ from flows.forms import (
     ParamsByStage,
     ProfileOrDefault,
 )
-from tasks import audio, diarization, embeddings, merging, reporting, speech, transcription
+from tasks import audio, diarization, edges, embeddings, merging, reporting, speech, transcription
 from tasks.lanes import missing_limit
+from tasks.library import note_unchanged
 from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
 from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
 from tasks.standing import asked_for, note_end, note_unread
+from tasks.telemetry import watch_run
+from tasks.voices import identify_speakers
 from whosaid.claims import Claims
 from whosaid.errors import InputError, StoppedError, WhosaidError
 from whosaid.ledger import Ledger
@@ -92,7 +96,8 @@ def transcribe_videos(
     found, outcomes = find_all(paths)
     claims, claimed = Claims(batch.settings.claims), []
     run = Run(batch, force, claims, outcomes)
-    with claims, before_leaving(run.note_stopped):
+    watched = watch_run(flow_run.name or "a run", batch.settings)
+    with watched, claims, before_leaving(run.note_stopped):
         for path in found:
             inspected = audio.inspect_video(path, return_state=True)
             if not inspected.is_completed():
@@ -107,6 +112,7 @@ def transcribe_videos(
             run.begin_when_free(video)
         run.collect_all()
 
+    outcomes = note_unchanged(outcomes, batch.settings)
     order = {path: position for position, path in enumerate(found)}
     outcomes.sort(key=lambda outcome: order.get(outcome.path, -1))
     return end_state(outcomes)
@@ -126,6 +132,7 @@ class Run:
         self._asked = asked_for(batch)
         self._finished: SimpleQueue[str] = SimpleQueue()
         self._in_flight: dict[str, tuple[Video, Digest, Futures]] = {}
+        self._identified: PrefectFuture[Any] | None = None
 
     def begin(self, video: Video) -> bool:
         """Do what a video needs, unless another run works on it: tell which."""
@@ -143,7 +150,8 @@ class Run:
         self._ledger.begin(
             key, video.digest, video.path, stored=len(plan.stored), asked=self._asked
         )
-        futures = submit_stages(video, plan, self._batch)
+        futures = submit_stages(video, plan, self._batch, self._identified)
+        self._identified = futures.get("identify")
         futures["write"].add_done_callback(partial(_put, self._finished, video.path))
         self._in_flight[video.path] = (video, key, futures)
         return True
@@ -221,16 +229,25 @@ def plan_all(
     return planned, outcomes
 
 
-def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
+def submit_stages(
+    video: Video, plan: Plan, batch: Batch, identified: PrefectFuture[Any] | None = None
+) -> Futures:
     """Submit every stage of one video; each starts as soon as what it builds on is there.
 
     Transcribing does not depend on diarization: a failed diarization does not cost the words.
+
+    Args:
+        video: to be transcribed.
+        plan: what it needs.
+        batch: what its run uses.
+        identified: the same of the video before: its voices come first, and get lower numbers,
+            whichever video is done first.
     """
     futures: Futures = {}
     recipe = batch.recipe
 
-    def start(name: str, task: Any, *inputs: Any) -> PrefectFuture[Any]:
-        future: PrefectFuture[Any] = task.submit(video, *inputs)
+    def start(name: str, task: Any, *inputs: Any, after: Any = None) -> PrefectFuture[Any]:
+        future: PrefectFuture[Any] = task.submit(video, *inputs, wait_for=after)
         futures[name] = future
         future.add_done_callback(lambda done: announce_end(video.path, name, done))
         return future
@@ -256,7 +273,19 @@ def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
     words = start_stage(
         Stage.TRANSCRIBE, transcription.transcribe_speech, waveform, regions, recipe.transcription
     )
-    results |= {stage: futures[stage] for stage in READS_AUDIO}
+    decided = None
+    if Stage.EDGES in plan.digests:
+        decided = start_stage(
+            Stage.EDGES,
+            edges.decide_edges,
+            waveform,
+            words,
+            turns,
+            voices,
+            recipe.embeddings,
+            recipe.edges,
+        )
+    results |= {stage: futures[stage] for stage in READS_AUDIO if stage in futures}
     merged = start(
         Stage.MERGE,
         merging.merge_transcript,
@@ -264,9 +293,22 @@ def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
         turns,
         voices,
         regions,
+        decided,
         recipe.merging,
         plan.digests[Stage.MERGE],
     )
+    identities: Any = None
+    if recipe.voices.identify:
+        before = [allow_failure(identified)] if identified else None
+        identities = start(
+            "identify",
+            identify_speakers,
+            voices,
+            turns,
+            recipe.voices,
+            recipe.merging,
+            after=before,
+        )
     start(
         "write",
         reporting.write_outputs,
@@ -274,6 +316,7 @@ def submit_stages(video: Video, plan: Plan, batch: Batch) -> Futures:
         plan,
         batch.model_identities,
         merged,
+        identities,
         results,
         batch.folder(video),
     )
@@ -314,14 +357,17 @@ def failure(path: str, stage: str, error: BaseException, video: Video | None = N
 def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
     """Return the flow's final state: failed, with the causes, if any video failed."""
     if is_stopping():
-        return Cancelled(message="stopped on request", data=outcomes)
+        return endings.stopped("stopped on request", outcomes)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        causes = "; ".join(f"{outcome.path}: {outcome.problem}" for outcome in failed)
-        return Failed(
-            message=f"{len(failed)} of {len(outcomes)} videos failed: {causes}", data=outcomes
-        )
+        causes = "; ".join(map(_cause_in_words, failed))
+        return endings.failed(f"{len(failed)} of {len(outcomes)} videos failed: {causes}", outcomes)
     return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
+
+
+def _cause_in_words(outcome: Outcome) -> str:
+    problem = outcome.problem
+    return problem if problem.startswith(outcome.path) else f"{outcome.path}: {problem}"
 
 
 def _put(finished: SimpleQueue[str], path: str, _done: PrefectFuture[Any]) -> None:

@@ -12,7 +12,7 @@ from whosaid.engines.av import probe
 from whosaid.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from whosaid.planning import Stage
 from whosaid.settings import read_settings
-from whosaid.types import AudioFile, Digest, Video, Waveform
+from whosaid.types import AudioFile, Digest, Span, Video, Waveform
 
 
 @task(task_run_name="inspect {path}", persist_result=False)
@@ -51,6 +51,8 @@ def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFi
 def preload_waveform(
     video: Video,  # noqa: ARG001 - names the task run
     audio_file: AudioFile,
+    part: Span | None = None,
 ) -> Waveform:
-    """Map a video's samples into memory; nothing is read before a stage touches it."""
-    return audio.open_waveform(read_settings().audio / audio_file.name, audio_file.digest)
+    """Map a video's samples, or a part of them, into memory; nothing is read before it is used."""
+    waveform = audio.open_waveform(read_settings().audio / audio_file.name, audio_file.digest)
+    return audio.cut_waveform(waveform, part) if part else waveform

@@ -1,8 +1,10 @@
 """The task that finds who spoke when lives here. How does not: whosaid/diarization.py."""
 
+from contextlib import ExitStack
+
 from prefect import task
 
-from tasks.lanes import gpu_lane
+from tasks.lanes import on_gpu
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import diarization
@@ -20,18 +22,17 @@ def diarize_speakers(
     params: diarization.Params,
     digest: Digest,
 ) -> Diarization:
-    """Find who spoke when."""
-    with (
-        gpu_lane(),
-        load_diarizer(params, read_settings().models) as diarizer,
-        showing(video.path, Stage.DIARIZE) as progress,
-    ):
-        return timed(
-            diarization.diarize_speakers,
-            waveform,
-            speech,
-            diarizer,
-            params,
-            digest=digest,
-            progress=progress,
-        )
+    """Find who spoke when; the next video may listen while the voices of this one are compared."""
+    with ExitStack() as held:
+        diarizer = held.enter_context(on_gpu(load_diarizer(params, read_settings().models)))
+        with showing(video.path, Stage.DIARIZE) as progress:
+            return timed(
+                diarization.diarize_speakers,
+                waveform,
+                speech,
+                diarizer,
+                params,
+                digest=digest,
+                progress=progress,
+                let_go=held.close,
+            )

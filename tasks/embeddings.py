@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from tasks.lanes import gpu_lane
+from tasks.lanes import on_gpu
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import embeddings
@@ -22,8 +22,7 @@ def embed_speakers(
 ) -> SpeakerEmbeddings:
     """Embed a few segments of each speaker, in batches, and pool them."""
     with (
-        gpu_lane(),
-        load_embedder(params, read_settings().models) as embedder,
+        on_gpu(load_embedder(params, read_settings().models)) as embedder,
         showing(video.path, Stage.EMBED) as progress,
     ):
         return timed(

@@ -1,41 +1,67 @@
 """Taking turns at the GPU lives here: who may compute on this host right now.
 
-The tag that bounds GPU tasks over the whole site does not; see tasks/policies.py. It admits one
-task more than there are lanes, on purpose: that one waits here and starts within milliseconds of
-the one before it, where Prefect's server would leave the GPU idle for a second or more.
+The tag that bounds GPU tasks over the whole site does not; see tasks/policies.py. It admits more
+tasks than there are lanes, on purpose: the others wait here and start within milliseconds of the
+one before, where Prefect's server would leave the GPU idle for a second or more.
 """
 
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
-from tasks.progress import is_stopping
+from tasks.progress import holding_lane, is_stopping
 from whosaid.errors import StoppedError
 from whosaid.gpu import list_gpus
 from whosaid.settings import Settings, read_settings
 
+Engine = TypeVar("Engine")
+
 ASK_EVERY_S = 0.02
+
+ROOMY_BYTES = 22 * 2**30
+"""GPUs of this memory, sold as 24 GB, hold recogniser and diarizer at work side by side."""
 
 
 @contextmanager
-def gpu_lane() -> Iterator[None]:
+def on_gpu(load: AbstractContextManager[Engine]) -> Iterator[Engine]:
+    """Wait for an engine, then for a lane to run it on, and hold both.
+
+    In this order, and nowhere in another: who held a lane while another video has the engine would
+    keep the GPU from a third that waits for neither, and might wait for ever.
+
+    Raises:
+        StoppedError: this process was asked to stop.
+    """
+    asked = time.perf_counter()
+    with load as engine, gpu_lane(asked):
+        yield engine
+
+
+@contextmanager
+def gpu_lane(asked: float | None = None) -> Iterator[None]:
     """Wait for one of this host's lanes and hold it.
 
     The lanes are files that the operating system locks: it frees those of a killed process, and it
     keeps tasks of several runs, each a process of its own, apart like those of one run.
 
+    Args:
+        asked: since when the stage stands in line, by `perf_counter`; None for now.
+
     Raises:
         StoppedError: this process was asked to stop.
     """
+    asked = time.perf_counter() if asked is None else asked
     lanes = _lanes(read_settings())
     if not lanes:
-        yield
+        with holding_lane(asked):
+            yield
         return
     while True:
         for lane in lanes:
@@ -44,7 +70,8 @@ def gpu_lane() -> Iterator[None]:
             except Timeout:
                 continue
             try:
-                yield
+                with holding_lane(asked):
+                    yield
             finally:
                 lane.release()
             return
@@ -55,12 +82,23 @@ def gpu_lane() -> Iterator[None]:
 
 def _lanes(settings: Settings) -> list[FileLock]:
     """Return this host's lanes, each free or held; none where nothing has to be shared."""
-    count = settings.gpu_lanes or min(len(list_gpus()), 1)
+    count = settings.gpu_lanes or sum(1 + (gpu.memory >= ROOMY_BYTES) for gpu in list_gpus()[:1])
     folder = settings.cache / "lanes"
     if count:
         folder.mkdir(parents=True, exist_ok=True)
     host = platform.node()  # hosts may share the folder, not the GPU
     return [FileLock(folder / f"{host}-{number}.lock") for number in range(count)]
+
+
+def tag_limit(settings: Settings) -> int:
+    """Return how many tasks the GPU tag is to admit.
+
+    With one lane, one waits for the other. With more, tasks of one kind, of which there is one a
+    video in flight, must not keep those of another kind out while they wait for the same engine.
+    """
+    if settings.gpu_lanes == 1:
+        return 2
+    return (settings.gpu_lanes or 2) + settings.videos_in_flight
 
 
 def missing_limit(tag: str) -> str:

@@ -9,6 +9,7 @@ from whosaid.planning import Stage
 from whosaid.types import (
     Diarization,
     Digest,
+    EdgeDecisions,
     SpeakerEmbeddings,
     SpeakerTranscript,
     SpeechRegions,
@@ -24,11 +25,12 @@ def merge_transcript(
     diarization: Diarization,
     embeddings: SpeakerEmbeddings,
     speech: SpeechRegions,
+    edges: EdgeDecisions | None,
     params: merging.Params,
     digest: Digest,
 ) -> SpeakerTranscript:
     """Give each word its speaker. Too cheap to be stored."""
     with showing(video.path, Stage.MERGE):
         return merging.merge_transcript(
-            transcript, diarization, embeddings, speech, params, digest=digest
+            transcript, diarization, embeddings, speech, params, edges=edges, digest=digest
         )

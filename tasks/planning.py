@@ -4,17 +4,18 @@ The rules that decide do not; see whosaid/planning.py.
 """
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.policies import read_stored
 from whosaid import audio, manifest
-from whosaid.digests import DigestIndex
+from whosaid.digests import DigestIndex, digest_of
 from whosaid.folders import folder_name
 from whosaid.planning import Plan, Stage, plan_video, stage_digests
 from whosaid.profiles import Recipe, choose_profile, identify_models, make_recipe
 from whosaid.settings import Settings, read_settings
-from whosaid.types import AudioFile, Digest, Video
+from whosaid.types import AudioFile, Digest, Span, Video
 
 Params = dict[str, dict[str, Any]]
 """By stage (`diarization`, `merging`, …) and field."""
@@ -98,16 +99,36 @@ def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
 
 def plan_named(name: str, video: Digest, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide likewise for a video that was not probed."""
-
-    def is_stored(stage: Stage, digest: Digest) -> bool:
-        result = read_stored(stage, digest, batch.settings)
-        if isinstance(result, AudioFile):  # the record is no use without the file it names
-            return audio.is_whole(batch.settings.audio / result.name, result)
-        return result is not None
-
     return plan_video(
         stage_digests(video, batch.recipe, batch.model_identities),
-        is_stored=is_stored,
+        is_stored=partial(_is_stored, batch.settings),
         is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
         force=force,
     )
+
+
+def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
+    """Decide likewise for what brings voiceprints, of a whole recording or a part of it."""
+    digests = stage_digests(
+        digest_of(video.digest, part.start, part.end) if part else video.digest,
+        batch.recipe,
+        batch.model_identities,
+    )
+    whole = stage_digests(video.digest, batch.recipe, batch.model_identities)
+    needed = {stage: digests[stage] for stage in (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED)}
+    needed[Stage.EXTRACT] = whole[Stage.EXTRACT]
+    stored = [
+        stage for stage, digest in needed.items() if _is_stored(batch.settings, stage, digest)
+    ]
+    return Plan(
+        digests=needed,
+        run={stage: "not stored" for stage in needed if stage not in stored},
+        stored=tuple(stored),
+    )
+
+
+def _is_stored(settings: Settings, stage: Stage, digest: Digest) -> bool:
+    result = read_stored(stage, digest, settings)
+    if isinstance(result, AudioFile):  # the record is no use without the file it names
+        return audio.is_whole(settings.audio / result.name, result)
+    return result is not None

@@ -23,7 +23,7 @@ from whosaid.types import Digest, StageResult
 
 wait_out_restarts()
 
-GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE})
+GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -78,9 +78,14 @@ def stored_stage(stage: Stage) -> dict[str, Any]:
 
 def passing_stage(name: str) -> dict[str, Any]:
     """Return the options of a task whose result is not worth or not fit to be stored."""
+    return passing_task(f"{name} {{video.name}}")
+
+
+def passing_task(run_name: str) -> dict[str, Any]:
+    """Return the same options for a task that is about no video."""
     return {
         **RETRY_TRANSIENT,
-        "task_run_name": f"{name} {{video.name}}",
+        "task_run_name": run_name,
         "cache_policy": NO_CACHE,
         "persist_result": False,
     }

@@ -6,6 +6,7 @@ How it looks on a terminal does not; see flows/cli/display.py.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -19,7 +20,9 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_logger
 
 from whosaid.errors import StoppedError
+from whosaid.telemetry import StageSpan
 from whosaid.types import Progress, StageResult
+from whosaid.watching import note_span
 
 
 class Step(NamedTuple):
@@ -45,6 +48,8 @@ Listener = Callable[[Step], None]
 _listeners: list[Listener] = []
 _farewells: list[Callable[[], None]] = []
 _stopping = threading.Event()
+_lane: ContextVar[tuple[float, float] | None] = ContextVar("lane", default=None)
+"""When the stage of this thread stood in line for the GPU, and when it got it."""
 
 
 @contextmanager
@@ -109,8 +114,13 @@ def start_anew() -> None:
 
 @contextmanager
 def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
-    """Yield the progress function of one stage; it raises once the process is asked to stop."""
+    """Yield the progress function of one stage; it raises once the process is asked to stop.
+
+    Whoever watches the run is told when the stage began and ended.
+    """
     started = last = monotonic() - every_s
+    ready = perf_counter()
+    asked, got = _lane.get() or (ready, ready)
     bar = _Bar(f"{stage} {Path(video).name}")
 
     def progress(fraction: float) -> None:
@@ -123,9 +133,24 @@ def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
             if now - started > LONG_S:
                 bar.show(fraction, now)
 
-    progress(0.0)
-    yield progress
+    failed = True
+    try:
+        progress(0.0)
+        yield progress
+        failed = False
+    finally:
+        note_span(StageSpan(video, stage, asked, got, ready, perf_counter(), failed))
     bar.end()
+
+
+@contextmanager
+def holding_lane(asked: float) -> Iterator[None]:
+    """Note for the stage that runs inside since when, by `perf_counter`, it stood in line."""
+    token = _lane.set((asked, perf_counter()))
+    try:
+        yield
+    finally:
+        _lane.reset(token)
 
 
 def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

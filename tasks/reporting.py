@@ -5,11 +5,14 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.library import Identified, note_transcript, open_library
 from tasks.policies import passing_stage
 from tasks.progress import showing, tell_prefect
-from whosaid import folders, formats, manifest, report
+from whosaid import folders, formats, manifest, report, watching
+from whosaid.merging import name_speakers
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
+from whosaid.settings import read_settings
 from whosaid.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
 
 
@@ -20,17 +23,37 @@ def write_outputs(
     plan: Plan,
     model_identities: dict[str, str],
     transcript: SpeakerTranscript,
+    identified: Identified | None,
     results: dict[str, StageResult],
     folder: Path,
 ) -> Outcome:
     """Write one folder a video, whole or not at all."""
-    with showing(video.path, "write"):
+    settings = read_settings()
+    with showing(video.path, "write"), folders.one_writer(settings.claims, folder):
         audio = results.get(Stage.EXTRACT)
         if isinstance(audio, AudioFile):
             told = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": told})
+        embeddings, identities = identified or (None, ())
+        if embeddings:
+            # Asked once more: somebody may have given a voice its name meanwhile.
+            newest = open_library(settings).identities_of(video.digest, embeddings)
+            identities = newest or identities
+            transcript = name_speakers(transcript, identities)
         files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
-        run = manifest.describe_run(video, recipe, plan, model_identities, transcript, results)
+        run = manifest.describe_run(
+            video,
+            recipe,
+            plan,
+            model_identities,
+            transcript,
+            results,
+            identified_from=embeddings,
+            identities=identities,
+            telemetry=watching.seen_of(video.path),
+        )
+        # First: should writing fail, or be killed, the next run does both.
+        note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
     outcome = manifest.outcome_of(video, folder, unchanged=False)
     tell_prefect(

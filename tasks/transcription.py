@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from tasks.lanes import gpu_lane
+from tasks.lanes import on_gpu
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import transcription
@@ -22,8 +22,7 @@ def transcribe_speech(
 ) -> Transcript:
     """Write down what was said, by nobody yet."""
     with (
-        gpu_lane(),
-        load_transcriber(params, read_settings().models) as transcriber,
+        on_gpu(load_transcriber(params, read_settings().models)) as transcriber,
         showing(video.path, Stage.TRANSCRIBE) as progress,
     ):
         return timed(

@@ -299,7 +299,7 @@ DENSE = [(t / 2, t / 2 + 0.4) for t in range(8)]
         ),
         pytest.param(
             {"words": DENSE, "turns": TWO, "voiceless": {B}},
-            ("too little clear speech for a voiceprint: Speaker 2",),
+            (f"too little clear speech for a voiceprint: {B}",),
             id="no voiceprint",
         ),
         pytest.param(
@@ -325,7 +325,7 @@ def test_the_reader_is_warned(kwargs, warnings):
 def test_a_speaker_whom_the_embeddings_do_not_know_has_no_voiceprint():
     result = merge(DENSE, [(0, 4, A)], exclusive=[(0, 2, A), (2, 4, B)])
     assert [(s.label, s.talk_time, s.words) for s in result.speakers] == [(A, 4.0, 4), (B, 0.0, 4)]
-    assert result.warnings == ("too little clear speech for a voiceprint: Speaker 2",)
+    assert result.warnings == (f"too little clear speech for a voiceprint: {B}",)
 
 
 @pytest.mark.parametrize("seed", range(40))

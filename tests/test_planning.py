@@ -2,17 +2,29 @@ from __future__ import annotations
 
 import pytest
 
-from whosaid.planning import READS_AUDIO, UPSTREAM, Plan, Stage, plan_video, stage_digests
+from whosaid.errors import InputError
+from whosaid.planning import (
+    READS_AUDIO,
+    UPSTREAM,
+    Plan,
+    Stage,
+    plan_video,
+    stage_digests,
+    stages_of,
+)
 from whosaid.profiles import Profile, make_recipe
 
 MODELS = {"speech": "vad:1", "diarize": "voice:1", "embed": "voice:1", "transcribe": "words:1"}
-RECIPE = make_recipe(Profile.EMBEDDED)
-E, S, D, M, T, G = (
+ON = {"edges": {"enabled": True}}
+RECIPE = make_recipe(Profile.EMBEDDED, **ON)
+OFF = make_recipe(Profile.EMBEDDED, edges={"enabled": False})
+E, S, D, M, T, W, G = (
     Stage.EXTRACT,
     Stage.SPEECH,
     Stage.DIARIZE,
     Stage.EMBED,
     Stage.TRANSCRIBE,
+    Stage.EDGES,
     Stage.MERGE,
 )
 
@@ -20,7 +32,7 @@ E, S, D, M, T, G = (
 def changed(**params: dict[str, object]) -> set[Stage]:
     """Return the stages whose digest some params change."""
     before = stage_digests("video", RECIPE, MODELS)
-    after = stage_digests("video", make_recipe(Profile.EMBEDDED, **params), MODELS)
+    after = stage_digests("video", make_recipe(Profile.EMBEDDED, **(ON | params)), MODELS)
     return {stage for stage in Stage if before[stage] != after[stage]}
 
 
@@ -29,9 +41,10 @@ def changed(**params: dict[str, object]) -> set[Stage]:
     [
         ({}, set()),
         ({"merging": {"max_pause": 3.0}}, {G}),
-        ({"diarization": {"num_speakers": 2}}, {D, M, G}),
+        ({"diarization": {"num_speakers": 2}}, {D, M, W, G}),
         ({"embeddings": {"batch_size": 7}}, set()),
-        ({"transcription": {"language": "en"}}, {T, G}),
+        ({"transcription": {"language": "en"}}, {T, W, G}),
+        ({"edges": {"enabled": True, "margin": 0.3}}, {W, G}),
         ({"audio": {"audio_stream": 1}}, set(Stage)),
     ],
 )
@@ -44,7 +57,7 @@ def test_params_change_their_stage_and_what_builds_on_it(
 def test_model_and_video_enter_the_digests() -> None:
     before = stage_digests("video", RECIPE, MODELS)
     other_model = stage_digests("video", RECIPE, {**MODELS, "transcribe": "words:2"})
-    assert {stage for stage in Stage if before[stage] != other_model[stage]} == {T, G}
+    assert {stage for stage in Stage if before[stage] != other_model[stage]} == {T, W, G}
     other_video = stage_digests("film", RECIPE, MODELS)
     assert all(before[stage] != other_video[stage] for stage in Stage)
     assert len(set(before.values())) == len(Stage)
@@ -63,16 +76,18 @@ def plan(stored: set[Stage], *, written: bool = False, force: tuple[Stage, ...] 
     ("stored", "force", "run"),
     [
         (set(), (), list(Stage)),
-        ({E}, (), [S, D, M, T, G]),
-        ({E, S, D, M}, (), [T, G]),
-        ({E, S, D, M, T}, (), [G]),
+        ({E}, (), [S, D, M, T, W, G]),
+        ({E, S, D, M}, (), [T, W, G]),
+        ({E, S, D, M, T}, (), [W, G]),
+        ({E, S, D, M, T, W}, (), [G]),
         # Without its audio a finished stage is still finished: nothing listens to the video.
-        ({S, D, M, T}, (), [G]),
-        ({S, M, T}, (), [E, D, G]),
-        ({E, S, D, M, T}, (D,), [D, M, G]),
-        ({S, D, M, T}, (T,), [E, T, G]),
-        ({E, S, D, M, T}, (E,), list(Stage)),
-        ({E, S, D, M, T}, (G,), [G]),
+        ({S, D, M, T, W}, (), [G]),
+        ({S, M, T, W}, (), [E, D, G]),
+        ({E, S, D, M, T, W}, (D,), [D, M, W, G]),
+        ({S, D, M, T, W}, (T,), [E, T, W, G]),
+        ({E, S, D, M, T, W}, (E,), list(Stage)),
+        ({E, S, D, M, T, W}, (W,), [W, G]),
+        ({E, S, D, M, T, W}, (G,), [G]),
     ],
 )
 def test_what_runs(stored: set[Stage], force: tuple[Stage, ...], run: list[Stage]) -> None:
@@ -84,17 +99,31 @@ def test_what_runs(stored: set[Stage], force: tuple[Stage, ...], run: list[Stage
 
 def test_written_transcript_needs_nothing_unless_forced() -> None:
     assert plan(set(), written=True).done
-    assert list(plan(set(READS_AUDIO) | {E}, written=True, force=(M,)).run) == [M, G]
+    assert list(plan(set(READS_AUDIO) | {E}, written=True, force=(M,)).run) == [M, W, G]
 
 
 def test_reasons_name_the_cause() -> None:
-    reasons = plan({E, S, D, M, T}, force=(D,)).run
+    reasons = plan({E, S, D, M, T, W}, force=(D,)).run
     assert reasons == {
         D: "forced",
         M: "diarize is computed again",
+        W: "embed is computed again",
         G: "diarize is computed again",
     }
 
 
 def test_transcribing_does_not_wait_for_diarization() -> None:
     assert D not in UPSTREAM[T]
+
+
+def test_a_stage_that_is_switched_off_is_nowhere() -> None:
+    digests = stage_digests("video", OFF, MODELS)
+    assert stages_of(OFF) == tuple(digests) == (E, S, D, M, T, G)
+    other = make_recipe(Profile.EMBEDDED, edges={"enabled": False, "margin": 0.3})
+    assert stage_digests("video", other, MODELS) == digests
+    both = {"is_stored": lambda *_: False, "is_written": lambda _: False}
+    assert W not in plan_video(digests, **both).run
+    written = plan_video(digests, is_stored=lambda *_: False, is_written=lambda _: True)
+    assert written.stored == (E, S, D, M, T, G)
+    with pytest.raises(InputError, match="edges is switched off"):
+        plan_video(digests, **both, force=(W,))

@@ -25,6 +25,7 @@ from whosaid.types import (
     Digest,
     Progress,
     Seconds,
+    Span,
     StageParams,
     Video,
     Waveform,
@@ -124,6 +125,12 @@ def open_waveform(path: Path, digest: Digest) -> Waveform:
         raise TransientError(f"{path} is cut off", "delete it: it is extracted again")
     mapped = np.memmap(path, _FLOAT, "r", data.offset, (data.promised,))
     return Waveform(np.asarray(mapped, dtype=np.float32), digest)
+
+
+def cut_waveform(waveform: Waveform, part: Span) -> Waveform:
+    """Return a part of a waveform, without copying it."""
+    first, last = round(part.start * SAMPLE_RATE_HZ), round(part.end * SAMPLE_RATE_HZ)
+    return Waveform(waveform.samples[first:last], f"{waveform.digest}:{first}-{last}")
 
 
 def is_whole(path: Path, audio: AudioFile) -> bool:

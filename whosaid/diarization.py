@@ -5,7 +5,7 @@ Models do not, see `engines/`; nor how voices are told apart by clustering, see 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 
 class Params(StageParams):
@@ -46,9 +46,10 @@ class Params(StageParams):
     max_pause: Seconds = Field(
         default=0.5, ge=0, description="clustering: join one speaker's turns across shorter pauses"
     )
-    compute_type: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32",
-        description="pyannote's speaker network; less than float32 is faster, turns may differ",
+    compute_type: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="number type of the speaker network; less than float32 is faster, turns may "
+        "differ; auto: float32 for pyannote, for clustering bfloat16 on a CPU made for it",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
@@ -72,6 +73,10 @@ MOST_SPEAKERS = 20
 """What an automatic count never exceeds."""
 
 
+def nothing() -> None:
+    """Let nothing go: for callers that share neither engine nor device."""
+
+
 class Diarizer(Protocol):
     """Tells the voices of one recording apart."""
 
@@ -81,8 +86,13 @@ class Diarizer(Protocol):
         speech: SpeechRegions,
         params: Params,
         progress: Progress = no_progress,
+        let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
-        """Return regular turns, which may overlap, and exclusive turns, which do not."""
+        """Return regular turns, which may overlap, and exclusive turns, which do not.
+
+        Calls `let_go` once its networks have heard everything: from then on another thread may
+        use it, and the device they run on.
+        """
         ...
 
 
@@ -94,11 +104,12 @@ def diarize_speakers(
     *,
     digest: Digest,
     progress: Progress = no_progress,
+    let_go: Callable[[], None] = nothing,
 ) -> Diarization:
     """Return who speaks when, speakers numbered by their first turn. No speech, no turns."""
     if not speech.regions:
         return Diarization(digest=digest, turns=(), exclusive=())
-    regular, exclusive = diarizer.diarize(waveform, speech, params, progress)
+    regular, exclusive = diarizer.diarize(waveform, speech, params, progress, let_go)
     turns = tidy_turns(regular, waveform.duration)
     apart = separate_turns(tidy_turns(exclusive, waveform.duration))
     names: dict[str, str] = {}

@@ -13,8 +13,11 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from whosaid.errors import InputError, TransientError, WhosaidError
 from whosaid.types import Digest
@@ -23,6 +26,9 @@ MANIFEST = "manifest.json"
 
 # Files that the system, not the user, puts into a folder.
 _SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+_WAIT_S = 60
+"""How long to wait for another process that writes the same folder, which takes a second."""
 
 _NAME_BYTES = 150
 # Windows refuses these characters; the rest are control characters, text direction overrides,
@@ -47,6 +53,29 @@ def folder_name(video_name: str, digest: Digest) -> str:
     if _WINDOWS_DEVICE.match(name):
         name = f"_{name}"
     return f"{name or 'video'}-{digest[:8]}"
+
+
+@contextmanager
+def one_writer(locks: Path, folder: Path) -> Iterator[None]:
+    """Keep every other process from writing a folder of this name meanwhile.
+
+    What is read inside, such as names, is what the folder gets: nothing newer is overwritten.
+
+    Args:
+        locks: folder for the locked files, the same for all processes.
+        folder: to be written.
+
+    Raises:
+        TransientError: another process writes it for very long.
+    """
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(locks / f"{folder.name}.lock", timeout=_WAIT_S):
+            yield
+    except Timeout as error:
+        raise TransientError(
+            f"another process has been writing {folder} for {_WAIT_S} s", "end it, or try again"
+        ) from error
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
@@ -78,29 +107,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _swap_in(fresh: Path, folder: Path) -> Path | None:
-    """Rename `fresh` to `folder`; return where an edited old folder was kept."""
-    if not os.path.lexists(folder):
-        fresh.rename(folder)
-        return None
-    if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "a file of this name is there", str(folder))
-    kept = _next_edited(folder) if _is_edited(folder) else None
-    # No system can replace a folder that has files in one step everywhere: old out, new in.
-    old = kept or fresh.with_name(f"{fresh.name}-old")
-    folder.rename(old)
-    try:
-        fresh.rename(folder)
-    except BaseException:
-        if not folder.exists():
-            old.rename(folder)
-        raise
-    if not kept:
-        shutil.rmtree(old, ignore_errors=True)
-    return kept
-
-
-def _is_edited(folder: Path) -> bool:
+def is_edited(folder: Path) -> bool:
     """Tell whether something in the folder would be lost that whosaid did not write there."""
     there = {
         path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
@@ -114,6 +121,28 @@ def _is_edited(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         # A folder or an unlisted file in it, or no manifest to go by: keep what is there, if any.
         return bool(there)
+
+
+def _swap_in(fresh: Path, folder: Path) -> Path | None:
+    """Rename `fresh` to `folder`; return where an edited old folder was kept."""
+    if not os.path.lexists(folder):
+        fresh.rename(folder)
+        return None
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file of this name is there", str(folder))
+    kept = _next_edited(folder) if is_edited(folder) else None
+    # No system can replace a folder that has files in one step everywhere: old out, new in.
+    old = kept or fresh.with_name(f"{fresh.name}-old")
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if not folder.exists():
+            old.rename(folder)
+        raise
+    if not kept:
+        shutil.rmtree(old, ignore_errors=True)
+    return kept
 
 
 def _next_edited(folder: Path) -> Path:

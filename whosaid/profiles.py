@@ -13,9 +13,11 @@ from whosaid import models
 from whosaid.audio import Params as AudioParams
 from whosaid.diarization import Params as DiarizationParams
 from whosaid.digests import DigestIndex
+from whosaid.edges import Params as EdgeParams
 from whosaid.embeddings import Params as EmbeddingParams
 from whosaid.errors import InputError
 from whosaid.gpu import list_gpus
+from whosaid.matching import Params as VoiceParams
 from whosaid.merging import Params as MergingParams
 from whosaid.speech import Params as SpeechParams
 from whosaid.transcription import Params as TranscriptionParams
@@ -42,7 +44,9 @@ class Recipe(Frozen):
     diarization: DiarizationParams = DiarizationParams()
     embeddings: EmbeddingParams = EmbeddingParams()
     transcription: TranscriptionParams = TranscriptionParams()
+    edges: EdgeParams = EdgeParams()
     merging: MergingParams = MergingParams()
+    voices: VoiceParams = VoiceParams()
 
 
 _LARGE = "faster-whisper-large-v3-turbo"

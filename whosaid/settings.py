@@ -32,6 +32,12 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(
         default=None, description="fetched models; default <data_dir>/models"
     )
+    voices_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="the voice library, sqlite:///… or postgresql://…;"
+        " default <data_dir>/voices/voices.sqlite",
+    )
     profile: str = Field(default="auto", description="the profile of runs that name none")
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
@@ -44,7 +50,8 @@ class Settings(BaseSettings):
     gpu_lanes: int | None = Field(
         default=None,
         ge=1,
-        description="GPU tasks at once on this host; default 1, without a GPU no limit",
+        description="GPU tasks at once on this host; default 2 from 24 GB of GPU memory,"
+        " else 1, without a GPU no limit",
     )
     ffmpeg: str | None = Field(
         default=None, description="ffmpeg to use; default the system's, then the bundled one"
@@ -92,6 +99,17 @@ class Settings(BaseSettings):
     def claims(self) -> Path:
         """Locks on the videos that runs work on."""
         return self.cache / "claims"
+
+    @property
+    def voices(self) -> str:
+        """The voice library's address. It may hold a password: for opening, not for showing."""
+        path = (self.data_dir / "voices" / "voices.sqlite").absolute()
+        return self.voices_url or f"sqlite:///{path}"
+
+    @property
+    def runs(self) -> Path:
+        """What was seen of the last runs: for each a picture, and its figures as JSON."""
+        return self.data_dir / "runs"
 
     @property
     def models(self) -> Path:

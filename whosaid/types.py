@@ -5,6 +5,7 @@ What makes them does not: each stage's file (`speech.py`, …) shapes its own ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
@@ -188,6 +189,11 @@ class SpeakerEmbeddings(StageResult):
     `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
     no segment long enough. `spread` is the mean cosine distance of a speaker's segments to the
     voiceprint (0: all alike), NaN likewise. Vectors are comparable only where `model` is equal.
+
+    `likeness`, shape (speakers, speakers), is how alike the voices of two speakers are, noise
+    removed: about 1 for one voice under two labels, far less for two. On its diagonal it is how
+    alike the two most different parts of one speaker are, 1 where it has no parts. `parts`, shape
+    (speakers, 2), is when a segment of each part starts, NaN likewise. Both are empty if unknown.
     """
 
     model: str = Field(description="identity of the embedding model")
@@ -196,6 +202,24 @@ class SpeakerEmbeddings(StageResult):
     spread: FloatArray
     speech: FloatArray = Field(description="seconds of speech behind each voiceprint")
     segments: int = Field(description="how many segments were embedded, over all speakers")
+    likeness: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 0))))
+    parts: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 2))))
+
+
+class EdgeDecision(Frozen):
+    """Whose a word beside a change of speaker is, by its sound."""
+
+    word: int = Field(description="its place in `Transcript.words`")
+    speaker: str
+    margin: float = Field(description="cosine to this speaker's voiceprint less the other one's")
+
+
+class EdgeDecisions(StageResult):
+    """Whose the words are that turns leave in doubt, in their order; unclear ones are absent."""
+
+    decisions: tuple[EdgeDecision, ...]
+    doubtful: int = Field(description="how many words were in doubt")
+    heard: int = Field(description="how many of them were listened to")
 
 
 class Identity(Frozen):
@@ -274,7 +298,18 @@ class SpeakerTranscript(StageResult):
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...]
     doubtful: tuple[WindowNote, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = Field(
+        default=(), description="for the reader; a speaker is told by label: names may change"
+    )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The warnings as people read them: with names."""
+        names = {speaker.label: speaker.name for speaker in self.speakers}
+        return tuple(
+            re.sub(r"SPEAKER_\d+", lambda found: names.get(found[0], found[0]), warning)
+            for warning in self.warnings
+        )
 
 
 class Outcome(Frozen):

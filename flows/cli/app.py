@@ -25,6 +25,8 @@ app.command("flows.cli.models:app", name="models", help="Fetch, check and list m
 app.command("flows.cli.status:sweep", name="sweep", help="Transcribe what is new below folders.")
 app.command("flows.cli.status:status", name="status", help="Show how far each video is.")
 app.command("flows.cli.status:retry", name="retry", help="Try failed videos again.")
+app.command("flows.cli.voices:app", name="voices", help="Know speakers by their voice: name them.")
+app.command("flows.cli.find:find", name="find", help="Search what was said, and by whom.")
 app.command("flows.cli.serve:serve", name="serve", help="Start server, worker and deployments.")
 app.command("flows.cli.serve:up", name="up", help="Check what a Prefect server lacks.")
 app.command("flows.cli.serve:setup", name="setup", help="Set a Prefect server up for whosaid.")
@@ -49,6 +51,8 @@ def transcribe(
     audio_stream: int | None = None,
     output: str | None = None,
     force: tuple[str, ...] = (),
+    merge_same_voice: bool = False,
+    no_identify: bool = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     verbose: bool = False,
 ) -> int:
@@ -74,7 +78,9 @@ def transcribe(
         audio_stream: Which of a video's audio streams, from 0.
         output: Where transcripts go: data/transcripts if left out.
         force: A stage to compute again, with all that builds on it; can be given several times:
-            extract, speech, diarize, embed, transcribe, merge.
+            extract, speech, diarize, embed, transcribe, edges, merge.
+        merge_same_voice: Make two speakers of a video one that sound like one voice.
+        no_identify: Do not look for the speakers among the voices of other videos.
         set_: Any other param of a stage as stage.field=value; can be given several times.
         verbose: Show Prefect's log.
     """
@@ -84,8 +90,10 @@ def transcribe(
 
     from flows.cli.display import print_outcomes, progress_shown
     from flows.transcribe_videos import plan_all
+    from tasks.library import note_unchanged
     from tasks.planning import prepare_batch
     from tasks.standing import note_unread
+    from tasks.telemetry import told
 
     chosen: dict[str, Any] = {
         "profile": profile,
@@ -95,7 +103,7 @@ def transcribe(
         "max_speakers": max_speakers,
         "audio_stream": audio_stream,
         "output": output,
-        "params": _params(set_),
+        "params": _params(set_, merge_same_voice=merge_same_voice, no_identify=no_identify),
     }
     batch = prepare_batch(**chosen)
     stages = _stages(force)
@@ -109,7 +117,10 @@ def transcribe(
         else:
             for outcome in outcomes:
                 note_unread(outcome, batch)
+            outcomes = note_unchanged(outcomes, batch.settings)
     print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
+    for line in told():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(outcome.status == "stopped" for outcome in outcomes):
         return STOPPED
     return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
@@ -127,9 +138,15 @@ def _stages(names: tuple[str, ...]) -> tuple[Any, ...]:
         ) from None
 
 
-def _params(settings: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Read `stage.field=value` words."""
+def _params(
+    settings: tuple[str, ...], *, merge_same_voice: bool, no_identify: bool
+) -> dict[str, dict[str, Any]]:
+    """Read `stage.field=value` words, and the switches that stand for some."""
     params: dict[str, dict[str, Any]] = {}
+    if merge_same_voice:
+        params["merging"] = {"merge_same_voice": True}
+    if no_identify:
+        params["voices"] = {"identify": False}
     for word in settings:
         name, equals, value = word.partition("=")
         stage, dot, field = name.partition(".")
@@ -152,13 +169,10 @@ def _own_videos(console: Console) -> str:
 
 def _run(paths: list[str], chosen: dict[str, Any], force: tuple[Any, ...]) -> Any:
     """Run the flow and return its outcomes, however it ended."""
+    from flows.endings import told_by
     from flows.transcribe_videos import transcribe_videos
 
-    state = transcribe_videos(paths=paths, force=force, return_state=True, **chosen)
-    outcomes = state.result(raise_on_failure=False)
-    if isinstance(outcomes, BaseException):
-        raise outcomes
-    return outcomes
+    return told_by(transcribe_videos(paths=paths, force=force, return_state=True, **chosen))
 
 
 @app.command
@@ -172,6 +186,8 @@ def plan(
     audio_stream: int | None = None,
     output: str | None = None,
     force: tuple[str, ...] = (),
+    merge_same_voice: bool = False,
+    no_identify: bool = False,
     set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
 ) -> int:
     """Show which stages would run for which video, and why. Computes nothing.
@@ -188,7 +204,6 @@ def plan(
     from flows.cli.display import one_line, progress_shown
     from flows.transcribe_videos import plan_all
     from tasks.planning import prepare_batch
-    from whosaid.planning import Stage
 
     batch = prepare_batch(
         profile,
@@ -198,7 +213,7 @@ def plan(
         max_speakers=max_speakers,
         audio_stream=audio_stream,
         output=output,
-        params=_params(set_),
+        params=_params(set_, merge_same_voice=merge_same_voice, no_identify=no_identify),
     )
     where = list(paths) or [_own_videos(console)]
     console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
@@ -210,7 +225,7 @@ def plan(
         if video_plan.done:
             table.add_row(name, "all", "nothing: the transcript is there")
             continue
-        for stage in Stage:
+        for stage in video_plan.digests:
             if stage in video_plan.run:
                 happens = f"run: {video_plan.run[stage]}"
             elif stage in video_plan.stored:

@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.progress import Step, listening
-from whosaid.planning import READS_AUDIO, Stage
+from whosaid.planning import Stage, stages_of
 from whosaid.profiles import Recipe
 from whosaid.report import clock
 from whosaid.types import Outcome
 
-_ORDER = ("wait", "inspect", *Stage, "write")
+_ORDER = ("wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
 
@@ -126,7 +126,7 @@ def print_outcomes(
             str(outcome.words),
             f"{outcome.seconds:.1f}",
             f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
-            _share(outcome),
+            _share(outcome, len(stages_of(recipe)) - 1),  # merging is never stored
         )
     console.print(table)
     for outcome in outcomes:
@@ -148,12 +148,10 @@ def print_outcomes(
         console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
 
 
-def _share(outcome: Outcome) -> str:
+def _share(outcome: Outcome, of: int) -> str:
     if outcome.status == "unchanged":
         return "everything"
-    return (
-        f"{len(outcome.stored)} of {len(READS_AUDIO) + 1} stages" if outcome.stored else "nothing"
-    )
+    return f"{len(outcome.stored)} of {of} stages" if outcome.stored else "nothing"
 
 
 def _line(console: Console, kind: str, outcome: Outcome, text: str, style: str) -> None:

@@ -55,6 +55,7 @@ def examine() -> Iterator[Finding]:
     yield _torchcodec()
     yield from _gpu()
     yield from _models(settings)
+    yield _voices(settings)
     yield _disk(settings)
     yield _prefect(settings)
 
@@ -156,6 +157,19 @@ def _models(settings: Settings) -> Iterator[Finding]:
         else:
             names = sorted({identity.split(":")[0] for identity in models.values()})
             yield Finding(Light.GREEN, what, f"models installed: {', '.join(names)}")
+
+
+def _voices(settings: Settings) -> Finding:
+    from tasks.library import open_library
+
+    try:
+        voices = open_library(settings).voices()
+    except WhosaidError as error:
+        return Finding(Light.RED, "voices", error.problem, error.next_step)
+    named = sum(voice.known for voice in voices)
+    encoders = sorted({model for voice in voices for model in voice.models})
+    heard = f", heard by {', '.join(encoders)}" if encoders else ""
+    return Finding(Light.GREEN, "voices", f"{len(voices)} known, {named} by name{heard}")
 
 
 def _disk(settings: Settings) -> Finding:

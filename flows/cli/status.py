@@ -66,6 +66,7 @@ def sweep(
     """
     environment.apply(verbose=verbose)
     from flows.cli.display import progress_shown
+    from flows.endings import told_by
     from flows.sweep_folder import sweep_folder
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
@@ -93,10 +94,7 @@ def sweep(
                 max_attempts,
                 return_state=True,
             )
-            result = state.result(raise_on_failure=False)
-            if isinstance(result, BaseException):
-                raise result
-            rows = result
+            rows = told_by(state)
     told = [row for row in rows if row.note != "unchanged"]
     if told:
         _print(console, ((row.path, row.state, "", row.note) for row in told))

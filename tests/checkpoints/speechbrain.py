@@ -1,6 +1,7 @@
-"""A small ECAPA-TDNN encoder in SpeechBrain's genuine format, with random weights, is made here.
+"""An ECAPA-TDNN encoder in SpeechBrain's genuine format, with random weights, is made here.
 
-Nothing is tested here; see `tests/engines/test_speechbrain.py`.
+It is small, or of full size for `tests/benchmarks/`. Nothing is tested here; see
+`tests/engines/test_speechbrain.py`.
 """
 
 import os
@@ -15,7 +16,19 @@ from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN, Classifier
 DIMENSION = 192
 SPEAKERS = 16
 
-# As that of spkrec-ecapa-voxceleb, with fewer channels.
+# Those of spkrec-ecapa-voxceleb, but for fewer channels where it is small.
+FULL_SIZE = {
+    "channels": [1024, 1024, 1024, 1024, 3072],
+    "attention_channels": 128,
+    "se_channels": 128,
+    "res2net_scale": 8,
+}
+SMALL = {
+    "channels": [16, 16, 16, 16, 48],
+    "attention_channels": 16,
+    "se_channels": 16,
+    "res2net_scale": 4,
+}
 HYPERPARAMS = f"""\
 pretrained_path: {{pretrained_path}}
 n_mels: 80
@@ -27,12 +40,12 @@ mean_var_norm: !new:speechbrain.processing.features.InputNormalization
     std_norm: False
 embedding_model: !new:speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN
     input_size: !ref <n_mels>
-    channels: [16, 16, 16, 16, 48]
+    channels: {{channels}}
     kernel_sizes: [5, 3, 3, 3, 1]
     dilations: [1, 2, 3, 4, 1]
-    attention_channels: 16
-    se_channels: 16
-    res2net_scale: 4
+    attention_channels: {{attention_channels}}
+    se_channels: {{se_channels}}
+    res2net_scale: {{res2net_scale}}
     lin_neurons: {DIMENSION}
 classifier: !new:speechbrain.lobes.models.ECAPA_TDNN.Classifier
     input_size: {DIMENSION}
@@ -62,22 +75,24 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 
 
 def build_encoder(
-    folder: Path, pretrained_path: str = "speechbrain/spkrec-ecapa-voxceleb", seed: int = 0
+    folder: Path,
+    pretrained_path: str = "speechbrain/spkrec-ecapa-voxceleb",
+    seed: int = 0,
+    *,
+    full_size: bool = False,
 ) -> Path:
     """Write an encoder whose hyperparams name a hub model as their origin, as the real one's do."""
     from speechbrain.processing.features import InputNormalization
 
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
+    size = FULL_SIZE if full_size else SMALL
     encoder = ECAPA_TDNN(
         80,
-        channels=[16, 16, 16, 16, 48],
         kernel_sizes=[5, 3, 3, 3, 1],
         dilations=[1, 2, 3, 4, 1],
-        attention_channels=16,
-        se_channels=16,
-        res2net_scale=4,
         lin_neurons=DIMENSION,
+        **size,
     )
     classifier = Classifier(DIMENSION, out_neurons=SPEAKERS)
     torch.save(encoder.state_dict(), folder / "embedding_model.ckpt")
@@ -90,5 +105,7 @@ def build_encoder(
         [f"id{number:05d}" for number in range(SPEAKERS)], sequence_input=False
     )
     labels.save(folder / "label_encoder.txt")
-    (folder / "hyperparams.yaml").write_text(HYPERPARAMS.format(pretrained_path=pretrained_path))
+    (folder / "hyperparams.yaml").write_text(
+        HYPERPARAMS.format(pretrained_path=pretrained_path, **size)
+    )
     return folder

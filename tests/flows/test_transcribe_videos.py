@@ -21,7 +21,8 @@ from scoring import (
 )
 
 from whosaid.engines.av import read_audio
-from whosaid.planning import READS_AUDIO, Stage
+from whosaid.planning import Stage, stages_of
+from whosaid.profiles import Profile, make_recipe
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.rttm"
 NO_SERVER = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
@@ -54,7 +55,8 @@ def test_first_run_shows_table_quality_and_places(finished: Site) -> None:
 def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     manifest = finished.manifest("conversation")
     assert manifest["quality"] == "embedded (draft)"
-    assert set(manifest["stages"]) == {"extract", *READS_AUDIO}
+    recipe = make_recipe(Profile.EMBEDDED)
+    assert set(manifest["stages"]) == {*stages_of(recipe)} - {Stage.MERGE}
     assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
     assert manifest["times_real_time"] > 0
     assert manifest["smaller_batches"] == {}  # memory was enough

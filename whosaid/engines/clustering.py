@@ -5,11 +5,13 @@ Its maths does not (see `whosaid/clustering.py`), nor the encoders (see `engines
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from whosaid import clustering
-from whosaid.diarization import Params
+from whosaid.diarization import Params, nothing
 from whosaid.embeddings import Embedder
 from whosaid.types import (
     SAMPLE_RATE_HZ,
@@ -38,6 +40,7 @@ class Clustering:
         speech: SpeechRegions,
         params: Params,
         progress: Progress = no_progress,
+        let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return the same turns twice: this engine gives each moment to one speaker."""
         edges = np.array([(r.start, r.end) for r in speech.regions]).reshape(-1, 2)
@@ -46,6 +49,7 @@ class Clustering:
         )
         spans = [Span(start=s, end=e) for s, e in zip(start.tolist(), end.tolist(), strict=True)]
         vectors = self._embedder.embed(waveform, spans, lambda done: progress(0.9 * done))
+        let_go()
         usable = np.isfinite(vectors).all(axis=1)
         if not usable.any():
             return [], []

@@ -57,13 +57,19 @@ def load_voice_activity(models_dir: Path) -> Iterator[VoiceActivity]:
 @contextmanager
 def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embedder]:
     """Yield the embedder that a run chose."""
-    with _embedder(params.engine, params.model, params.device, params.batch_size, models_dir) as it:
+    options = (params.device, params.batch_size, "float32")
+    with _embedder(params.engine, params.model, models_dir, *options) as it:
         yield it
 
 
 @contextmanager
 def _embedder(
-    engine: EmbedderName, model: str, device: DeviceName, batch_size: int | None, models_dir: Path
+    engine: EmbedderName,
+    model: str,
+    models_dir: Path,
+    device: DeviceName,
+    batch_size: int | None,
+    compute_type: str,
 ) -> Iterator[Embedder]:
     path = find_model(engine, model, models_dir)
 
@@ -72,15 +78,15 @@ def _embedder(
             case "resemblyzer":
                 from whosaid.engines.resemblyzer import Resemblyzer
 
-                return Resemblyzer(path, device=device, batch_size=batch_size)
+                return Resemblyzer(path, device, batch_size, compute_type)
             case "speechbrain":
                 from whosaid.engines.speechbrain import Speechbrain
 
-                return Speechbrain(path, device=device, batch_size=batch_size)
+                return Speechbrain(path, device, batch_size, compute_type)
             case _:
                 assert_never(engine)
 
-    with _only_one((engine, path, device, batch_size), load) as embedder:
+    with _only_one((engine, path, device, batch_size, compute_type), load) as embedder:
         yield embedder
 
 
@@ -91,9 +97,8 @@ def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diar
         case "clustering":
             from whosaid.engines.clustering import Clustering
 
-            with _embedder(
-                params.embedder, params.model, params.device, params.batch_size, models_dir
-            ) as embedder:
+            options = (params.device, params.batch_size, params.compute_type)
+            with _embedder(params.embedder, params.model, models_dir, *options) as embedder:
                 yield Clustering(embedder)
         case "pyannote":
             path = find_model("pyannote", params.model, models_dir)

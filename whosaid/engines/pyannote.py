@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Literal
@@ -36,7 +36,9 @@ from pyannote.audio.utils.dependencies import check_dependencies
 from pyannote.core import Annotation, SlidingWindowFeature
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from whosaid.diarization import Params
+from whosaid.clustering import link
+from whosaid.diarization import Params, nothing
+from whosaid.engines.torch import choose_device, full_precision, release_memory
 from whosaid.errors import InputError, TransientError, WhosaidError
 from whosaid.gpu import run_in_batches
 from whosaid.types import Progress, SpeechRegions, Turn, Waveform, no_progress
@@ -45,13 +47,14 @@ logger = logging.getLogger(__name__)
 
 for module in (clustering, vbx):
     vars(module)["print"] = logger.info  # they announce results on the terminal
+vars(clustering)["linkage"] = link  # scipy's, which stops every other thread for seconds
 logging.getLogger("lightning.pytorch.utilities.migration").setLevel(logging.ERROR)
 
 FETCH = "run: whosaid models fetch --profile studio"
 
-SEGMENTATION_BATCH = {"cpu": 16, "cuda": 32}
+SEGMENTATION_BATCH = {"cpu": 16, "cuda": 128}
 EMBEDDING_BATCH = {"cpu": 4, "cuda": 32}
-"""Chunks of 10 s at once. More only takes memory."""
+"""Chunks of 10 s at once. More only takes memory; where that is short, batches get smaller."""
 
 STEPS = {
     "segmentation": (0.0, 0.1),
@@ -72,6 +75,22 @@ class OnePassDiarization(SpeakerDiarization):
     """
 
     compute_type = torch.float32
+
+    def get_segmentations(
+        self, file: dict[str, Any], hook: Callable[..., None] | None = None
+    ) -> SlidingWindowFeature:
+        """Return who is heard in each chunk, in batches that fit the device."""
+        while True:
+            try:
+                return super().get_segmentations(file, hook)
+            except MemoryError as error:  # pyannote's word for a full GPU
+                if self.segmentation_batch_size == 1:
+                    raise TransientError(
+                        "the GPU's memory does not hold even 10 s of sound for pyannote",
+                        "close other programs that use it, or choose the device cpu",
+                    ) from error
+            self.segmentation_batch_size //= 2
+            torch.cuda.empty_cache()
 
     def get_embeddings(
         self,
@@ -160,7 +179,8 @@ class Pyannote:
     Args:
         path: the folder: `config.yaml` and the models it names.
         device: "auto" is CUDA where there is one.
-        compute_type: what the speaker network computes in. "float32" gives pyannote's own turns.
+        compute_type: what the speaker network computes in. "auto" is "float32", which gives
+            pyannote's own turns.
         threads: CPU threads; None leaves torch's choice.
 
     Raises:
@@ -171,17 +191,15 @@ class Pyannote:
         self,
         path: Path,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        compute_type: Literal["float32", "bfloat16", "float16"] = "float32",
+        compute_type: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         threads: int | None = None,
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
-        self._device = torch.device(device)
+        self._device = choose_device(device)
         self._threads = threads
         self._pipeline = _load_pipeline(Path(path))
-        self._pipeline.compute_type = getattr(torch, compute_type)
+        # Its own turns are worth more than its speed: less precision has to be asked for.
+        exact = compute_type == "auto"
+        self._pipeline.compute_type = torch.float32 if exact else getattr(torch, compute_type)
         self._pipeline.to(self._device)
 
     def diarize(
@@ -190,6 +208,7 @@ class Pyannote:
         speech: SpeechRegions,  # noqa: ARG002 - pyannote finds speech by itself
         params: Params,
         progress: Progress = no_progress,
+        let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not."""
         if not len(waveform.samples):
@@ -200,18 +219,25 @@ class Pyannote:
         pipeline = self._pipeline
         pipeline.segmentation_batch_size = params.batch_size or SEGMENTATION_BATCH[kind]
         pipeline.embedding_batch_size = params.batch_size or EMBEDDING_BATCH[kind]
-        with full_precision():
-            file = {
-                "waveform": torch.from_numpy(np.asarray(waveform.samples))[None].to(self._device),
-                "sample_rate": waveform.rate_hz,
-            }
+        sound = torch.from_numpy(np.asarray(waveform.samples))[None]
+        file = {"uri": "", "waveform": sound.to(self._device), "sample_rate": waveform.rate_hz}
+        with ExitStack() as networks:
+            networks.enter_context(full_precision())
+            networks.callback(release_memory, self._device)
+
+            def finish() -> None:
+                del file["waveform"]
+                networks.close()
+                let_go()
+
             try:
-                output: Any = pipeline(
+                # Not by calling it: that would reset torch's switches under other threads' feet.
+                output: Any = pipeline.apply(
                     file,
                     num_speakers=params.num_speakers,
                     min_speakers=params.min_speakers,
                     max_speakers=params.max_speakers,
-                    hook=_hook(progress),
+                    hook=_hook(progress, finish),
                 )
             except ValueError as error:
                 if "n_clusters" not in str(error):
@@ -221,30 +247,15 @@ class Pyannote:
                     f"there is too little speech to find {least} speakers in it",
                     "ask for fewer, or leave their number open",
                 ) from error
-            except MemoryError as error:  # pyannote's word for a full GPU
-                raise TransientError(
-                    f"a batch of {pipeline.segmentation_batch_size} does not fit the GPU's memory",
-                    "close other programs that use it, or choose a smaller batch size",
-                ) from error
         return _turns(output.speaker_diarization), _turns(output.exclusive_speaker_diarization)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Switch TF32 off, as pyannote does, and back to what it was, as pyannote doesn't."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
-
-
-def _hook(progress: Progress) -> Callable[..., None]:
+def _hook(progress: Progress, heard: Callable[[], None]) -> Callable[..., None]:
     """Return what pyannote calls with a step's result, or with how far the step is."""
 
-    def hook(step: str, _: Any, *, total: int = 1, completed: int = 1, **_file: Any) -> None:
+    def hook(step: str, result: Any, *, total: int = 1, completed: int = 1, **_file: Any) -> None:
+        if step == "embeddings" and result is not None:
+            heard()
         if step in STEPS:
             begin, end = STEPS[step]
             progress(begin + (end - begin) * min(completed / total, 1.0))

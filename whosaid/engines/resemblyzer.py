@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 import torchaudio
 
+from whosaid.engines.torch import choose_device, choose_dtype, full_precision
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 HOP_SAMPLES = 160
@@ -30,6 +31,9 @@ SHORTEST_S: Seconds = 0.4
 LEVEL_POWER = 10 ** (-30 / 10)
 """Resemblyzer brings speech to -30 dBFS. Its mel is not logarithmic, so the level matters."""
 
+BATCH = {"cpu": 64, "cuda": 1024}
+"""Partials in a forward pass. A CPU's cache holds the states of 64, more are slower."""
+
 BLOCK_S: Seconds = 300.0
 """Features of this much sound are held at once: bounds memory whatever the file's length."""
 
@@ -44,15 +48,24 @@ class Resemblyzer:
         path: `pretrained.pt` of the resemblyzer package.
         device: "auto" is CUDA where there is one.
         batch_size: partials a forward pass; never changes the result.
+        compute_type: what the LSTM computes in, see `choose_dtype`. In bfloat16 vectors are those
+            of float32 to a cosine of 0.999, and take half the time.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
     """
 
     model = "resemblyzer-0.1.4-centred"
 
-    def __init__(self, path: Path, device: str = "auto", batch_size: int | None = None) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
-        self._batch_size = batch_size or 256
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        batch_size: int | None = None,
+        compute_type: str = "float32",
+    ) -> None:
+        self._device = choose_device(device)
+        self._batch_size = batch_size or BATCH[self._device.type]
         self._lstm = torch.nn.LSTM(MELS, DIMENSION, num_layers=3, batch_first=True)
         self._linear = torch.nn.Linear(DIMENSION, DIMENSION)
         state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
@@ -62,6 +75,7 @@ class Resemblyzer:
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
             module.to(self._device).eval().requires_grad_(requires_grad=False)
+        self._lstm.to(choose_dtype(compute_type, self._device))
         # As librosa.feature.melspectrogram does it, but padded by the caller.
         self._mel = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE_HZ,
@@ -123,8 +137,9 @@ class Resemblyzer:
 
     def _encode(self, mel: torch.Tensor) -> torch.Tensor:
         """Return unit rows for mels of shape (partials, frames, 40)."""
-        _, (hidden, _) = self._lstm(mel)
-        return torch.nn.functional.normalize(torch.relu(self._linear(hidden[-1])), dim=1)
+        with full_precision():
+            _, (hidden, _) = self._lstm(mel.to(self._lstm.weight_hh_l0.dtype))
+        return torch.nn.functional.normalize(torch.relu(self._linear(hidden[-1].float())), dim=1)
 
     def _features(
         self, samples: npt.NDArray[np.float32], first: int, last: int

@@ -7,10 +7,10 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Literal
+from typing import Any, Literal
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # On import it would switch TF32 on and the JIT's profiling off, for the whole process.
@@ -23,6 +23,7 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
+from whosaid.engines.torch import choose_device, choose_dtype, full_precision
 from whosaid.errors import InputError
 from whosaid.gpu import run_in_batches
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
@@ -39,8 +40,8 @@ SHORTEST_S: Seconds = 0.4
 LEAST_FILLED = 0.8
 """A batch holds no sound shorter than this part of its longest: filling up is work for nothing."""
 
-BATCH_S: dict[str, Seconds] = {"cpu": 60.0, "cuda": 600.0}
-"""Sound in a batch. More only takes memory: about 50 MB a second."""
+BATCH_S: dict[str, Seconds] = {"cpu": 16.0, "cuda": 600.0}
+"""Sound in a batch. More only takes memory, about 50 MB a second, and leaves a CPU's cache."""
 
 
 class Speechbrain:
@@ -50,6 +51,8 @@ class Speechbrain:
         path: the folder: `hyperparams.yaml`, `embedding_model.ckpt` and what else it names.
         device: "auto" is CUDA where there is one.
         batch_size: spans a forward pass at most; None goes by their length.
+        compute_type: what the network computes in, see `choose_dtype`; features stay float32. In
+            bfloat16 vectors are those of float32 to a cosine of 0.999, and take half the time.
 
     Raises:
         InputError: the folder holds no such encoder, or a file in it is missing or broken.
@@ -60,15 +63,16 @@ class Speechbrain:
         path: Path,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         batch_size: int | None = None,
+        compute_type: str = "float32",
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
-        self._device = device
+        self._device = choose_device(device).type
         self._batch_size = batch_size
-        self._batch_samples = BATCH_S[device] * SAMPLE_RATE_HZ
-        self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[device])
+        self._batch_samples = BATCH_S[self._device] * SAMPLE_RATE_HZ
+        self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[self._device])
+        network = self._encoder.mods["embedding_model"]
+        network.forward = _in_type(
+            network.forward, choose_dtype(compute_type, torch.device(self._device))
+        )
         self._dimension = self._encode([np.zeros(SAMPLE_RATE_HZ, np.float32)]).shape[1]
         self.model = f"ecapa:{_digest(Path(path) / 'embedding_model.ckpt')}"
 
@@ -122,8 +126,20 @@ class Speechbrain:
         length = torch.tensor([len(sound) for sound in sounds])
         longest = int(length.max())
         batch = np.stack([np.pad(s, (0, longest - len(s)), mode="symmetric") for s in sounds])
-        vectors = self._encoder.encode_batch(torch.from_numpy(batch), length / longest)
+        with full_precision():
+            vectors = self._encoder.encode_batch(torch.from_numpy(batch), length / longest)
         return vectors.squeeze(1).float().numpy(force=True)
+
+
+def _in_type(forward: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:
+    """Return a network's forward function that computes in a number type."""
+
+    def run(features: torch.Tensor, *rest: Any) -> torch.Tensor:
+        half = dtype is not torch.float32
+        with torch.autocast(features.device.type, dtype=dtype, enabled=half):
+            return forward(features, *rest)
+
+    return run
 
 
 def _load(folder: Path, device: str) -> EncoderClassifier:

@@ -1,0 +1,63 @@
+"""The command that searches what was said lives here. How it searches: whosaid/voices.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.table import Table
+from rich.text import Text
+
+from flows import environment
+from flows.cli.terminal import open_console
+from whosaid.report import clock
+from whosaid.settings import read_settings
+
+NOTHING = 1
+"""Exit code: no line was found, as grep has it."""
+
+
+def find(
+    text: str = "",
+    *,
+    speaker: str | None = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 100,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int:
+    """Search what was said, in all transcripts of this site.
+
+    Finds lines that have all the words. Case and accents do not count, "words in quotes" stand
+    together, quant* is the beginning of a word.
+
+    Examples:
+
+        whosaid find quantum
+        whosaid find '"quantum computer"' --speaker "Ada Lovelace"
+        whosaid find --speaker "Speaker 7" --limit 20
+
+    Args:
+        text: Words; may be left out with --speaker: everything that was said by somebody.
+        speaker: Only what this voice says: a name, its beginning, or "Speaker 7".
+        limit: At most so many lines.
+        as_json: For programs.
+    """
+    environment.apply()
+    from tasks.library import folder_at, open_library
+
+    settings = read_settings()
+    hits = open_library(settings).find(text, speaker, limit)
+    if as_json:
+        found = [{**hit._asdict(), "folder": str(folder_at(hit.folder, settings))} for hit in hits]
+        print(json.dumps(found, indent=1, ensure_ascii=False))  # noqa: T201 - for programs
+        return 0 if hits else NOTHING
+    console = open_console()
+    table = Table("video", "at", "speaker", "says")
+    for hit in hits:
+        table.add_row(Text(hit.video_name), clock(hit.start), Text(hit.speaker), Text(hit.text))
+    if hits:
+        console.print(table)
+    more = "; there may be more: give a higher --limit" if len(hits) == limit else ""
+    console.print(f"{len(hits)} lines{more}", highlight=False)
+    return 0 if hits else NOTHING

@@ -1,0 +1,136 @@
+"""The order of the stages that make a person known by voice lives here. Computing does not.
+
+What a recording must be like: whosaid/enrolment.py.
+"""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Completed
+from pydantic import Field
+
+from flows import endings
+from flows.forms import ProfileOrDefault
+from flows.transcribe_videos import Futures, cause, failure, find_all
+from tasks import audio, diarization, embeddings, speech
+from tasks.library import forget_embeddings
+from tasks.planning import Batch, plan_clip, prepare_batch
+from tasks.policies import for_plan
+from tasks.progress import announce_end
+from tasks.voices import Enrolment, enroll, take_voiceprint
+from whosaid.errors import InputError
+from whosaid.planning import Plan, Stage
+from whosaid.types import Digest, Seconds, Span, Video
+
+
+@flow(name="enroll-voice", flow_run_name="enroll {name}", persist_result=False)
+def enroll_voice(
+    name: str,
+    clips: list[str],
+    start: Annotated[Seconds, Field(ge=0)] = 0.0,
+    end: Annotated[Seconds, Field(ge=0)] = 0.0,
+    profile: ProfileOrDefault = None,
+    force: bool = False,
+) -> State[Enrolment]:
+    """Make a person known by voice, from recordings in which nobody else speaks.
+
+    Who was a speaker without a name so far gets it in all transcripts, if it is this voice.
+
+    Args:
+        name: Of the person.
+        clips: Recordings or videos, as the worker's machine names them.
+        start: Where in the recording to begin, in seconds; for one recording only.
+        end: Where in the recording to end, in seconds; 0 for its end.
+        profile: Which engines to use.
+        force: Enroll although the voice is nearly that of another person.
+    """
+    if (start or end) and len(clips) != 1:
+        raise InputError("a part is of one recording", "name that recording alone")
+    batch = prepare_batch(profile)
+    found, lost = find_all(clips)
+    problems = [outcome.problem for outcome in lost]
+    heard: list[tuple[Video, Futures]] = []
+    own: list[Digest] = []
+    for path in found:
+        inspected = audio.inspect_video(path, return_state=True)
+        if not inspected.is_completed():
+            problems.append(failure(path, "inspect", cause(inspected)).problem)
+            continue
+        video: Video = inspected.result()
+        part = part_of(video, start, end)
+        plan = plan_clip(video, part, batch)
+        heard.append((video, submit_clip(video, part, plan, batch)))
+        if Stage.EMBED in plan.run:
+            own.append(plan.digests[Stage.EMBED])
+    prints, models = [], set()
+    for video, futures in heard:
+        wait(list(futures.values()))
+        taken = futures["voiceprint"].state
+        if taken.is_completed():
+            model, voiceprint = taken.result()
+            models.add(model)
+            prints.append(voiceprint)
+            continue
+        stage, failed = next(
+            (stage, future.state)
+            for stage, future in futures.items()
+            if not future.state.is_completed()
+        )
+        problems.append(failure(video.path, stage, cause(failed), video).problem)
+    # Somebody's voiceprint is kept in the library, where it can be forgotten, or not at all.
+    forget_embeddings(own, batch.settings)
+    if not problems:
+        (model,) = models
+        state = enroll(name, model, prints, batch.recipe.voices, force=force, return_state=True)
+        if state.is_completed():
+            return Completed(message=f"enrolled {name}", data=state.result())
+        problems.append(str(cause(state)))
+    return endings.failed(f"{name} was not enrolled: {'; '.join(problems)}", problems)
+
+
+def part_of(video: Video, start: Seconds, end: Seconds) -> Span | None:
+    """Return the part of a recording that counts, `None` for all of it. An `end` of 0 is its own.
+
+    Raises:
+        InputError: there is nothing between.
+    """
+    if not (start or end):
+        return None
+    part_end = min(end or video.duration, video.duration)
+    if start >= part_end:
+        raise InputError(
+            f"{video.path} has nothing from {start:g} s to {part_end:g} s: it is"
+            f" {video.duration:.1f} s long",
+            "name other times",
+        )
+    return Span(start=start, end=part_end)
+
+
+def submit_clip(video: Video, part: Span | None, plan: Plan, batch: Batch) -> Futures:
+    """Submit what brings the voiceprint of a recording; each stage starts as soon as it can."""
+    recipe = batch.recipe
+    futures: Futures = {}
+
+    def start(name: str, task: Any, *inputs: Any) -> PrefectFuture[Any]:
+        future: PrefectFuture[Any] = task.submit(video, *inputs)
+        futures[name] = future
+        future.add_done_callback(lambda done: announce_end(video.path, name, done))
+        return future
+
+    def start_stage(stage: Stage, task: Any, *inputs: Any) -> PrefectFuture[Any]:
+        planned = for_plan(task, stage, plan, batch.settings)
+        return start(stage, planned, *inputs, plan.digests[stage])
+
+    sound = start_stage(Stage.EXTRACT, audio.extract_audio, recipe.audio)
+    waveform = start("preload", audio.preload_waveform, sound, part)
+    regions = start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
+    turns = start_stage(
+        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, recipe.diarization
+    )
+    vectors = start_stage(
+        Stage.EMBED, embeddings.embed_speakers, waveform, turns, recipe.embeddings
+    )
+    start("voiceprint", take_voiceprint, waveform, regions, turns, vectors, recipe.merging, part)
+    return futures

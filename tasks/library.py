@@ -1,0 +1,112 @@
+"""This site's voice library, and what it is told of transcripts, lives here.
+
+What it knows and decides does not; see whosaid/voices.py. The stage that asks it: tasks/voices.py.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from whosaid import formats, manifest
+from whosaid.errors import WhosaidError
+from whosaid.planning import Stage
+from whosaid.rewriting import TRANSCRIPT, Rewritten, rewrite_folder
+from whosaid.settings import Settings
+from whosaid.types import Digest, Identity, Outcome, SpeakerTranscript, Video
+from whosaid.voices import Line, VoiceLibrary
+
+
+class Identified(NamedTuple):
+    """Who the speakers of a video are."""
+
+    embeddings: Digest
+    """Of the voiceprints by which they were identified."""
+    identities: tuple[Identity, ...]
+
+
+@cache
+def _open(url: str) -> VoiceLibrary:
+    return VoiceLibrary(url)
+
+
+def open_library(settings: Settings) -> VoiceLibrary:
+    """Return the site's voice library, which a process opens once.
+
+    Raises:
+        WhosaidError: it cannot be reached or used.
+    """
+    return _open(settings.voices)
+
+
+def place_of(folder: Path, settings: Settings) -> str:
+    """Return how a folder of outputs is noted: relative to the site's, so that it can be moved."""
+    folder, own = folder.absolute(), settings.transcripts.absolute()
+    return folder.relative_to(own).as_posix() if folder.is_relative_to(own) else str(folder)
+
+
+def folder_at(place: str, settings: Settings) -> Path:
+    """Return the folder that was noted as `place`."""
+    return settings.transcripts.absolute() / place
+
+
+def note_transcript(
+    video: Video, folder: Path, transcript: SpeakerTranscript, settings: Settings
+) -> None:
+    """Tell the library where a transcript is and what is said in it."""
+    lines = [
+        Line(segment.start, segment.end, segment.speaker, segment.text)
+        for segment in transcript.segments
+    ]
+    open_library(settings).note_transcript(video, place_of(folder, settings), lines)
+
+
+def note_unchanged(outcomes: Sequence[Outcome], settings: Settings) -> list[Outcome]:
+    """Tell the library of finished transcripts that it lacks: it may be newer, or another one.
+
+    Returns the outcomes; one tells if that was not possible, which harms nothing but the search.
+    """
+    unchanged = [outcome for outcome in outcomes if outcome.status == "unchanged"]
+    if not unchanged:
+        return list(outcomes)
+    try:
+        noted = {place.folder for place in open_library(settings).transcripts()}
+        for outcome in unchanged:
+            folder = Path(outcome.folder)
+            if place_of(folder, settings) not in noted:
+                _note_folder(folder, settings)
+    except WhosaidError as error:
+        warned = (*unchanged[0].warnings, f"`whosaid find` may not find it: {error}")
+        told = unchanged[0].model_copy(update={"warnings": warned})
+        return [told if outcome is unchanged[0] else outcome for outcome in outcomes]
+    return list(outcomes)
+
+
+def _note_folder(folder: Path, settings: Settings) -> None:
+    if about := manifest.read_manifest(folder):
+        transcript = formats.read_transcript((folder / TRANSCRIPT).read_bytes())
+        note_transcript(manifest.video_of(about), folder, transcript, settings)
+
+
+def rewrite_transcripts(
+    videos: Collection[Digest] | None, settings: Settings, *, overwrite: bool = False
+) -> Iterator[Rewritten]:
+    """Write the transcripts of some videos again, with today's names; yield what became of each.
+
+    Args:
+        videos: those in which a speaker has another name now; all if `None`.
+        settings: the site.
+        overwrite: those that were edited by hand, too.
+    """
+    library = open_library(settings)
+    for place in library.transcripts(videos):
+        folder = folder_at(place.folder, settings)
+        yield rewrite_folder(folder, library.identities_of, settings.claims, overwrite=overwrite)
+
+
+def forget_embeddings(embeddings: Iterable[Digest], settings: Settings) -> None:
+    """Delete stored voiceprints."""
+    from tasks.policies import storage_key  # brings Prefect, which most of the above does without
+
+    for digest in embeddings:
+        (settings.results / storage_key(Stage.EMBED, digest)).unlink(missing_ok=True)

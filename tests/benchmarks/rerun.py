@@ -1,0 +1,40 @@
+"""Measure what a batch costs that is done already: the same command once more.
+
+    python tests/benchmarks/rerun.py [--videos 5] [--minutes 1]
+
+The first run computes everything, with the embedded profile and a Whisper model with few, random
+weights. The others are the whole command line, from its start to its end. It should take less than
+5 s for 5 videos.
+"""
+
+from __future__ import annotations
+
+from measuring import Site, arguments, finish, make_videos, run, server, sounds, table
+from measuring import temporary_folder as temporary
+from random_models import draft_words, make_whisper
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--videos", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with temporary() as folder, server() as api:
+        words = draft_words(make_whisper(folder / "models", "smallest"))
+        site = Site(folder, api)
+        lengths = [60 * options.minutes] * options.videos
+        make_videos(site.videos, lengths, sounds(options.sound))
+        first = site.transcribe(*words)
+        again = [site.transcribe(*words) for _ in range(options.rounds)]
+    rows = [["first run", first.wall, first.cpu]]
+    rows += [[f"rerun {i}", ran.wall, ran.cpu] for i, ran in enumerate(again, 1)]
+    told = f"{options.videos} videos of {options.minutes:g} min\n"
+    told += table(["", "wall s", "CPU s"], rows)
+    finish(
+        "rerun", options, told, {"first": first._asdict(), "again": [r._asdict() for r in again]}
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""Signals a run's own process in the middle of one stage, once. Python imports this by itself.
+
+In the environment of a run: this folder in PYTHONPATH, CUT_STAGE, CUT_SIGNAL (a number; SIGKILL, or
+SIGSTOP for who wants to kill it from outside), CUT_MARK (a file that tells that it has happened).
+"""
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib import util
+from pathlib import Path
+
+
+def cut():
+    Path(os.environ["CUT_MARK"]).write_text(str(os.getpid()))
+    os.kill(os.getpid(), int(os.environ["CUT_SIGNAL"]))
+
+
+def cut_progress(module):
+    """Cut at the first sign of progress; where none is told, when all is computed but not kept."""
+    showing = module.showing
+
+    @contextmanager
+    def showing_cut(video, stage, *args):
+        with showing(video, stage, *args) as progress:
+            if stage != os.environ["CUT_STAGE"] or Path(os.environ["CUT_MARK"]).exists():
+                yield progress
+                return
+
+            def progress_cut(fraction):
+                progress(fraction)
+                if fraction > 0 and not Path(os.environ["CUT_MARK"]).exists():
+                    cut()
+
+            yield progress_cut
+            if not Path(os.environ["CUT_MARK"]).exists():
+                cut()
+
+    module.showing = showing_cut
+
+
+def cut_rename(module):
+    """Cut when the outputs are written, but not renamed into place."""
+    swap_in = module._swap_in
+
+    def swap_in_cut(fresh, folder):
+        if os.environ["CUT_STAGE"] == "rename" and not Path(os.environ["CUT_MARK"]).exists():
+            cut()
+        return swap_in(fresh, folder)
+
+    module._swap_in = swap_in_cut
+
+
+class Cutter:
+    """Changes the modules when they are imported."""
+
+    def __init__(self):
+        self.changes = {"tasks.progress": cut_progress, "whosaid.folders": cut_rename}
+
+    def find_spec(self, name, _path=None, _target=None):
+        if name not in self.changes:
+            return None
+        change = self.changes.pop(name)
+        spec = util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def execute_and_change(module):
+            execute(module)
+            change(module)
+
+        spec.loader.exec_module = execute_and_change
+        return spec
+
+
+if "CUT_STAGE" in os.environ:
+    sys.meta_path.insert(0, Cutter())

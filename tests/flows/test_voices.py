@@ -1,0 +1,293 @@
+"""One voice, one name, in every video: the command line on real videos, with a real server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Here, Ran
+from conftest import ROOT, Site
+from media import Sound, make_video
+
+from whosaid.engines.av import read_audio
+from whosaid.errors import InputError
+
+CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
+ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
+"""When one of them speaks alone in the conversation."""
+NOBODY = {"WHOSAID_VOICES_URL": "postgresql+psycopg://127.0.0.1:9/voices"}
+"""A library that does not answer."""
+
+
+def cut(path: Path, *parts: tuple[float, float], noise: float = 0.0, gain: float = 1.0) -> Path:
+    """Make a video of parts of the conversation."""
+    samples, rate_hz = read_audio(CONVERSATION)
+    pause = np.zeros(rate_hz // 2, np.float32)
+    pieces = [pause]
+    for start, end in parts:
+        pieces += [samples[round(start * rate_hz) : round(end * rate_hz)], pause]
+    sound = np.concatenate(pieces)
+    limit = np.abs(sound).max()
+    sound = np.clip(gain * sound, -limit, limit)
+    sound = sound + noise * np.random.default_rng(1).standard_normal(len(sound))
+    return make_video(path, Sound(sound[None].astype(np.float32), rate_hz))
+
+
+def names(site: Site, video: str) -> list[str]:
+    return [speaker.name for speaker in site.transcript(video).speakers]
+
+
+def shows(site: Site, video: str, name: str) -> set[str]:
+    """Return the files of a transcript that show a name."""
+    return {
+        path.suffix[1:]
+        for path in site.output(video).iterdir()
+        if name in path.read_text("utf-8") and path.name != "manifest.json"
+    }
+
+
+def copy_of(original: Site, folder: Path) -> Site:
+    site = Site(folder, {"PREFECT_API_URL": original.environment["PREFECT_API_URL"]})
+    shutil.copytree(original.data, site.data, dirs_exist_ok=True)
+    return site
+
+
+def forget_all(site: Site, *stages: tuple[str, str]) -> None:
+    """Lose the library, the transcripts, and some videos' results of some stages."""
+    for video, stage in stages:
+        digest = site.manifest(video)["stages"][stage]["digest"]
+        (site.results / stage / f"{digest}.json").unlink()
+    shutil.rmtree(site.data / "voices")
+    shutil.rmtree(site.transcripts)
+
+
+@pytest.fixture(scope="module")
+def heard(finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Return a copy of the finished site, and Ada and John again in another video, John first."""
+    site = copy_of(finished, tmp_path_factory.mktemp("heard"))
+    cut(site.videos / "again.mp4", JOHN, ADA)
+    with Here(site) as here:
+        site.ran = here.run("transcribe", site.videos)  # type: ignore[attr-defined]
+    assert site.ran.code == 0, site.ran.out  # type: ignore[attr-defined]
+    return site
+
+
+@pytest.fixture
+def site(heard: Site, tmp_path: Path) -> Site:
+    return copy_of(heard, tmp_path)
+
+
+@pytest.fixture
+def here(site: Site) -> Iterator[Here]:
+    with Here(site) as commands:
+        yield commands
+
+
+def listed(here: Here) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(here.run("voices", "list", "--json").out)
+    return found
+
+
+def done(ran: Ran) -> str:
+    assert ran.code == 0, ran.out
+    return ran.out
+
+
+def test_voices_of_one_video_are_known_in_the_next(heard: Site) -> None:
+    assert names(heard, "conversation") == ["Speaker 1", "Speaker 2", "Speaker 3"]
+    assert names(heard, "telephone talk") == ["Speaker 4", "Speaker 5"]
+    assert names(heard, "again") == ["Speaker 2", "Speaker 1"]
+    again = heard.transcript("again").speakers[0]
+    assert (again.label, again.voice) == ("SPEAKER_00", 2)
+    assert again.confidence
+    assert again.confidence > 0.5
+    assert shows(heard, "again", "Speaker 2") == {"json", "srt", "vtt", "txt", "csv"}
+    identity = heard.manifest("again")["identities"][0]
+    assert (identity["voice"], identity["known"]) == (2, False)
+    assert identity["score"] > 0.5
+
+
+def test_name_shows_in_every_file_of_every_video_and_edited_ones_are_kept(
+    site: Site, here: Here
+) -> None:
+    edited = site.output("again") / "transcript.txt"
+    edited.write_text("my own words")
+    out = done(here.run("voices", "name", "Speaker 1", "Ada Lovelace"))
+    assert "transcripts: 1 written again, 1 edited" in out
+    assert f"{site.output('again')}: edited by hand: left as it is" in out
+    assert names(site, "conversation") == ["Ada Lovelace", "Speaker 2", "Speaker 3"]
+    assert shows(site, "conversation", "Ada Lovelace") == {"json", "srt", "vtt", "txt", "csv"}
+    assert not shows(site, "conversation", "Speaker 1")
+    assert edited.read_text() == "my own words"
+    assert names(site, "again") == ["Speaker 2", "Speaker 1"]
+
+    done(here.run("voices", "identify", "--overwrite-edited"))
+    assert names(site, "again") == ["Speaker 2", "Ada Lovelace"]
+    kept = site.output("again").with_name(f"{site.output('again').name}.edited-1")
+    assert (kept / "transcript.txt").read_text() == "my own words"
+    # What was written again is as good as written by a run: the next one has nothing to do.
+    assert "nothing was to be computed" in done(here.run("transcribe"))
+    # And what runs later has the name from the beginning.
+    done(here.run("transcribe", site.videos / "conversation.mp4", "--force", "merge"))
+    assert names(site, "conversation") == ["Ada Lovelace", "Speaker 2", "Speaker 3"]
+
+
+def test_merge_split_and_forget(site: Site, here: Here) -> None:
+    refused = site.run("voices", "merge", "2", "3")
+    assert refused.returncode == 2
+    assert "nobody is there to be asked: if that is right, give --yes" in refused.stderr
+    done(here.run("voices", "merge", "Speaker 2", "3", "--yes"))
+    assert names(site, "conversation") == ["Speaker 1", "Speaker 2", "Speaker 2"]
+    done(here.run("voices", "split", "2", "again"))
+    assert names(site, "again") == ["Speaker 6", "Speaker 1"]
+
+    stored = {path.stem for path in (site.results / "embed").iterdir()}
+    prints = {
+        site.manifest(video)["stages"]["embed"]["digest"] for video in ("conversation", "again")
+    }
+    shutil.rmtree(site.output("conversation"))
+    out = done(here.run("voices", "forget", "1", "--yes"))
+    assert "no whole transcript is there any more" in out
+    assert names(site, "again") == ["Speaker 6", "Unknown speaker A"]
+    assert [voice["voice"] for voice in listed(here)].count(1) == 0
+    assert {path.stem for path in (site.results / "embed").iterdir()} == stored - prints
+
+
+def test_enrolment_names_who_is_known_already(site: Site, here: Here, tmp_path: Path) -> None:
+    stored = {path.name for path in (site.results / "embed").iterdir()}
+    out = done(
+        here.run(
+            "voices", "enroll", "Peter", site.videos / "conversation.mp4", "--from", "1:35", "--to",
+            "101.3",
+        )
+    )  # fmt: skip
+    assert "Speaker 3 turned out to be Peter" in out
+    assert "transcripts: 1 written again" in out
+    assert names(site, "conversation") == ["Speaker 1", "Speaker 2", "Peter"]
+    people = tmp_path / "people"
+    (people / "Ada Lovelace").mkdir(parents=True)
+    cut(people / "Ada Lovelace" / "clip.wav", ADA)
+    assert "Speaker 1 turned out to be Ada Lovelace" in done(here.run("voices", "enroll", people))
+    assert names(site, "again") == ["Speaker 2", "Ada Lovelace"]
+
+    for clip, person, says in (
+        (cut(tmp_path / "short.wav", (0.5, 4)), "Grace", "s of speech by one person"),
+        (cut(tmp_path / "two.wav", ADA, JOHN), "Grace", "2 people seem to speak in it"),
+        (cut(tmp_path / "noisy.wav", JOHN, noise=0.02), "Grace", "too noisy: speech is only"),
+        (cut(tmp_path / "loud.wav", JOHN, gain=8), "Grace", "too loud when it was recorded"),
+        (people / "Ada Lovelace" / "clip.wav", "Grace", "Ada Lovelace"),
+        (tmp_path / "none.wav", "Grace", "does not exist"),
+    ):
+        refused = here.run("voices", "enroll", person, clip)
+        assert refused.code == 1
+        (line,) = [line for line in refused.out.splitlines() if "was not enrolled" in line]
+        assert line.startswith(f"{person} was not enrolled: ")
+        assert says in line
+    assert [voice["name"] for voice in listed(here)][:2] == ["Ada Lovelace", "Peter"]
+    # The library keeps their voiceprints, nothing else does.
+    assert {path.name for path in (site.results / "embed").iterdir()} == stored
+
+
+def test_find(site: Site, here: Here) -> None:
+    done(here.run("voices", "name", "1", "Ada Lovelace"))
+    everything = json.loads(done(here.run("find", "--speaker", "ada", "--json")))
+    assert {hit["video_name"] for hit in everything} == {"conversation", "again"}
+    hit = next(hit for hit in everything if hit["video_name"] == "again")
+    said = next(
+        segment.text
+        for segment in site.transcript("again").segments
+        if segment.speaker == "SPEAKER_01"
+    )
+    assert said.startswith(hit["text"][:10])
+    assert Path(hit["folder"]) == site.output("again")
+    word = max(said.split(), key=len)
+    out = done(here.run("find", word, "--speaker", "Ada Lovelace"))
+    assert "again" in out
+    assert "Ada Lovelace" in out
+    assert here.run("find", word, "--speaker", "Speaker 4").code == 1
+    # A library that is lost is filled again by the next run, without computing anything.
+    shutil.rmtree(site.data / "voices")
+    from tasks import library
+
+    library._open.cache_clear()
+    assert here.run("find", word).code == 1
+    assert "nothing was to be computed" in done(here.run("transcribe"))
+    assert word in done(here.run("find", word))
+
+
+def test_numbers_do_not_depend_on_which_video_is_done_first(site: Site) -> None:
+    """What is slow in one run, having to be computed, is stored in the other."""
+    before = {video: names(site, video) for video in ("again", "conversation", "telephone talk")}
+    order = [site.videos / f"{video}.mp4" for video in ("conversation", "telephone talk", "again")]
+    for slow in ("conversation", "telephone talk"):
+        forget_all(site, (slow, "diarize"), (slow, "embed"))
+        ran = site.run("transcribe", *order)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert {video: names(site, video) for video in before} == before
+
+
+def test_two_runs_at_once_make_one_voice_of_one(site: Site) -> None:
+    forget_all(site)
+    runs = [
+        site.start("transcribe", site.videos / f"{name}.mp4") for name in ("conversation", "again")
+    ]
+    for run in runs:
+        out, err = run.communicate(timeout=300)
+        assert run.returncode == 0, out + err
+    ada, john, peter = names(site, "conversation")
+    assert names(site, "again") == [john, ada]
+    assert {ada, john, peter} == {"Speaker 1", "Speaker 2", "Speaker 3"}
+
+
+def test_library_out_of_reach_is_a_failed_stage_with_its_cause(site: Site) -> None:
+    forget_all(site)
+    ran = site.run("transcribe", site.videos / "again.mp4", **NOBODY)
+    assert ran.returncode == 1
+    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
+    assert line.startswith("failed: again.mp4: identify: ")
+    assert "127.0.0.1" in line
+    assert not site.transcripts.exists() or not list(site.transcripts.iterdir())
+
+
+def test_without_identification_names_are_those_of_the_video(site: Site, here: Here) -> None:
+    done(here.run("transcribe", site.videos / "telephone talk.mp4", "--no-identify"))
+    assert names(site, "telephone talk") == ["Speaker 1", "Speaker 2"]
+    assert site.transcript("telephone talk").speakers[0].voice is None
+    done(here.run("voices", "name", "4", "Somebody"))
+    assert names(site, "telephone talk") == ["Speaker 1", "Speaker 2"]
+    done(here.run("transcribe", site.videos / "telephone talk.mp4"))
+    assert names(site, "telephone talk") == ["Somebody", "Speaker 5"]
+
+
+def test_export_and_import(site: Site, here: Here, tmp_path: Path) -> None:
+    done(here.run("voices", "name", "1", "Ada Lovelace"))
+    done(here.run("voices", "export", tmp_path / "voices.json"))
+    with pytest.raises(InputError, match="is there already"):
+        here.run("voices", "export", tmp_path / "voices.json")
+    other = Site(tmp_path / "other", {})
+    with Here(other) as there:
+        assert "5 new voices" in done(there.run("voices", "import", tmp_path / "voices.json"))
+        assert listed(there)[0]["name"] == "Ada Lovelace"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["voices", "name", "Speaker 99", "Ada"], "Speaker 99"),
+        (["voices", "name", "2", "Speaker 5"], "Speaker 5"),
+        (["voices", "show", "Nobody"], "Nobody"),
+        (["voices", "enroll", "Ada", "clip.wav", "--from", "soon"], "'soon' is no time"),
+        (["voices", "enroll", "Ada"], "no recording of Ada was named"),
+        (["voices", "enroll", "Ada", "a.wav", "b.wav", "--to", "9"], "name that recording alone"),
+        (["voices", "import", "none.json"], "none.json"),
+        (["find"], ""),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line(here: Here, words: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        here.run(*words)

@@ -1,0 +1,117 @@
+"""A PostgreSQL server for tests lives here, on a free port, in a folder that goes again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+def _programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs; Debian keeps them out of the PATH."""
+    found = shutil.which("postgres")
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    folders += [Path(found).parent] if found else []
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _other_user() -> dict[str, object]:
+    """Return how to start what refuses to run as root."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return {}
+    import pwd
+
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    return {}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Start a PostgreSQL server; return the address of its first database."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
+    # Not under pytest's folders: only their owner may enter those.
+    home = Path(tempfile.mkdtemp(prefix="whosaid-postgres-"))
+    user = _other_user()
+    if user:
+        os.chown(home, user["user"], user["group"])  # type: ignore[arg-type]
+    data, port, log = home / "data", _free_port(), home / "log"
+    options = {"cwd": home, "env": {**os.environ, "LC_ALL": "C", "HOME": str(home)}, **user}
+    server = None
+    try:
+        _initialise(programs, data, options)
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [
+                    programs / "postgres",
+                    *("-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
+                    *("-c", f"unix_socket_directories={home}"),
+                    *(word for setting in UNSAFE_BUT_FAST for word in ("-c", setting)),
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                **options,
+            )
+        address = f"postgresql://whosaid:secret@127.0.0.1:{port}/postgres"
+        _wait_for(address, server, log)
+        yield address
+    finally:
+        if server is not None:
+            server.send_signal(signal.SIGQUIT)  # at once: nothing is kept
+            server.wait(20)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _initialise(programs: Path, data: Path, options: dict[str, object]) -> None:
+    password = data.with_name("password")
+    password.write_text("secret")
+    password.chmod(0o644)
+    subprocess.run(
+        [
+            programs / "initdb",
+            *("-D", data, "-U", "whosaid", "--auth=scram-sha-256", f"--pwfile={password}"),
+            *("--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"),
+        ],
+        check=True,
+        capture_output=True,
+        **options,
+    )
+
+
+def _wait_for(
+    address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 30
+) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(address).close()
+            return
+        except psycopg.OperationalError:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)

@@ -1,0 +1,154 @@
+"""A site with a Prefect server and a worker of its own, which can be killed, lives here.
+
+They are two `whosaid serve --only …`, so that each can be killed for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from conftest import ROOT, Site, free_port
+
+CUTTING = ROOT / "tests" / "cutting"
+
+
+class Served(Site):
+    """A site with a Prefect server of its own, and what its API tells."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {"WHOSAID_GPU_LANES": "1"})
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.environment["PREFECT_API_URL"] = self.url
+        self.parts: dict[str, subprocess.Popen[str]] = {}
+
+    def up(self, part: str, *words: str) -> None:
+        """Start the "server", the "worker", or "both" as one process."""
+        only = () if part == "both" else ("--only", part)
+        self.parts[part] = self.start(
+            "serve", *only, "--port", str(self.port), *words, PREFECT_WORKER_QUERY_SECONDS="1"
+        )
+        told = ""
+        for line in self.parts[part].stdout:  # type: ignore[union-attr]
+            told += line
+            if line.startswith("ready"):
+                return
+        raise AssertionError(told + self.parts[part].communicate()[1])
+
+    def down(self, part: str) -> int:
+        self.parts[part].send_signal(signal.SIGINT)
+        return self.parts[part].wait(90)
+
+    def kill_child(self, part: str) -> str:
+        """Kill -9 the server or worker that a part watches over; return what the part says."""
+        for child in children(self.parts[part].pid):
+            os.kill(child, signal.SIGKILL)
+        return self.parts[part].communicate(timeout=60)[1]
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask, and ask again while SQLite is locked, as Prefect's own clients do."""
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(0.5)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def trigger(
+        self,
+        deployment: str = "transcribe-videos",
+        environment: dict[str, str] | None = None,
+        **parameters: Any,
+    ) -> str:
+        """Start a run of a deployment, with more in its environment."""
+        found = self.api("GET", f"/deployments/name/{deployment}/{deployment}")
+        body = {"parameters": parameters, "job_variables": {"env": environment or {}}}
+        run: str = self.api("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"]
+        return run
+
+    def run_of(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.api("GET", f"/flow_runs/{run}")
+        return found
+
+    def log_of(self, run: str) -> str:
+        body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+        return "\n".join(line["message"] for line in self.api("POST", "/logs/filter", body))
+
+    def wait_for(self, run: str, *states: str, seconds: float = 300) -> dict[str, Any]:
+        def reached() -> Any:
+            found = self.run_of(run)
+            return found if found["state"]["name"] in states else None
+
+        return wait(reached, seconds, lambda: self.run_of(run)["state"])
+
+    def wait_for_stage(self, run: str, name: str) -> None:
+        """Wait until a stage of the run is computing."""
+        body = {
+            "flow_runs": {"id": {"any_": [run]}},
+            "task_runs": {"name": {"any_": [name]}, "state": {"name": {"any_": ["Running"]}}},
+        }
+        wait(lambda: self.api("POST", "/task_runs/filter", body), 120, lambda: self.run_of(run))
+
+    def cut(self, video: Path, stage: str, by: signal.Signals) -> CutRun:
+        """Start a run of a video that gets a signal in the middle of a stage, on a new site.
+
+        Several at a time share nothing but server and worker: each does all of its stages.
+        """
+        site = Site(self.folder / f"{stage} {by.name} {time.monotonic_ns()}", {})
+        shutil.copy(video, site.videos)
+        mark = site.folder / "cut"
+        environment = {
+            "WHOSAID_DATA_DIR": str(site.data),
+            "WHOSAID_GPU_TAG": "none",
+            "PYTHONPATH": os.pathsep.join((str(CUTTING), str(ROOT))),
+            "CUT_STAGE": stage,
+            "CUT_SIGNAL": str(by.value),
+            "CUT_MARK": str(mark),
+        }
+        return CutRun(
+            self.trigger(environment=environment, paths=[str(site.videos / video.name)]), site, mark
+        )
+
+
+class CutRun(NamedTuple):
+    """A run that is cut. Once it is, `mark` holds its process's id."""
+
+    run: str
+    site: Site
+    mark: Path
+
+    def process(self) -> int:
+        """Return its process, once it is cut."""
+        return int(wait(lambda: self.mark.exists() and self.mark.read_text(), 200, lambda: self))
+
+    def kept(self) -> dict[str, int]:
+        """Return which stages are stored, and since when."""
+        stored = self.site.results.glob("*/*.json")
+        return {path.parent.name: path.stat().st_mtime_ns for path in stored}
+
+
+def wait(probe: Callable[[], Any], seconds: float, tell: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if found := probe():
+                return found
+        except httpx.TransportError:  # the server is being restarted
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(tell())
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in listed.stdout.split()]

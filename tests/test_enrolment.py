@@ -1,0 +1,108 @@
+"""What may stand for a voice, and why the rest may not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whosaid.enrolment import measure_clarity, take_voiceprint
+from whosaid.errors import InputError
+from whosaid.types import (
+    SAMPLE_RATE_HZ,
+    Diarization,
+    Span,
+    SpeakerEmbeddings,
+    SpeechRegions,
+    Turn,
+    Waveform,
+)
+
+A, B = "SPEAKER_00", "SPEAKER_01"
+
+
+def recording(turns, *, noise_db=-60.0, gain=1.0):
+    """Return something like speech during the turns, over noise so far below it."""
+    rng = np.random.default_rng(1)
+    length = round(max(end for *_, end in turns) + 1) * SAMPLE_RATE_HZ
+    samples = np.zeros(length, np.float32)
+    for _, start, end in turns:
+        first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
+        samples[first:last] = rng.laplace(scale=0.05, size=last - first)
+    samples += 0.05 * 2**0.5 * 10 ** (noise_db / 20) * rng.standard_normal(length)
+    limit = np.abs(samples).max()
+    return Waveform(np.clip(gain * samples, -limit, limit).astype(np.float32), "d")
+
+
+def heard(turns, alike=0.0):
+    spoken = tuple(Span(start=start, end=end) for _, start, end in turns)
+    who = tuple(Turn(speaker=speaker, start=start, end=end) for speaker, start, end in turns)
+    labels = sorted({speaker for speaker, *_ in turns})
+    likeness = np.full((len(labels), len(labels)), alike)
+    np.fill_diagonal(likeness, 1)
+    return (
+        SpeechRegions(digest="s", regions=spoken, windows=spoken, duration=100),
+        Diarization(digest="t", turns=who, exclusive=who),
+        SpeakerEmbeddings(
+            digest="e",
+            model="test:1",
+            speakers=labels,
+            vectors=np.eye(4)[: len(labels)],
+            spread=[0.1] * len(labels),
+            speech=[sum(e - s for name, s, e in turns if name == label) for label in labels],
+            likeness=likeness,
+            parts=np.full((len(labels), 2), np.nan),
+            segments=9,
+        ),
+    )
+
+
+ALONE = [(A, 1, 5), (A, 6, 9)]
+ASIDE = [*ALONE, (B, 10, 11.5)]
+
+
+@pytest.mark.parametrize("turns", [ALONE, ASIDE], ids=["alone", "a word by somebody else"])
+def test_voiceprint_is_of_who_speaks(turns):
+    found = take_voiceprint(
+        "a/clip.wav", recording(turns), *heard(turns), same_voice=0.75, begin=60
+    )
+    assert found.vector.tolist() == [1, 0, 0, 0]
+    assert (found.seconds, found.spread) == (7, pytest.approx(0.1))
+    assert (found.source, found.start, found.end) == ("clip.wav", 61, 60 + turns[-1][2])
+
+
+def test_one_voice_under_two_labels_is_one_person():
+    turns = [(A, 1, 4), (B, 5, 8)]
+    found = take_voiceprint("clip.wav", recording(turns), *heard(turns, 0.9), same_voice=0.75)
+    assert found.seconds == 6
+    assert found.vector.tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("turns", "sound", "says"),
+    [
+        ([(A, 1, 5)], {}, "only 4.0 s of speech by one person"),
+        ([(A, 1, 5), (B, 5.5, 7)], {}, "only 4.0 s of speech by one person"),
+        ([*ALONE, (B, 10, 13)], {}, "2 people seem to speak in it, for 7.0 s and 3.0 s"),
+        (ALONE, {"noise_db": -10}, "too noisy: speech is only 10 dB above the noise"),
+        (ALONE, {"gain": 8}, "too loud when it was recorded"),
+    ],
+    ids=["short", "short besides another", "two people", "noise", "clipped"],
+)
+def test_refusals_give_the_reason_in_numbers(turns, sound, says):
+    with pytest.raises(InputError, match=says) as refused:
+        take_voiceprint("clip.wav", recording(turns, **sound), *heard(turns), same_voice=0.75)
+    assert str(refused.value).startswith("clip.wav: ")
+    assert refused.value.next_step
+
+
+def test_nobody_speaks():
+    with pytest.raises(InputError, match=r"only 0.0 s of speech"):
+        take_voiceprint("clip.wav", recording(ALONE), *heard([]), same_voice=0.75)
+
+
+@pytest.mark.parametrize("noise_db", [-40, -20, -10, 0])
+def test_noise_is_measured_to_the_decibel(noise_db):
+    speech, *_ = heard(ALONE)
+    measured = measure_clarity(recording(ALONE, noise_db=noise_db).samples, speech)
+    assert measured.snr_db == pytest.approx(-noise_db, abs=1.5)
+    assert measured.clipped < 0.001

@@ -1,0 +1,183 @@
+"""Which voice a speaker is, is decided here: cosines, thresholds, one-to-one, confidence.
+
+Where prints are kept is not; see `voices.py`. How they are made is not; see `embeddings.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from whosaid.errors import InputError
+from whosaid.types import Frozen, Seconds, StageParams
+
+Vectors = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+
+
+class Params(StageParams):
+    """When a voice is taken for one that is known."""
+
+    identify: bool = Field(
+        default=True,
+        description="know voices again in other videos; off: no voiceprint is kept",
+    )
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="least cosine; None is the encoder's own"
+    )
+    margin: float | None = Field(
+        default=None, ge=0, le=1, description="least lead over the next voice; None likewise"
+    )
+    shortest_match: Seconds = Field(
+        default=2.0, ge=0, description="a speaker with less speech is not compared"
+    )
+    shortest_new: Seconds = Field(
+        default=5.0, ge=0, description="a speaker with less speech founds no new voice"
+    )
+
+
+class Calibration(Frozen):
+    """What the cosines of one encoder mean.
+
+    `slope * cosine + offset` is the logarithm of how much likelier two prints of one voice are to
+    be so much alike than prints of two.
+    """
+
+    threshold: float = Field(description="least cosine to a voice")
+    margin: float = Field(description="least lead over the next voice that is another one")
+    slope: float
+    offset: float
+    source: str = Field(description="where the numbers come from")
+
+
+CALIBRATIONS = {
+    "resemblyzer-0.1.4-centred": Calibration(
+        threshold=0.60, margin=0.05, slope=25.0, offset=-13.0, source="TODO"
+    ),
+    "ecapa:": Calibration(threshold=0.45, margin=0.05, slope=20.0, offset=-8.0, source="TODO"),
+}
+"""By the beginning of an embedding model's identity."""
+
+_CANDIDATES = 16
+"""How many voices over the threshold are looked at closely for one speaker."""
+
+_LONGEST_S: Seconds = 60.0
+"""Speech beyond this makes a print no better: one long video does not outweigh all others."""
+
+
+class Match(NamedTuple):
+    """What was decided about one speaker."""
+
+    voice: int | None
+    """Row of the library's prints; `None`: nobody there."""
+    score: float | None
+    """Cosine to that voice; `None` where there is none."""
+    confidence: float | None
+    """0 to 1 that it is that voice, or that it is none of them; `None` for a row of NaN."""
+
+
+def calibration(model: str) -> Calibration:
+    """Return what is known of an embedding model.
+
+    Raises:
+        InputError: nothing is known of it.
+    """
+    for beginning, known in CALIBRATIONS.items():
+        if model.startswith(beginning):
+            return known
+    raise InputError(
+        f"nobody has measured when two prints of the embedding model {model} are one voice",
+        f"use one of {', '.join(CALIBRATIONS)}, or add it to whosaid/matching.py",
+    )
+
+
+def match_voices(
+    vectors: Vectors,
+    prints: Vectors,
+    known: Calibration,
+    params: Params,
+    *,
+    one_to_one: bool = True,
+) -> list[Match]:
+    """Decide for each speaker of one video which voice of a library it is, if any.
+
+    A voice is taken if its cosine reaches the threshold and leads over every voice that is not like
+    it by the margin. So a person who is in the library twice is found still.
+
+    Args:
+        vectors: unit rows, shape (speakers, dimension). NaN rows match nothing.
+        prints: unit rows, shape (voices, dimension), of the same embedding model.
+        known: what that model's cosines mean.
+        params: its `threshold` and `margin` go before those of `known`.
+        one_to_one: no voice is taken twice; the sum of cosines decides who gets it.
+    """
+    scores: Scores = (vectors @ prints.T).astype(np.float64)
+    pairs = _allowed(scores, prints, known, params)
+    taken = _assign(pairs) if one_to_one else _best(pairs)
+    return [
+        _judge(scores[row], prints, taken.get(row), known)
+        if np.isfinite(vector).all()
+        else Match(None, None, None)
+        for row, vector in enumerate(vectors)
+    ]
+
+
+def pool_prints(vectors: Vectors, speech: npt.NDArray[np.float64]) -> Vectors:
+    """Return one unit print for a voice: the mean of its unit rows by seconds of speech."""
+    weights = np.clip(speech, 1e-3, _LONGEST_S)
+    mean = weights @ vectors.astype(np.float64)
+    unit: Vectors = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    return unit
+
+
+def _allowed(
+    scores: Scores, prints: Vectors, known: Calibration, params: Params
+) -> dict[tuple[int, int], float]:
+    """Return the pairs of speaker and voice that may be one, and their cosine."""
+    threshold = known.threshold if params.threshold is None else params.threshold
+    margin = known.margin if params.margin is None else params.margin
+    pairs = {}
+    for row, score in enumerate(scores):
+        over = np.flatnonzero(score >= threshold)  # none for a row of NaN
+        for voice in over[np.argsort(-score[over], kind="stable")][:_CANDIDATES].tolist():
+            rivals = np.flatnonzero(score > score[voice] - margin)
+            if np.all(prints[rivals] @ prints[voice] >= threshold):
+                pairs[row, voice] = float(score[voice])
+    return pairs
+
+
+def _best(pairs: dict[tuple[int, int], float]) -> dict[int, int]:
+    """Give each speaker the nearest voice."""
+    return dict(sorted(pairs, key=pairs.__getitem__))
+
+
+def _assign(pairs: dict[tuple[int, int], float]) -> dict[int, int]:
+    """Give each voice to one speaker at most, so that the sum of cosines is the highest."""
+    from scipy.optimize import linear_sum_assignment  # takes a second to import
+
+    rows = sorted({row for row, _ in pairs})
+    voices = sorted({voice for _, voice in pairs})
+    gain = np.zeros((len(rows), len(voices)))
+    for (row, voice), score in pairs.items():
+        gain[rows.index(row), voices.index(voice)] = 2 + score  # any pair is better than none
+    chosen = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
+    return {rows[i]: voices[j] for i, j in chosen if gain[i, j] > 0}
+
+
+def _judge(score: Scores, prints: Vectors, voice: int | None, known: Calibration) -> Match:
+    """Say how sure a decision is.
+
+    Before anything is heard, a speaker is as likely somebody new as one of the library, where all
+    are equally likely; then each voice gains by its cosine (Bayes).
+    """
+    nobody = float(np.log(max(len(score), 1)))
+    gains = known.slope * score + known.offset
+    if voice is None:
+        return Match(None, None, float(np.exp(nobody - np.logaddexp.reduce([nobody, *gains]))))
+    # One person who is in the library twice is no doubt.
+    others = gains[prints @ prints[voice] < known.threshold]
+    total = np.logaddexp.reduce([nobody, gains[voice], *others])
+    return Match(voice, float(score[voice]), float(np.exp(gains[voice] - total)))
