@@ -33,9 +33,17 @@ format: $(UV) ## put the code into shape
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: $(UV) ## measure what needs no model; see tests/benchmarks/README.md
+bench: $(UV) ## measure what needs no fetched model and no GPU: some minutes; says what else there is
 	$(RUN) python tests/benchmarks/sweep.py
 	$(RUN) python tests/benchmarks/gpu_handover.py
+	$(RUN) python tests/benchmarks/embeddings.py
+	$(RUN) python tests/benchmarks/rerun.py
+	$(RUN) python tests/benchmarks/scaling.py
+	@echo "Not run (each says more with --help; tests/benchmarks/README.md tells what they measure):"
+	@echo "  seed.py              5 videos of 110 minutes, for a GPU"
+	@echo "  whisperx.py          against WhisperX, which it installs: 6 GB"
+	@echo "  pyannote_parity.py   against pyannote.audio, on a pipeline's folder"
+	@echo "  diarization_quality.py  on recordings with references"
 
 doctor: $(UV) ## say what works on this machine and what to do about the rest
 	$(RUN) whosaid doctor

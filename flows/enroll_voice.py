@@ -15,7 +15,7 @@ from flows import endings
 from flows.forms import ProfileOrDefault
 from flows.transcribe_videos import Futures, cause, failure, find_all
 from tasks import audio, diarization, embeddings, speech
-from tasks.library import forget_embeddings
+from tasks.library import delete_embeddings
 from tasks.planning import Batch, plan_clip, prepare_batch
 from tasks.policies import for_plan
 from tasks.progress import announce_end
@@ -78,9 +78,10 @@ def enroll_voice(
             for stage, future in futures.items()
             if not future.state.is_completed()
         )
-        problems.append(failure(video.path, stage, cause(failed), video).problem)
+        problem = failure(video.path, stage, cause(failed), video).problem
+        problems.append(problem.removeprefix("voiceprint: "))  # names the file and its fault
     # Somebody's voiceprint is kept in the library, where it can be forgotten, or not at all.
-    forget_embeddings(own, batch.settings)
+    delete_embeddings(own, batch.settings)
     if not problems:
         (model,) = models
         state = enroll(name, model, prints, batch.recipe.voices, force=force, return_state=True)

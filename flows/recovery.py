@@ -11,9 +11,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
+    FlowFilter,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    TaskRunFilter,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Crashed
@@ -35,6 +37,7 @@ def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[s
     for run in _runs(client, deployments, StateType.PENDING):
         if run.state and now - run.state.timestamp > STUCK_AFTER:
             client.set_flow_run_state(run.id, Crashed(message="its worker was killed"))
+    _end_tasks_of_dead_runs(client, deployments)
     restarted = []
     for run in _runs(client, deployments, StateType.CRASHED):
         if (
@@ -56,6 +59,24 @@ def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
         ),
     )
+
+
+def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None:
+    """Mark stages Crashed that show as Running though their run has ended.
+
+    The process that would have said so was killed. What they compute again are new task runs.
+    """
+    of_dead_runs = FlowRunFilter.model_validate(
+        {"state": {"type": {"any_": ["CRASHED", "CANCELLED"]}}}
+    )
+    for task_run in client.read_task_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": flows}}),
+        flow_run_filter=of_dead_runs,
+        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}),
+    ):
+        client.set_task_run_state(
+            task_run.id, Crashed(message="its process was killed"), force=True
+        )
 
 
 def _was_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:

@@ -360,8 +360,11 @@ def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
         return endings.stopped("stopped on request", outcomes)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
-        causes = "; ".join(map(_cause_in_words, failed))
-        return endings.failed(f"{len(failed)} of {len(outcomes)} videos failed: {causes}", outcomes)
+        causes = [_cause_in_words(outcome) for outcome in failed]
+        for line in causes:
+            get_run_logger().error("%s", line)
+        says = f"{len(failed)} of {len(outcomes)} videos failed: {'; '.join(causes)}"
+        return endings.failed(says, outcomes)
     return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
 
 

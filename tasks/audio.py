@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prefect import task
+from prefect.runtime import task_run
 
 from tasks.policies import passing_stage, stored_stage
 from tasks.progress import Step, announce, showing, timed
@@ -15,7 +16,11 @@ from whosaid.settings import read_settings
 from whosaid.types import AudioFile, Digest, Span, Video, Waveform
 
 
-@task(task_run_name="inspect {path}", persist_result=False)
+def _inspected() -> str:
+    return f"inspect {Path(task_run.parameters['path']).name}"
+
+
+@task(task_run_name=_inspected, persist_result=False)
 def inspect_video(path: str) -> Video:
     """Probe a file and take the digest of its bytes."""
     with showing(path, "inspect") as progress:

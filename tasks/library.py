@@ -14,7 +14,7 @@ from whosaid.planning import Stage
 from whosaid.rewriting import TRANSCRIPT, Rewritten, rewrite_folder
 from whosaid.settings import Settings
 from whosaid.types import Digest, Identity, Outcome, SpeakerTranscript, Video
-from whosaid.voices import Line, VoiceLibrary
+from whosaid.voices import Change, Line, VoiceLibrary
 
 
 class Identified(NamedTuple):
@@ -104,9 +104,23 @@ def rewrite_transcripts(
         yield rewrite_folder(folder, library.identities_of, settings.claims, overwrite=overwrite)
 
 
-def forget_embeddings(embeddings: Iterable[Digest], settings: Settings) -> None:
+def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> None:
     """Delete stored voiceprints."""
     from tasks.policies import storage_key  # brings Prefect, which most of the above does without
 
     for digest in embeddings:
         (settings.results / storage_key(Stage.EMBED, digest)).unlink(missing_ok=True)
+
+
+def forget_voice(which: str, settings: Settings) -> Change:
+    """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
+    library = open_library(settings)
+    change = library.forget(which)
+    written = [
+        manifest.read_manifest(folder_at(place.folder, settings))
+        for place in library.transcripts(change.videos)
+    ]
+    # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
+    stored = {about["stages"]["embed"]["digest"] for about in written if about}
+    delete_embeddings(stored.union(change.embeddings), settings)
+    return change

@@ -5,6 +5,7 @@ They are two `whosaid serve --only …`, so that each can be killed for itself.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -80,9 +81,10 @@ class Served(Site):
         found: dict[str, Any] = self.api("GET", f"/flow_runs/{run}")
         return found
 
-    def log_of(self, run: str) -> str:
-        body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
-        return "\n".join(line["message"] for line in self.api("POST", "/logs/filter", body))
+    def history_of(self, run: str) -> str:
+        """Return the states that a run has been in, with their messages."""
+        states = self.api("GET", f"/flow_run_states/?flow_run_id={run}")
+        return "\n".join(f"{state['name']}: {state['message']}" for state in states)
 
     def wait_for(self, run: str, *states: str, seconds: float = 300) -> dict[str, Any]:
         def reached() -> Any:
@@ -121,20 +123,23 @@ class Served(Site):
 
 
 class CutRun(NamedTuple):
-    """A run that is cut. Once it is, `mark` holds its process's id."""
+    """A run that is cut. Once it is, the file `mark` tells of it; see cutting/sitecustomize.py."""
 
     run: str
     site: Site
     mark: Path
 
-    def process(self) -> int:
-        """Return its process, once it is cut."""
-        return int(wait(lambda: self.mark.exists() and self.mark.read_text(), 200, lambda: self))
+    def wait(self) -> tuple[int, dict[str, int]]:
+        """Return its process, and which stages were stored when it was cut, since when."""
+        told = json.loads(
+            wait(lambda: self.mark.exists() and self.mark.read_text(), 400, lambda: self)
+        )
+        return told["process"], told["stored"]
 
-    def kept(self) -> dict[str, int]:
-        """Return which stages are stored, and since when."""
-        stored = self.site.results.glob("*/*.json")
-        return {path.parent.name: path.stat().st_mtime_ns for path in stored}
+    def stored(self) -> dict[str, int]:
+        """Return which stages are stored now, and since when."""
+        results = self.site.results.glob("*/*.json")
+        return {path.parent.name: path.stat().st_mtime_ns for path in results}
 
 
 def wait(probe: Callable[[], Any], seconds: float, tell: Callable[[], Any]) -> Any:

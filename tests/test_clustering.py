@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
@@ -44,6 +48,54 @@ def test_distances_equal_scipy():
         cdist(vectors, vectors, "cosine"),
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "metric"),
+    [("average", "cosine"), ("centroid", "euclidean"), ("ward", "euclidean")],
+)
+@pytest.mark.parametrize("rows", [2, 300])
+def test_link_equals_scipy(rows, method, metric):
+    vectors, _ = voices([rows - rows // 3, rows // 3], noise=1.5)
+    vectors = vectors.astype(np.float32)
+    ours, scipys = clustering.link(vectors, method, metric), linkage(vectors, method, metric)
+    np.testing.assert_allclose(ours, scipys, atol=1e-7)
+    for height in np.linspace(0.05, 0.95, 9) * scipys[-1, 2]:
+        cuts = [fcluster(tree, height, "distance") for tree in (ours, scipys)]
+        np.testing.assert_array_equal(*cuts)
+
+
+def longest_stall(compute):
+    """Return the part of the time of a computation in which another thread could not run."""
+    seen, done = [time.perf_counter()], threading.Event()
+
+    def tick():
+        while not done.wait(0.001):
+            seen.append(time.perf_counter())
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    compute()
+    done.set()
+    thread.join()
+    return np.diff(seen).max(initial=0) / (seen[-1] - seen[0])
+
+
+def test_other_threads_run_while_rows_are_linked():
+    vectors, _ = voices([1500, 1500], noise=1.5, dimension=256)
+    stalls = [longest_stall(lambda: clustering.link(vectors, "centroid", "euclidean"))]
+    while stalls[-1] > 0.3 and len(stalls) < 3:  # something else may have had the processor
+        stalls.append(longest_stall(lambda: clustering.link(vectors, "centroid", "euclidean")))
+    assert min(stalls) <= 0.3  # scipy: 0.5 to 0.9
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 0, 2, 2], [2, 2, 2, 2, 2]])
+def test_centroids_are_unit_means(labels):
+    vectors, _ = voices([5], noise=1.5)
+    found = clustering.centroids(vectors, np.array(labels), 3)
+    for label in range(3):
+        mean = vectors[np.array(labels) == label].sum(axis=0)
+        np.testing.assert_allclose(found[label], mean / max(np.linalg.norm(mean), 1e-12))
 
 
 def test_silhouette_equals_sklearn():

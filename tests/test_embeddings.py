@@ -13,7 +13,7 @@ from whosaid.embeddings import (
     find_overlaps,
     pool_segments,
 )
-from whosaid.types import Diarization, Turn, Waveform
+from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Waveform
 
 WAVEFORM = Waveform(np.zeros(16_000 * 60, np.float32), "")
 
@@ -131,6 +131,28 @@ def test_what_cannot_be_embedded_is_nan():
 def test_nobody():
     found = embed_speakers(WAVEFORM, diarization([]), Clock(), Params(), digest="")
     assert (found.speakers, found.vectors.shape, found.segments) == ((), (0, 2), 0)
+    assert (found.likeness.shape, found.parts.shape) == ((0, 0), (0, 2))
+
+
+def test_likeness_of_speakers_and_of_the_parts_of_one():
+    given = [(0, 2, "a"), (0.5, 3, "c"), (3, 4, "a"), (4, 5, "b"), (6, 7, "b")]
+    given += [(50, 51, "b"), (52, 55, "b"), (56, 56.1, "d")]
+    given = diarization(given, [(0, 0.4, "c"), *given])
+    clock = Clock()
+    found = embed_speakers(WAVEFORM, given, clock, Params(min_segment=0.4), digest="")
+    assert len(clock.calls) == 1
+    assert found.speakers == ("a", "b", "c", "d")
+    assert np.isnan(found.likeness[3]).all()
+    assert np.isnan(found.likeness[:, 3]).all()
+    # The clock points the same way at about the same time, so a and c are one voice.
+    assert found.likeness[0, 2] == pytest.approx(1, abs=0.2)
+    np.testing.assert_array_equal(np.diag(found.likeness)[[0, 2]], 1)  # too few for two parts
+    assert found.likeness[1, 1] == pytest.approx(np.cos(47 / 60), abs=0.1)
+    assert sorted(found.parts[1]) == [4, 52]  # the longest segment of each part
+    assert np.isnan(found.parts[[0, 2, 3]]).all()
+    assert SpeakerEmbeddings.model_validate_json(found.model_dump_json()).parts[1].tolist() == (
+        found.parts[1].tolist()
+    )
 
 
 def test_lengths_that_contradict_are_refused():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from media import Sound, make_video
 
-from whosaid.enrolment import measure_clarity, take_voiceprint
+from whosaid.engines.av import read_audio
+from whosaid.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
 from whosaid.errors import InputError
 from whosaid.types import (
     SAMPLE_RATE_HZ,
@@ -17,6 +21,7 @@ from whosaid.types import (
     Waveform,
 )
 
+CONVERSATION = Path(__file__).parents[1] / "data" / "samples" / "conversation.flac"
 A, B = "SPEAKER_00", "SPEAKER_01"
 
 
@@ -105,4 +110,15 @@ def test_noise_is_measured_to_the_decibel(noise_db):
     speech, *_ = heard(ALONE)
     measured = measure_clarity(recording(ALONE, noise_db=noise_db).samples, speech)
     assert measured.snr_db == pytest.approx(-noise_db, abs=1.5)
-    assert measured.clipped < 0.001
+
+
+@pytest.mark.parametrize(("gain", "cut_off"), [(1, False), (8, True)])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac"])
+def test_cut_off_peaks_are_found_behind_a_codec(tmp_path, gain, cut_off, codec):
+    samples, rate_hz = read_audio(CONVERSATION)
+    ada = samples[round(29.9 * rate_hz) : round(37.6 * rate_hz)]
+    loud = np.clip(gain * ada, -np.abs(ada).max(), np.abs(ada).max())
+    sound = Sound(loud[None], rate_hz, codec=codec)
+    heard_again, _ = read_audio(make_video(tmp_path / "ada.mov", sound, picture=False))
+    whole = SpeechRegions(digest="s", regions=(Span(start=0, end=7.7),), windows=(), duration=7.7)
+    assert (measure_clarity(heard_again, whole).peaks_db < MIN_PEAKS_DB) == cut_off

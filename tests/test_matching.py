@@ -94,18 +94,22 @@ def test_confidence_sinks_with_the_library():
     strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
     me = np.eye(1, 64)
     near = me * 0.85 + np.eye(1, 64, 1) * np.sqrt(1 - 0.85**2)
-    confidences = [
+    matches = [
         match_voices(
             me.astype(np.float32),
             np.vstack([near, strangers[:size]]).astype(np.float32),
             KNOWN,
-            Params(),
-        )[0].confidence
+            Params(least_confidence=least),
+        )[0]
+        for least in (0, 0.5)
         for size in (1, 10, 100, 1000)
     ]
+    confidences = [match.confidence for match in matches[:4]]
     assert confidences == sorted(confidences, reverse=True)
     assert confidences[0] > 0.98
     assert confidences[-1] < 0.3
+    # A thousand strangers make one as near as that by chance: not likely enough by default.
+    assert [match.voice for match in matches] == [0, 0, 0, 0, 0, 0, 0, None]
 
 
 def test_a_person_who_is_there_twice_is_found():
@@ -141,6 +145,6 @@ def test_a_big_library_is_fast():
     prints = rng.standard_normal((20_000, 256)).astype(np.float32)
     prints /= np.linalg.norm(prints, axis=1, keepdims=True)
     began = time.perf_counter()
-    matches = match_voices(prints[:8], prints, KNOWN, Params())
+    matches = match_voices(prints[:8], prints, KNOWN, Params(least_confidence=0))
     assert [match.voice for match in matches] == list(range(8))
     assert time.perf_counter() - began < 2

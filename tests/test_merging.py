@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from whosaid.merging import Params, join_words, merge_transcript
 from whosaid.types import (
     Diarization,
+    EdgeDecision,
+    EdgeDecisions,
     Span,
     SpeakerEmbeddings,
     SpeakerTranscript,
@@ -41,6 +43,8 @@ def merge(
     speakers = tuple(sorted({speaker for *_, speaker in turns}))
     vectors = np.array([[math.nan] * 2 if s in voiceless else [1, 0] for s in speakers])
     per_speaker = np.zeros(len(speakers))
+    alike = dict.fromkeys(("likeness", "parts"), np.empty((0, 2))) | params.pop("alike", {})
+    edges = params.pop("edges", None)
     regions = [(s, e) for s, e, _ in turns] if regions is None else regions
     return merge_transcript(
         Transcript(
@@ -60,11 +64,13 @@ def merge(
             speakers=speakers,
             vectors=vectors.reshape(-1, 2),
             spread=per_speaker,
-            speech=per_speaker,
+            speech=per_speaker + 1,
             segments=0,
+            **alike,
         ),
         SpeechRegions(digest="s", regions=spans_of(regions), windows=(), duration=100.0),
         Params(**params),
+        edges=edges,
         digest="merged",
     )
 
@@ -381,6 +387,64 @@ def test_no_word_is_lost_moved_or_given_to_somebody_far_away(seed):
         assert word.overlap == any(len(speakers) > 1 for speakers in active)
     assert merge(words, turns, exclusive=exclusive) == result
     assert SpeakerTranscript.model_validate_json(result.model_dump_json()) == result
+
+
+THREE = [(0.0, 2.0, A), (2.0, 4.0, B), (4.0, 6.0, C)]
+ALIKE = {
+    "likeness": [[1, 0.1, 0.9], [0.1, 0.25, 0.2], [0.9, 0.2, 1]],
+    "parts": [[math.nan] * 2, [62, 754.9], [math.nan] * 2],
+}
+
+
+def test_labels_that_do_not_fit_the_voices_are_told():
+    words = [(t / 2, t / 2 + 0.4) for t in range(12)]
+    one, two = merge(words, THREE, alike=ALIKE).warnings
+    assert one == (
+        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and 0 any two): "
+        "--merge-same-voice puts them under one label"
+    )
+    assert two == (
+        f"{B} sounds like two voices (its parts are alike 0.25, where 1 is the same): "
+        "compare 1:02 with 12:34"
+    )
+    assert not merge(words, THREE, alike=ALIKE, same_voice=0.95, two_voices=0.2).warnings
+
+
+def test_one_voice_under_two_labels_is_joined_if_asked_for():
+    words = [(0.5, 1), (2.5, 3), (3.875, 4.25), (5, 5.75)]
+    regular = [*THREE, (5.5, 7, A)]
+    result = merge(
+        words, regular, exclusive=THREE, alike=ALIKE, merge_same_voice=True, max_wordless=1
+    )
+    assert [(s.label, s.name, s.talk_time, s.words) for s in result.speakers] == [
+        (A, "Speaker 1", 5.0, 3),
+        (B, "Speaker 2", 2.0, 1),
+    ]
+    assert [word.speaker for word in words_of(result)] == [A, B, A, A]
+    assert [turn.speaker for turn in result.turns] == [A, B, A, A]
+    # Two turns of one voice at once are no overlap.
+    assert not any(word.overlap for word in words_of(result))
+    joined, split = result.warnings
+    assert joined == f"{C} was the voice of {A} and is joined to it"
+    assert split.startswith(f"{B} sounds like two voices")
+
+
+def test_a_word_whose_voice_is_known_goes_to_that_voice():
+    words = [(0.5, 1), (1.8, 2.1), (2.1, 2.5), (50, 51)]
+    edges = EdgeDecisions(
+        digest="",
+        decisions=(
+            EdgeDecision(word=2, speaker=A, margin=0.3),
+            EdgeDecision(word=3, speaker=C, margin=0.5),
+        ),
+        doubtful=3,
+        heard=3,
+    )
+    given = {"turns": THREE, "edges": edges, "alike": ALIKE}
+    assert [word.speaker for word in words_of(merge(words, **given))] == [A, A, A, C]
+    joined = merge(words, **given, merge_same_voice=True)
+    assert [word.speaker for word in words_of(joined)] == [A, A, A, A]
+    assert all(word.reason is None for word in words_of(joined))
 
 
 def test_params_refuse_what_makes_no_sense():

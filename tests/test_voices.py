@@ -50,9 +50,28 @@ def url(request, tmp_path):
     return new_address(request, tmp_path)
 
 
+@pytest.fixture(params=BACKENDS, scope="module")
+def shared(request, tmp_path_factory):
+    url = new_address(request, tmp_path_factory.mktemp("shared"))
+    return url, VoiceLibrary(url)
+
+
 @pytest.fixture
-def library(url):
-    return VoiceLibrary(url)
+def address(shared):
+    """Return where `library` is."""
+    return shared[0]
+
+
+@pytest.fixture
+def library(shared):
+    """Return an empty library. It is one for all tests, emptied: making one takes a while."""
+    with shared[1]._store.writing() as connection:
+        connection.execute(text(f"DELETE FROM {tables.LINE_WORDS}"))
+        for table in reversed(tables.metadata.sorted_tables):
+            if table is not tables.library:
+                connection.execute(table.delete())
+        connection.execute(tables.library.update().values(next_voice=1))
+    return shared[1]
 
 
 @pytest.fixture(params=BACKENDS, scope="module")
@@ -464,7 +483,8 @@ def held(folder, vectors):
     return sum(piece in content for vector in vectors for piece in fragments(vector))
 
 
-def test_nothing_of_a_forgotten_voice_is_left_in_the_files(library, url):
+def test_nothing_of_a_forgotten_voice_is_left_in_the_files(url):
+    library = VoiceLibrary(url)
     rng = np.random.default_rng(0)
     people = rng.standard_normal((12, 256))
     heard = []
@@ -725,7 +745,8 @@ def test_the_newest_migration_is_what_the_code_expects():
     assert ScriptDirectory.from_config(config).get_heads() == [store.HEAD]
 
 
-def test_a_library_of_a_newer_whosaid(library, url):
+def test_a_library_of_a_newer_whosaid(url):
+    library = VoiceLibrary(url)
     identify(library, "one", ADA)
     with library._store.writing() as connection:
         connection.execute(text(f"UPDATE {store.VERSION_TABLE} SET version_num = '0099'"))
@@ -846,9 +867,9 @@ def test_a_user_who_may_do_nothing(postgres):  # noqa: F811
         VoiceLibrary(url.replace("whosaid:", "guest:"))
 
 
-def test_a_busy_library(library, url, monkeypatch):
+def test_a_busy_library(url, monkeypatch):
     monkeypatch.setattr(store, "WAIT_S", 0.2)
-    other = VoiceLibrary(url)
+    library, other = VoiceLibrary(url), VoiceLibrary(url)
     with library._store.writing():
         assert other.voices() == []  # reading waits for nobody
         with pytest.raises(TransientError, match="is busy with another process's change"):
@@ -893,29 +914,29 @@ def test_two_processes_open_a_new_library_at_once(url, workers):
     assert workers([url, "voices"], [url, "voices"]) == ["[]", "[]"]
 
 
-def test_two_processes_meet_the_same_voice_at_once(url, library, workers):
+def test_two_processes_meet_the_same_voice_at_once(address, library, workers):
     for number in range(5):
         voice = np.eye(8)[number].tolist()
         answers = workers(
-            [url, "identify", f"left {number}", [voice]],
-            [url, "identify", f"right {number}", [voice]],
+            [address, "identify", f"left {number}", [voice]],
+            [address, "identify", f"right {number}", [voice]],
         )
         assert answers == [[f"Speaker {number + 1}"]] * 2
     assert listed(library) == {f"Speaker {number + 1}": (2, 40.0) for number in range(5)}
 
 
-def test_two_processes_give_one_name_at_once(url, library, workers):
+def test_two_processes_give_one_name_at_once(address, library, workers):
     identify(library, "one", ADA, BOB)
-    answers = workers([url, "rename", "1", "Ada"], [url, "rename", "2", "Ada"])
+    answers = workers([address, "rename", "1", "Ada"], [address, "rename", "2", "Ada"])
     (won,) = [number for number in (0, 1) if answers[number].startswith("Change(")]
     lost = answers[1 - won]
     assert lost.startswith(f"InputError: Ada is the name of Speaker {won + 1} already")
     assert library.summary("Ada").voice == won + 1
 
 
-def test_two_processes_name_one_voice_at_once(url, library, workers):
+def test_two_processes_name_one_voice_at_once(address, library, workers):
     identify(library, "one", ADA)
-    answers = workers([url, "rename", "1", "Ada"], [url, "rename", "1", "Countess"])
+    answers = workers([address, "rename", "1", "Ada"], [address, "rename", "1", "Countess"])
     first, second = sorted(answers, key=lambda answer: "before=('Speaker 1',)" not in answer)
     # The later one says what it replaced.
     earlier = re.search(r"name='(\w+)'", first)[1]

@@ -39,7 +39,7 @@ class Params(StageParams):
         default=1.0, ge=0, le=5, description="words at most this far from a change are in doubt"
     )
     listen: Seconds = Field(
-        default=1.0, ge=0.4, le=5, description="a shorter word is heard with what surrounds it"
+        default=0.6, ge=0.4, le=5, description="a shorter word is heard with what surrounds it"
     )
     margin: float = Field(
         default=0.1, ge=0, le=2, description="how much more like one voice a word must sound"
@@ -48,7 +48,7 @@ class Params(StageParams):
         default=3.0, ge=0, description="only voices with a voiceprint of this much speech compete"
     )
     max_words: int = Field(
-        default=200, ge=1, description="words heard in a video, the most doubtful ones"
+        default=1000, ge=1, description="words heard in a video, the most doubtful ones"
     )
 
 
@@ -104,8 +104,9 @@ def find_doubtful(
     known = np.isfinite(voices.vectors).all(axis=1) & (voices.speech >= params.min_speech)
     turns = [turn for turn in diarization.exclusive if turn.speaker in row]
     who = np.array([row[turn.speaker] for turn in turns], dtype=np.intp)
-    change = np.flatnonzero((who[1:] != who[:-1]) & known[who[1:]] & known[who[:-1]])
     words, times = spans.array(transcript.words), spans.array(turns)
+    meet = times[1:, 0] - times[:-1, 1] <= 2 * params.reach  # no word between is out of reach
+    change = np.flatnonzero((who[1:] != who[:-1]) & known[who[1:]] & known[who[:-1]] & meet)
     if not len(change) or not len(words):
         return np.empty(0, np.intp), np.empty((0, 2), np.intp)
     # A change takes the pause between two turns: words in it are as doubtful as can be.

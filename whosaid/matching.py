@@ -5,6 +5,7 @@ Where prints are kept is not; see `voices.py`. How they are made is not; see `em
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,13 @@ class Params(StageParams):
     )
     margin: float | None = Field(
         default=None, ge=0, le=1, description="least lead over the next voice; None likewise"
+    )
+    least_confidence: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="least probability that it is that voice: the bigger the library, the more"
+        " alike they must be",
     )
     shortest_match: Seconds = Field(
         default=2.0, ge=0, description="a speaker with less speech is not compared"
@@ -104,8 +112,9 @@ def match_voices(
 ) -> list[Match]:
     """Decide for each speaker of one video which voice of a library it is, if any.
 
-    A voice is taken if its cosine reaches the threshold and leads over every voice that is not like
-    it by the margin. So a person who is in the library twice is found still.
+    A voice is taken if its cosine reaches the threshold, leads by the margin over every voice that
+    is another person's, and makes it likely enough. So a person who is in the library twice is
+    found still, and a library of thousands does not find somebody for everybody.
 
     Args:
         vectors: unit rows, shape (speakers, dimension). NaN rows match nothing.
@@ -115,12 +124,17 @@ def match_voices(
         one_to_one: no voice is taken twice; the sum of cosines decides who gets it.
     """
     scores: Scores = (vectors @ prints.T).astype(np.float64)
-    pairs = _allowed(scores, prints, known, params)
-    taken = _assign(pairs) if one_to_one else _best(pairs)
+    likely = {
+        (row, voice): confidence
+        for row, score in enumerate(scores)
+        for voice, confidence in _candidates(score, prints, known, params)
+    }
+    ranks = {pair: float(scores[pair]) for pair in likely}
+    chosen = _one_to_one(ranks) if one_to_one else dict(sorted(ranks, key=ranks.__getitem__))
     return [
-        _judge(scores[row], prints, taken.get(row), known)
-        if np.isfinite(vector).all()
-        else Match(None, None, None)
+        Match(chosen[row], ranks[row, chosen[row]], likely[row, chosen[row]])
+        if row in chosen
+        else Match(None, None, None if np.isnan(vector).any() else _newness(scores[row], known))
         for row, vector in enumerate(vectors)
     ]
 
@@ -133,51 +147,50 @@ def pool_prints(vectors: Vectors, speech: npt.NDArray[np.float64]) -> Vectors:
     return unit
 
 
-def _allowed(
-    scores: Scores, prints: Vectors, known: Calibration, params: Params
-) -> dict[tuple[int, int], float]:
-    """Return the pairs of speaker and voice that may be one, and their cosine."""
+def _candidates(
+    score: Scores, prints: Vectors, known: Calibration, params: Params
+) -> Iterator[tuple[int, float]]:
+    """Yield the voices that a speaker with these cosines may be, and how likely they are."""
     threshold = known.threshold if params.threshold is None else params.threshold
     margin = known.margin if params.margin is None else params.margin
-    pairs = {}
-    for row, score in enumerate(scores):
-        over = np.flatnonzero(score >= threshold)  # none for a row of NaN
-        for voice in over[np.argsort(-score[over], kind="stable")][:_CANDIDATES].tolist():
-            rivals = np.flatnonzero(score > score[voice] - margin)
-            if np.all(prints[rivals] @ prints[voice] >= threshold):
-                pairs[row, voice] = float(score[voice])
-    return pairs
+    over = np.flatnonzero(score >= threshold)  # none in a row of NaN
+    for voice in over[np.argsort(-score[over], kind="stable")][:_CANDIDATES].tolist():
+        others = prints @ prints[voice] < threshold
+        others[voice] = False
+        if not np.any(score[others] > score[voice] - margin):
+            confidence = _confidence(score, voice, others, known)
+            if confidence >= params.least_confidence:
+                yield voice, confidence
 
 
-def _best(pairs: dict[tuple[int, int], float]) -> dict[int, int]:
-    """Give each speaker the nearest voice."""
-    return dict(sorted(pairs, key=pairs.__getitem__))
-
-
-def _assign(pairs: dict[tuple[int, int], float]) -> dict[int, int]:
-    """Give each voice to one speaker at most, so that the sum of cosines is the highest."""
-    from scipy.optimize import linear_sum_assignment  # takes a second to import
-
-    rows = sorted({row for row, _ in pairs})
-    voices = sorted({voice for _, voice in pairs})
-    gain = np.zeros((len(rows), len(voices)))
-    for (row, voice), score in pairs.items():
-        gain[rows.index(row), voices.index(voice)] = 2 + score  # any pair is better than none
-    chosen = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
-    return {rows[i]: voices[j] for i, j in chosen if gain[i, j] > 0}
-
-
-def _judge(score: Scores, prints: Vectors, voice: int | None, known: Calibration) -> Match:
-    """Say how sure a decision is.
+def _confidence(
+    score: Scores, voice: int, others: npt.NDArray[np.bool_], known: Calibration
+) -> float:
+    """Return how likely it is that it is this voice, and none of the others or somebody new.
 
     Before anything is heard, a speaker is as likely somebody new as one of the library, where all
     are equally likely; then each voice gains by its cosine (Bayes).
     """
-    nobody = float(np.log(max(len(score), 1)))
     gains = known.slope * score + known.offset
-    if voice is None:
-        return Match(None, None, float(np.exp(nobody - np.logaddexp.reduce([nobody, *gains]))))
-    # One person who is in the library twice is no doubt.
-    others = gains[prints @ prints[voice] < known.threshold]
-    total = np.logaddexp.reduce([nobody, gains[voice], *others])
-    return Match(voice, float(score[voice]), float(np.exp(gains[voice] - total)))
+    new = np.log(len(score))
+    return float(np.exp(gains[voice] - np.logaddexp.reduce([new, gains[voice], *gains[others]])))
+
+
+def _newness(score: Scores, known: Calibration) -> float:
+    """Return how likely it is that it is none of the voices."""
+    gains = known.slope * score + known.offset
+    new = np.log(max(len(score), 1))
+    return float(np.exp(new - np.logaddexp.reduce([new, *gains])))
+
+
+def _one_to_one(ranks: dict[tuple[int, int], float]) -> dict[int, int]:
+    """Give each voice to one speaker at most, so that the sum of cosines is the highest."""
+    from scipy.optimize import linear_sum_assignment  # takes a second to import
+
+    rows = sorted({row for row, _ in ranks})
+    voices = sorted({voice for _, voice in ranks})
+    gain = np.zeros((len(rows), len(voices)))
+    for (row, voice), score in ranks.items():
+        gain[rows.index(row), voices.index(voice)] = 2 + score  # any pair is better than none
+    chosen = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
+    return {rows[i]: voices[j] for i, j in chosen if gain[i, j] > 0}

@@ -163,13 +163,14 @@ def _voices(settings: Settings) -> Finding:
     from tasks.library import open_library
 
     try:
-        voices = open_library(settings).voices()
+        library = open_library(settings)
+        voices = library.voices()
     except WhosaidError as error:
         return Finding(Light.RED, "voices", error.problem, error.next_step)
     named = sum(voice.known for voice in voices)
-    encoders = sorted({model for voice in voices for model in voice.models})
-    heard = f", heard by {', '.join(encoders)}" if encoders else ""
-    return Finding(Light.GREEN, "voices", f"{len(voices)} known, {named} by name{heard}")
+    models = ", ".join(sorted({model for voice in voices for model in voice.models})) or "none yet"
+    says = f"{len(voices)} known, {named} by name, in {library.place}; embedding models: {models}"
+    return Finding(Light.GREEN, "voices", says)
 
 
 def _disk(settings: Settings) -> Finding:

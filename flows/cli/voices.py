@@ -208,17 +208,15 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
         overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
             beside them.
     """
-    from tasks.library import forget_embeddings
-
-    library, settings = _library(), read_settings()
-    voice = library.summary(which)
+    voice = _library().summary(which)
     _confirm(
         f"{voice.name} is deleted for good: {voice.prints} voiceprints, and where it speaks in"
         f" {_videos(voice.videos)}",
         yes=yes,
     )
-    change = library.forget(which)
-    forget_embeddings(change.embeddings, settings)
+    from tasks.library import forget_voice
+
+    change = forget_voice(which, read_settings())
     return _told([change], f"{voice.name} is forgotten", overwrite_edited)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,14 @@ class Source(NamedTuple):
     def reference(self) -> Diarization:
         """The reference as a perfect diarizer would give it; overlaps are exclusive to nobody."""
         return Diarization(digest="", turns=self.turns, exclusive=self.turns)
+
+
+class Stretch(NamedTuple):
+    """What somebody says alone in a recording, and when."""
+
+    speaker: str
+    span: Span
+    words: tuple[Span, ...]
 
 
 class Piece(NamedTuple):
@@ -105,49 +114,69 @@ def clean_stretches(source: Source) -> dict[str, list[Span]]:
     return {name: sorted(spans, key=lambda span: span.start) for name, spans in chosen.items()}
 
 
-def recognise(sources: Sequence[Source], keep: Path | None = None) -> dict[str, list[Piece]]:
-    """Return each speaker's pieces, each without a pause, by speaker.
+def recognise(sources: Sequence[Source], keep: Path | None = None) -> dict[str, list[Stretch]]:
+    """Return what each speaker says alone, by recording.
 
     Args:
-        sources: recordings; a speaker of two of them has the pieces of both.
+        sources: recordings.
         keep: file that the words are kept in, since recognising takes as long as listening.
     """
     kept = json.loads(keep.read_text()) if keep and keep.exists() else {}
     recogniser = Pocketsphinx(installed("pocketsphinx", "model", "en-us"))
     params = transcription.Params(engine="pocketsphinx")
-    pieces: dict[str, list[Piece]] = {}
+    heard = {}
     for source in sources:
-        stretches = [
-            (name, span) for name, spans in clean_stretches(source).items() for span in spans
-        ]
+        alone = [(name, span) for name, spans in clean_stretches(source).items() for span in spans]
         if source.name not in kept:
-            windows = [span for _, span in stretches]
-            heard = recogniser.transcribe(source.waveform, windows, params, no_progress)
+            windows = [span for _, span in alone]
+            found = recogniser.transcribe(source.waveform, windows, params, no_progress)
             kept[source.name] = [
-                [(word.start, word.end) for word in text.words] for text in heard.texts
+                [(word.start, word.end) for word in text.words] for text in found.texts
             ]
-        for (name, span), times in zip(stretches, kept[source.name], strict=True):
-            pieces.setdefault(name, []).extend(_cut(source.waveform, name, span, times))
+        heard[source.name] = [
+            Stretch(
+                name,
+                span,
+                tuple(Span(start=s, end=e) for s, e in times if span.start <= s < e <= span.end),
+            )
+            for (name, span), times in zip(alone, kept[source.name], strict=True)
+        ]
     if keep:
         keep.write_text(json.dumps(kept))
+    return heard
+
+
+def as_recorded(source: Source, stretches: Sequence[Stretch]) -> Conversation:
+    """Return a recording with the words that somebody says alone in it."""
+    said = sorted(
+        (word.start, word.end, stretch.speaker) for stretch in stretches for word in stretch.words
+    )
+    return Conversation(
+        source.waveform,
+        source.turns,
+        tuple(Word(start=start, end=end, text="w", confidence=1) for start, end, _ in said),
+        tuple(speaker for *_, speaker in said),
+    )
+
+
+def cut_pieces(
+    sources: Sequence[Source], heard: Mapping[str, Sequence[Stretch]]
+) -> dict[str, list[Piece]]:
+    """Cut what each speaker says at the pauses: pieces by speaker, of all recordings together."""
+    pieces: dict[str, list[Piece]] = {}
+    for source in sources:
+        for stretch in heard[source.name]:
+            pieces.setdefault(stretch.speaker, []).extend(_cut(source.waveform, stretch))
     return pieces
 
 
-def _cut(
-    waveform: Waveform, speaker: str, span: Span, times: Sequence[Sequence[float]]
-) -> Iterator[Piece]:
-    """Cut a stretch at its pauses, in their middle."""
-    words = [Span(start=s, end=e) for s, e in times if span.start <= s < e <= span.end]
-    cuts = [
-        (a.end + b.start) / 2
-        for a, b in zip(words, words[1:], strict=False)
-        if b.start - a.end > LONGEST_PAUSE_S
-    ]
-    edges = [span.start, *cuts, span.end]
-    for start, end in zip(edges, edges[1:], strict=False):
+def _cut(waveform: Waveform, stretch: Stretch) -> Iterator[Piece]:
+    words, span = stretch.words, stretch.span
+    cuts = [(a.end + b.start) / 2 for a, b in pairwise(words) if b.start - a.end > LONGEST_PAUSE_S]
+    for start, end in pairwise([span.start, *cuts, span.end]):
         inside = [word for word in words if start <= word.start and word.end <= end]
         if inside:
-            yield _piece(waveform, speaker, inside, start, end)
+            yield _piece(waveform, stretch.speaker, inside, start, end)
 
 
 def _piece(
@@ -183,7 +212,7 @@ def build(
     """Mix a conversation in which no speaker follows upon himself.
 
     Args:
-        pieces: as of `recognise`.
+        pieces: as of `cut_pieces`.
         speakers: who takes part.
         draw: decides.
         turns: how many turns there are.
@@ -223,9 +252,7 @@ def _some(pieces: Sequence[Piece], seconds: float, draw: np.random.Generator) ->
     piece = pieces[int(draw.choice(len(pieces), p=weights / weights.sum()))]
     first = int(draw.integers(len(piece.words)))
     last = first + 1
-    while (
-        last < len(piece.words) and piece.words[last].end - piece.words[first].start <= seconds
-    ):
+    while last < len(piece.words) and piece.words[last].end - piece.words[first].start <= seconds:
         last += 1
     while first and piece.words[last - 1].end - piece.words[first - 1].start <= seconds:
         first -= 1

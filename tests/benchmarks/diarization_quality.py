@@ -60,9 +60,10 @@ def score(reference: Annotation, result: Diarization, duration: float) -> dict[s
 def measure(folder: Path, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Diarize every file of a folder and score it, a row a file."""
     vad = Silero(installed("faster_whisper", "assets", "silero_vad_v6.onnx"))
-    diarizer = Clustering(Resemblyzer(installed("resemblyzer", "pretrained.pt")))
     speech_params = speech.Params.model_validate(params.get("speech", {}))
     diarization_params = diarization.Params.model_validate(params.get("diarization", {}))
+    weights = installed("resemblyzer", "pretrained.pt")
+    diarizer = Clustering(Resemblyzer(weights, compute_type=diarization_params.compute_type))
     rows = []
     for path in sorted([*folder.glob("*.flac"), *folder.glob("*.wav")]):
         rttm = path.with_suffix(".rttm")

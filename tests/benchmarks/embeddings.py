@@ -40,7 +40,7 @@ from whosaid.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
 
 VIDEO_S = 6600
 SEGMENTS = 4199
-CPU_SAMPLE = 120
+CPU_SAMPLE = 100
 SPEAKERS = (2, 5, 10)
 
 
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--ecapa", type=Path, help="folder of real ECAPA weights")
     parser.add_argument("--speakers", type=int, nargs="+", default=SPEAKERS)
     parser.add_argument("--minutes", type=float, default=VIDEO_S / 60)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
     options = parser.parse_args()
     if options.device == "auto":

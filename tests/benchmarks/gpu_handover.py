@@ -11,18 +11,16 @@ the begin of the next one's. Both on the same server, with whosaid's settings.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+from measuring import arguments, finish, run, say, server, table, temporary_folder
+
 from flows import environment
-from flows.children import Child, wait_until_healthy
 
 ONE_RUN = """
 import sys, time
@@ -70,52 +68,34 @@ def measure(site: dict[str, str], tag: str, lane: str, runs: int, args: argparse
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__, speech=False)
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=2.0)
     args = parser.parse_args()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="gpu-handover-"))
-    url = f"http://127.0.0.1:{port}/api"
-    os.environ |= {"PREFECT_HOME": str(folder / "prefect"), "PREFECT_API_URL": url}
-    site = {
-        **environment.for_child(environment.WORKER),
-        "PREFECT_LOGGING_LEVEL": "ERROR",
-        "WHOSAID_DATA_DIR": str(folder / "data"),
-        "WHOSAID_GPU_LANES": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    server = Child(
-        "server",
-        ["server", "start", "--port", str(port)],
-        environment.for_child(environment.SERVER),
-        folder / "server.log",
-    )
-    try:
-        wait_until_healthy(url, server)
+    with temporary_folder() as folder, server() as url:
+        os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
+        site = {
+            **environment.for_child(environment.WORKER),
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+            "WHOSAID_DATA_DIR": str(folder / "data"),
+            "WHOSAID_GPU_LANES": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
         from prefect.client.orchestration import get_client
 
-        results = {}
         with get_client(sync_client=True) as client:
             client.create_concurrency_limit("plain", 1)
             client.create_concurrency_limit("laned", 2)
-        print(f"{args.tasks} tasks of {args.seconds} s   mean gap   longest   runs")
+        results = {}
         for name, tag, lane in (("plain tag", "plain", ""), ("tag + lane", "laned", "lane")):
             for runs in (1, 2):
-                result = measure(site, tag, lane, runs, args)
-                results[f"{name}, {runs} run{'s' * (runs > 1)}"] = result
-                print(
-                    f"{name:<20} {result['mean']:8.3f} s {result['longest']:7.3f} s   {runs}",
-                    flush=True,
-                )
-    finally:
-        server.stop()
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+                what = f"{name}, {runs} run{'s' * (runs > 1)}"
+                say(what)
+                results[what] = measure(site, tag, lane, runs, args)
+    rows = [[what, result["mean"], result["longest"]] for what, result in results.items()]
+    told = f"{args.tasks} tasks of {args.seconds:g} s\n"
+    finish("gpu_handover", args, told + table(["", "mean gap s", "longest"], rows), results)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

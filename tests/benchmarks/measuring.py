@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import socket
@@ -33,7 +32,7 @@ from flows.children import Child, wait_until_healthy
 from whosaid.gpu import list_gpus
 from whosaid.types import SAMPLE_RATE_HZ
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[2] / "data" / "benchmarks"
 STOPPED = 130
 LOOK_S = 0.1
 LIBRARIES = (
@@ -50,19 +49,20 @@ LIBRARIES = (
 # --- the command line of a benchmark
 
 
-def arguments(doc: str) -> argparse.ArgumentParser:
-    """Return a parser with what every benchmark takes."""
+def arguments(doc: str, *, speech: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with what every benchmark takes; one without `speech` hears none."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write everything there, not to results/")
-    parser.add_argument(
-        "--sound",
-        type=Path,
-        action="append",
-        help="16 kHz mono speech to repeat, can be given several times; "
-        "if left out, the telephone talk of pyannote.audio",
-    )
+    parser.add_argument("--json", type=Path, help="write everything there, not to data/benchmarks")
+    if speech:
+        parser.add_argument(
+            "--sound",
+            type=Path,
+            action="append",
+            help="16 kHz mono speech to repeat, can be given several times; "
+            "if left out, the telephone talk of pyannote.audio",
+        )
     return parser
 
 
@@ -391,8 +391,3 @@ def temporary_folder() -> Iterator[Path]:
         prefix="whosaid-benchmark-", ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)
-
-
-def times_real_time(minutes: float, seconds: float) -> float:
-    """Return how many seconds of video a second of work gets done."""
-    return 60 * minutes / seconds if seconds else math.inf

@@ -40,8 +40,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import torch
     from pyannote.audio import Pipeline
 
-    from whosaid.engines import pyannote as engine
-
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     samples, rate = soundfile.read(options.audio, dtype="float32")
@@ -52,10 +50,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             pipeline.segmentation_batch_size = options.stock_batch_size
             pipeline.embedding_batch_size = options.stock_batch_size
     else:
+        from whosaid.engines import pyannote as engine  # changes how pyannote links voices
+        from whosaid.engines.torch import full_precision
+
         pipeline = engine.Pyannote(options.models, options.device, options.compute_type)._pipeline
         pipeline.segmentation_batch_size = engine.SEGMENTATION_BATCH[device.type]
         pipeline.embedding_batch_size = options.batch_size or engine.EMBEDDING_BATCH[device.type]
-        precision = engine.full_precision()
+        precision = full_precision()
     pipeline.to(device)
     laps: dict[str, dict[str, float]] = {}
     kept: dict[str, Any] = {}
@@ -215,7 +216,8 @@ def table(result: dict[str, Any]) -> str:
         f"{'identical' if same else 'DIFFERENT'}; "
         f"DER between the two {result['der_percent']:.2f} %; embeddings differ by at most "
         f"{result['embeddings']['largest_difference']:.1e} (mean size "
-        f"{result['embeddings']['mean_size']:.1e})"
+        f"{result['embeddings']['mean_size']:.1e}, least cosine "
+        f"{result['embeddings']['least_cosine']:.6f})"
     )
     return "\n".join(lines)
 

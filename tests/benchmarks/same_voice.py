@@ -3,9 +3,9 @@
     python tests/benchmarks/same_voice.py FOLDER [--pattern 'lib*'] [--json FILE]
 
 FOLDER holds *.flac or *.wav (16 kHz mono) with an *.rttm beside each. From the reference: each
-speaker's segments are dealt to two labels (by halves of the time, every other one), and those of
-each pair of speakers put under one label. From the diarizer: as it is, and made to find one
-speaker too many and one too few.
+speaker's segments are dealt to two labels (by halves of the time, every other one, one alone), and
+those of each pair of speakers put under one label; as recorded and made worse. From the diarizer:
+as it is, and made to find one speaker too many and one too few.
 """
 
 from __future__ import annotations
@@ -20,16 +20,35 @@ from typing import Any
 import numpy as np
 import torch
 from conversations import Source, dump, installed, read_sources
+from scipy.signal import butter, fftconvolve, sosfilt
 
 from whosaid import diarization, embeddings, likeness, merging, spans, speech
 from whosaid.engines.clustering import Clustering
 from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.engines.silero import Silero
-from whosaid.types import Diarization, SpeakerEmbeddings
+from whosaid.types import SAMPLE_RATE_HZ, Diarization, SpeakerEmbeddings, Waveform
 
 PARAMS = merging.Params()
 MIXED = 0.25
 """A label with at least this share of a second speaker holds two voices."""
+
+
+def worse(samples: np.ndarray, sound: str) -> np.ndarray:
+    """Return a sound as by telephone, in a room of 0.6 s reverberation, or in noise at 10 dB."""
+    draw = np.random.default_rng(0)
+    match sound:
+        case "telephone":
+            band = butter(4, [300, 3400], "band", fs=SAMPLE_RATE_HZ, output="sos")
+            samples = sosfilt(band, samples)
+        case "room":
+            time = np.arange(int(0.6 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+            echo = draw.standard_normal(len(time)) * np.exp(-time * np.log(1000) / 0.6)
+            echo[0] = 3
+            samples = fftconvolve(samples, echo / np.linalg.norm(echo))[: len(samples)]
+        case "noise":
+            level = samples.std() * 10 ** (-10 / 20)
+            samples = samples + level * draw.standard_normal(len(samples))
+    return samples.astype(np.float32)
 
 
 def judge(vectors: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float]]:
@@ -160,7 +179,13 @@ def main() -> None:
         for source in read_sources(arguments.folder)
         if Path(source.name).match(arguments.pattern)
     ]
-    made = list(from_references(sources, encoder))
+    made = []
+    for sound in ("as recorded", "telephone", "room", "noise"):
+        changed = [
+            source._replace(waveform=Waveform(worse(source.waveform.samples, sound), ""))
+            for source in sources
+        ]
+        made += [{"sound": sound, **row} for row in from_references(changed, encoder)]
     limits = {
         "one speaker, two labels": (PARAMS.same_voice, True),
         "two speakers, two labels": (PARAMS.same_voice, False),
@@ -168,18 +193,32 @@ def main() -> None:
         "one speaker's parts": (PARAMS.two_voices, False),
     }
     table = []
-    print(f"{'from references':28}{'cases':>7}{'warned':>8}{'right':>8}{'lowest':>9}{'highest':>9}")
+    print(f"{'from references':28}{'sound':13}{'cases':>7}{'warned':>8}{'right':>8}{'range':>16}")
     for case, (limit, wanted) in limits.items():
-        alike = np.array([row["alike"] for row in made if row["case"] == case])
-        above = case.endswith("two labels")
-        warned = int(((alike >= limit) if above else (alike < limit)).sum())
-        right = warned if wanted else len(alike) - warned
-        low, high = (alike.min(), alike.max()) if len(alike) else (np.nan, np.nan)
-        print(f"{case:28}{len(alike):7}{warned:8}{right:8}{low:9.2f}{high:9.2f}")
-        table.append({"case": case, "cases": len(alike), "warned": warned, "right": right})
+        for sound in dict.fromkeys(row["sound"] for row in made):
+            alike = np.array(
+                [row["alike"] for row in made if (row["case"], row["sound"]) == (case, sound)]
+            )
+            above = case.endswith("two labels")
+            warned = int(((alike >= limit) if above else (alike < limit)).sum())
+            right = warned if wanted else len(alike) - warned
+            extent = f"{alike.min():.2f} to {alike.max():.2f}" if len(alike) else ""
+            print(f"{case:28}{sound:13}{len(alike):7}{warned:8}{right:8}{extent:>16}")
+            table.append(
+                {
+                    "case": case,
+                    "sound": sound,
+                    "cases": len(alike),
+                    "warned": warned,
+                    "right": right,
+                    "range": extent,
+                }
+            )
     sys.stdout.flush()
     heard = list(from_diarizer(sources, encoder))
-    print(f"\n{'diarizer':14}{'question':28}{'cases':>7}{'true':>6}{'noticed':>9}{'false alarms':>14}")
+    print(
+        f"\n{'diarizer':14}{'question':28}{'cases':>7}{'true':>6}{'noticed':>9}{'false alarms':>14}"
+    )
     for asked in ("as it is", "-1 speaker", "+1 speaker"):
         for question in ("one voice in two labels", "two voices in a label"):
             rows = [r for r in heard if r["asked"] == asked and r["question"] == question]

@@ -86,8 +86,8 @@ def show(title: str, points: list[dict[str, Any]], fits: dict[str, Any]) -> str:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--videos", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--minutes", type=float, default=4.0, help="of each of these videos")
-    parser.add_argument("--lengths", type=float, nargs="+", default=[4.0, 8.0, 16.0, 32.0])
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each of these videos")
+    parser.add_argument("--lengths", type=float, nargs="+", default=[3.0, 6.0, 12.0, 24.0])
     parser.add_argument("words", nargs="*", help="after --: words for whosaid transcribe")
     options = parser.parse_args()
     speech = sounds(options.sound)

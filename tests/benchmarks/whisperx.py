@@ -103,7 +103,8 @@ def run_whisperx(
         "OMP_NUM_THREADS": str(options.threads),
     }
     out = folder / "whisperx.json"
-    ran = run_process([python, CHILD, json.dumps(wanted)], env, out=out)
+    # -P: or this folder's whisperx.py would be taken for the library.
+    ran = run_process([python, "-P", CHILD, json.dumps(wanted)], env, out=out)
     if ran.code:
         raise Missing(f"WhisperX ended with exit code {ran.code}: see above")
     found = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])

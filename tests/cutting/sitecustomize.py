@@ -1,9 +1,11 @@
 """Signals a run's own process in the middle of one stage, once. Python imports this by itself.
 
 In the environment of a run: this folder in PYTHONPATH, CUT_STAGE, CUT_SIGNAL (a number; SIGKILL, or
-SIGSTOP for who wants to kill it from outside), CUT_MARK (a file that tells that it has happened).
+SIGSTOP for who wants to kill it from outside), CUT_MARK (a file that tells, once it has happened,
+which process it was and which stages were stored then, since when).
 """
 
+import json
 import os
 import sys
 from contextlib import contextmanager
@@ -11,8 +13,16 @@ from importlib import util
 from pathlib import Path
 
 
+def made(path):
+    return path.stat().st_mtime_ns
+
+
 def cut():
-    Path(os.environ["CUT_MARK"]).write_text(str(os.getpid()))
+    stored = (Path(os.environ["WHOSAID_DATA_DIR"]) / "cache" / "results").glob("*/*.json")
+    told = {"process": os.getpid(), "stored": {path.parent.name: made(path) for path in stored}}
+    mark = Path(os.environ["CUT_MARK"])
+    mark.with_suffix(".new").write_text(json.dumps(told))
+    mark.with_suffix(".new").rename(mark)
     os.kill(os.getpid(), int(os.environ["CUT_SIGNAL"]))
 
 

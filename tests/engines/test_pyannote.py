@@ -18,10 +18,12 @@ import yaml
 from pyannote.audio import Pipeline
 from pyannote.audio.pipelines import clustering
 from pyannote.core import SlidingWindow, SlidingWindowFeature
+from scipy.cluster.hierarchy import linkage
 
 from tests.checkpoints.pyannote import build_pipeline
 from whosaid.diarization import Params
-from whosaid.engines.pyannote import Pyannote, full_precision
+from whosaid.engines.pyannote import Pyannote
+from whosaid.engines.torch import full_precision
 from whosaid.errors import InputError, StoppedError
 from whosaid.types import SpeechRegions, Turn, Waveform
 
@@ -101,8 +103,11 @@ def test_turns_are_those_of_pyannote(
     engines: dict[str, Pyannote],
     stock: dict[str, Pipeline],
     talk: npt.NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output = stock[method](as_file(talk))
+    with monkeypatch.context() as as_it_comes:
+        as_it_comes.setattr(clustering, "linkage", linkage)
+        output = stock[method](as_file(talk))
     annotations = (output.speaker_diarization, output.exclusive_speaker_diarization)
     expected = [
         [
@@ -276,7 +281,8 @@ def test_stopping_and_torch_precision(
     during = set()
 
     def progress(fraction: float) -> None:
-        during.update({matmul.allow_tf32, cudnn.allow_tf32})
+        if fraction < 0.9:  # the networks are at work
+            during.update({matmul.allow_tf32, cudnn.allow_tf32})
         if stop_at is not None and fraction >= stop_at:
             raise StoppedError("stopped")
 
@@ -304,6 +310,63 @@ def test_precision_returns_after_pyannote_switches_it_off() -> None:
         assert cudnn.allow_tf32
     finally:
         cudnn.allow_tf32 = before
+
+
+def test_precision_returns_when_the_last_has_left() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = True
+    one, other = full_precision(), full_precision()
+    try:
+        for begin in (one, other):
+            begin.__enter__()
+        one.__exit__(None, None, None)
+        assert not cudnn.allow_tf32
+        other.__exit__(None, None, None)
+        assert cudnn.allow_tf32
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def test_engine_and_device_are_free_while_voices_are_compared(
+    engine: Pyannote, talk: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second sound is heard from beginning to end before the first one's voices are compared."""
+    expected, told = run(engine, talk), []
+    compare = clustering.VBxClustering.__call__
+
+    def slow(self: Any, **given: Any) -> Any:
+        told.append("compare")
+        return compare(self, **given)
+
+    def let_go() -> None:
+        told.append("let go")
+        if len(told) == 1:
+            assert run(engine, talk) == expected
+
+    monkeypatch.setattr(clustering.VBxClustering, "__call__", slow)
+    params = Params(engine="pyannote")
+    turns = engine.diarize(Waveform(talk, "digest"), SPEECH, params, let_go=let_go)
+    assert list(turns) == expected
+    assert told == ["let go", "compare", "compare"]
+
+
+def test_a_full_gpu_halves_the_batches_of_the_segmentation(
+    engine: Pyannote, talk: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, sizes = run(engine, talk), []
+    network = engine._pipeline._segmentation.model
+    forward = network.forward
+
+    def fill_up(waveforms: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(waveforms))
+        if len(waveforms) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(waveforms)
+
+    monkeypatch.setattr(network, "forward", fill_up)
+    assert run(engine, talk) == expected
+    assert sizes == [5, 5, 4, 2, 2, 1, 1]
 
 
 def test_threads(folders: dict[str, Path], talk: npt.NDArray[np.float32]) -> None:

@@ -86,6 +86,14 @@ def test_batch_size_does_not_change_the_result(embedder, telephone, batch_size):
     np.testing.assert_allclose(one, embedder.embed(telephone, SPANS), atol=1e-4)
 
 
+def test_bfloat16_is_close_and_float32_the_default(embedder, telephone):
+    exact = embedder.embed(telephone, SPANS)
+    rough = Resemblyzer(PATH, device="cpu", compute_type="bfloat16").embed(telephone, SPANS)
+    assert rough.dtype == np.float32
+    assert (rough * exact).sum(axis=1).min() > 0.998
+    assert not np.array_equal(rough, exact)
+
+
 @pytest.mark.parametrize("block", [1.0, 7.0])
 def test_block_length_does_not_change_the_result(embedder, telephone, block, monkeypatch):
     whole = embedder.embed(telephone, SPANS)

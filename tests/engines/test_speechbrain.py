@@ -99,6 +99,15 @@ def test_batches_are_what_one_at_a_time_is(
     assert cosines(batched, np.roll(alone, 1, axis=0)).min() < 0.99  # voices do differ
 
 
+def test_bfloat16_is_close(folder: Path, engine: Speechbrain, waveform: Waveform) -> None:
+    many = random_spans(10, 0.4, 8)
+    rough = Speechbrain(folder, "cpu", compute_type="bfloat16").embed(waveform, many)
+    exact = engine.embed(waveform, many)
+    assert rough.dtype == np.float32
+    assert cosines(rough, exact).min() > 0.999
+    assert not np.array_equal(rough, exact)
+
+
 def test_rows_are_in_the_order_of_the_spans(engine: Speechbrain, waveform: Waveform) -> None:
     many = random_spans(20, 0.5, 5)
     there, back = engine.embed(waveform, many), engine.embed(waveform, many[::-1])
@@ -149,9 +158,9 @@ def test_batches_hold_sounds_of_alike_length(
     engine.embed(waveform, random_spans(60, 0.4, 8), told.append)
     assert sum(map(len, batches)) == 60
     assert all(min(batch) >= 0.8 * max(batch) for batch in batches)
-    assert all(max(batch) * len(batch) <= 60 * RATE_HZ for batch in batches) or batch_size
+    assert all(max(batch) * len(batch) <= 16 * RATE_HZ for batch in batches) or batch_size
     assert all(len(batch) <= (batch_size or 60) for batch in batches)
-    assert len(batches) < 20
+    assert len(batches) < 30
     assert len(told) == len(batches)
     assert told == sorted(told)
     assert told[-1] == 1
@@ -165,7 +174,7 @@ def test_windows_of_one_length_fill_batches(
         engine, "_encode", lambda sounds: np.ones((sizes.append(len(sounds)) or len(sounds), 192))
     )
     engine.embed(waveform, random_spans(10_000, 1.6, 1.6))
-    assert sizes == [37] * 270 + [10]
+    assert sizes == [10] * 1000
 
 
 def test_a_full_gpu_halves_the_batches(
@@ -183,7 +192,7 @@ def test_a_full_gpu_halves_the_batches(
     monkeypatch.setattr("whosaid.gpu._fitting", {})
     monkeypatch.setattr(engine, "_encode", fill_up)
     np.testing.assert_allclose(engine.embed(waveform, many), expected, atol=1e-5)
-    assert sizes == [20, 10, 5, 5, 5, 5]
+    assert sizes == [8, 4, 4, 4, 4, 4]
 
 
 def test_stopping(engine: Speechbrain, waveform: Waveform) -> None:

@@ -75,7 +75,8 @@ class Resemblyzer:
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
             module.to(self._device).eval().requires_grad_(requires_grad=False)
-        self._lstm.to(choose_dtype(compute_type, self._device))
+        self._dtype = choose_dtype(compute_type, self._device)
+        self._lstm.to(self._dtype)
         # As librosa.feature.melspectrogram does it, but padded by the caller.
         self._mel = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE_HZ,
@@ -138,7 +139,7 @@ class Resemblyzer:
     def _encode(self, mel: torch.Tensor) -> torch.Tensor:
         """Return unit rows for mels of shape (partials, frames, 40)."""
         with full_precision():
-            _, (hidden, _) = self._lstm(mel.to(self._lstm.weight_hh_l0.dtype))
+            _, (hidden, _) = self._lstm(mel.to(self._dtype))
         return torch.nn.functional.normalize(torch.relu(self._linear(hidden[-1].float())), dim=1)
 
     def _features(

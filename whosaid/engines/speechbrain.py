@@ -40,8 +40,11 @@ SHORTEST_S: Seconds = 0.4
 LEAST_FILLED = 0.8
 """A batch holds no sound shorter than this part of its longest: filling up is work for nothing."""
 
-BATCH_S: dict[str, Seconds] = {"cpu": 16.0, "cuda": 600.0}
-"""Sound in a batch. More only takes memory, about 50 MB a second, and leaves a CPU's cache."""
+CPU_BATCH_S: Seconds = 16.0
+"""Sound in a batch on a CPU. More leaves its cache."""
+
+GPU_BATCH_S: Seconds = 6.0
+"""Sound in a batch for each GiB of a GPU: about 50 MB a second, a third of the memory."""
 
 
 class Speechbrain:
@@ -67,7 +70,11 @@ class Speechbrain:
     ) -> None:
         self._device = choose_device(device).type
         self._batch_size = batch_size
-        self._batch_samples = BATCH_S[self._device] * SAMPLE_RATE_HZ
+        self._batch_samples = SAMPLE_RATE_HZ * (
+            GPU_BATCH_S * torch.cuda.get_device_properties(0).total_memory / 2**30
+            if self._device == "cuda"
+            else CPU_BATCH_S
+        )
         self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[self._device])
         network = self._encoder.mods["embedding_model"]
         network.forward = _in_type(

@@ -37,7 +37,7 @@ def shown(*outcomes: Outcome) -> str:
 def test_table_places_warnings_and_failures() -> None:
     text = shown(DONE, FAILED)
     row = next(line for line in text.splitlines() if "talk one.mp4" in line)
-    for cell in ("1:50:00", "4", "15021", "110.0", "60.0", "2 of 5 stages"):
+    for cell in ("1:50:00", "4", "15021", "110.0", "60.0", "2 of 6 stages"):
         assert cell in row
     assert "/t/talk one-12345678" in text
     assert "warning: talk one.mp4: 12 words have no speaker" in text
