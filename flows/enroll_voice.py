@@ -46,6 +46,8 @@ def enroll_voice(
         profile: Which engines to use.
         force: Enroll although the voice is nearly that of another person.
     """
+    if not clips:
+        raise InputError("no recording was named", "name some in which the person speaks alone")
     if (start or end) and len(clips) != 1:
         raise InputError("a part is of one recording", "name that recording alone")
     batch = prepare_batch(profile)

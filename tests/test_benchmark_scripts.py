@@ -61,7 +61,7 @@ def test_embeddings_one_by_one_and_in_batches(tmp_path: Path) -> None:
     )
     found = written["results"]["resemblyzer"]
     assert (found["segments"], found["measured_on"]) == (38, 6)
-    assert [work["segments"] for work in found["works"].values()] == [38, 38, 38]
+    assert [work["segments"] for work in found["works"].values()] == [38, 38, 34]
     assert found["works"]["one by one"]["times_faster"] == 1
 
 
@@ -118,7 +118,7 @@ def test_process_tree_is_added_up() -> None:
     ran = run_process([sys.executable, "-c", parent])
     assert ran.code == 0
     assert ran.memory > 60_000_000
-    assert 0 < ran.cpu
+    assert ran.cpu > 0
 
 
 @pytest.mark.usefixtures("scripts")

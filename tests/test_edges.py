@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 from pydantic import ValidationError
 
 from whosaid.edges import Params, decide_edges, find_doubtful
+from whosaid.embeddings import Params as EmbeddingParams
+from whosaid.embeddings import embed_speakers
+from whosaid.models import find_model
 from whosaid.types import (
     Diarization,
     EdgeDecisions,
@@ -17,6 +24,7 @@ from whosaid.types import (
     Word,
 )
 
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 A, B, C = "SPEAKER_00", "SPEAKER_01", "SPEAKER_02"
 WAVEFORM = Waveform(np.zeros(16_000 * 60, np.float32), "")
 TURNS = [(0, 10, A), (10, 20, B), (21, 30, A)]
@@ -143,6 +151,33 @@ def test_without_doubt_nothing_is_heard():
 def test_a_voice_without_print_does_not_compete():
     known = voices(vectors=((1, 0), (np.nan, np.nan)), speech=(9, 0))
     assert decide([(9.8, 10.2)], Compass(0), known).doubtful == 0
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_real_voices_bring_back_words_that_late_changes_gave_away():
+    from whosaid.engines.resemblyzer import Resemblyzer
+
+    rows = [line.split() for line in (SAMPLES / "conversation.rttm").read_text().splitlines()]
+    said = [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows[:14]]
+    words = [(t, t + 0.3, who) for s, e, who in said for t in np.arange(s, e - 0.3, 0.35).tolist()]
+    words = [word for word in words if sum(s < word[1] and word[0] < e for s, e, _ in said) == 1]
+    changes = [said[0][0], *(start + 0.6 for start, *_ in said[1:]), said[-1][1]]
+    late = [(s, e, who) for (s, e), (*_, who) in zip(pairwise(changes), said, strict=True)]
+    before = [next(who for _, e, who in late if (a + b) / 2 < e) for a, b, _ in words]
+
+    samples, _ = soundfile.read(SAMPLES / "conversation.flac", dtype="float32")
+    waveform, turns = Waveform(samples, ""), diarization(late)
+    encoder = Resemblyzer(find_model("resemblyzer", "", Path()), device="cpu")
+    known = embed_speakers(waveform, turns, encoder, EmbeddingParams(), digest="")
+    said_when = transcript(*(word[:2] for word in words))
+    found = decide_edges(waveform, said_when, turns, known, encoder, Params(), digest="")
+    after = list(before)
+    for decision in found.decisions:
+        after[decision.word] = decision.speaker
+
+    wrong = [sum(a != b for a, (*_, b) in zip(who, words, strict=True)) for who in (before, after)]
+    assert wrong[0] >= 15
+    assert wrong[1] <= 0.4 * wrong[0], wrong
 
 
 def test_params_refuse_what_makes_no_sense():

@@ -9,11 +9,11 @@ import pytest
 
 from whosaid.likeness import (
     find_joined,
+    find_one_voice,
+    find_two_voices,
     join_labels,
     measure_likeness,
-    one_voice,
     split_voice,
-    two_voices,
 )
 from whosaid.types import Diarization, SpeakerEmbeddings, Turn
 
@@ -111,12 +111,12 @@ LIKE = np.array([[1, 0.5, 0.9], [0.5, 1, 0.75], [0.9, 0.75, 0.25]])
 
 def test_what_does_not_fit_is_told_with_numbers():
     given = voices(LIKE, parts=[[NAN, NAN], [NAN, NAN], [3, 8]])
-    assert one_voice(given, 0.75) == [(A, C, pytest.approx(0.9)), (B, C, 0.75)]
-    assert two_voices(given, 0.5) == [(C, 0.25, (3.0, 8.0))]
+    assert find_one_voice(given, 0.75) == [(A, C, pytest.approx(0.9)), (B, C, 0.75)]
+    assert find_two_voices(given, 0.5) == [(C, 0.25, (3.0, 8.0))]
     nothing = voices(np.empty((0, 0)))
-    assert (one_voice(nothing, 0.75), two_voices(nothing, 0.5)) == ([], [])
+    assert (find_one_voice(nothing, 0.75), find_two_voices(nothing, 0.5)) == ([], [])
     unknown = voices(np.full((3, 3), NAN))
-    assert (one_voice(unknown, 0.75), two_voices(unknown, 0.5)) == ([], [])
+    assert (find_one_voice(unknown, 0.75), find_two_voices(unknown, 0.5)) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,17 @@ import base64
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from sqlalchemy import Connection, insert, select, update
 
 from whosaid.errors import InputError
@@ -105,6 +112,16 @@ class Content(Frozen):
     voices: tuple[Voice, ...]
     merged: tuple[Merged, ...]
     apart: tuple[tuple[Number, Number], ...]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all voices, those that went into others included."""
+        return [voice.number for voice in self.voices] + [item.number for item in self.merged]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.numbers())) < len(self.numbers()):
+            raise ValueError("two voices have one number")
+        return self
 
 
 class Imported(NamedTuple):
@@ -208,31 +225,28 @@ def _read(content: Mapping[str, Any]) -> Content:
 def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
     """Add voices that are not there yet; return the number here of each number there."""
     base = next_number(connection)
-    numbers = [item.number for item in given.voices] + [item.number for item in given.merged]
-    fresh = max(base, given.next_voice, *(number + 1 for number in numbers), 1)
-    uids: dict[str, int] = {}
-    names: dict[str, int] = {}
-    for row in connection.execute(select(voices)):
-        uids[row.uid] = row.number
-        if row.name_key:
-            names[row.name_key] = row.number
-    for row in connection.execute(select(aliases)):
-        uids[row.uid] = row.voice
-    places = {}
+    fresh = max(base, given.next_voice, *(number + 1 for number in given.numbers()))
+    uids, names = _known(connection)
+    places: dict[int, int] = {}
+    added: list[dict[str, Any]] = []
     for voice in given.voices:
-        key = name_key(voice.name or "")
-        number = uids.get(voice.uid, names.get(key))
+        key = name_key(voice.name) if voice.name else None
+        number = uids.get(voice.uid, names.get(key or ""))
         if number is None:
             # What was never used here stays as it is.
             number, fresh = (voice.number, fresh) if voice.number >= base else (fresh, fresh + 1)
-            values = {"number": number, "uid": voice.uid, "created": voice.created}
-            connection.execute(insert(voices).values(**values))
+            about = {"name": voice.name, "name_key": key, "created": voice.created}
+            added.append({"number": number, "uid": voice.uid, **about})
             uids[voice.uid] = number
-        if key and key not in names:
-            named = update(voices).where(voices.c.number == number, voices.c.name.is_(None))
-            if connection.execute(named.values(name=voice.name, name_key=key)).rowcount:
+            if key:
+                names[key] = number
+        elif key and key not in names:
+            nameless = update(voices).where(voices.c.number == number, voices.c.name.is_(None))
+            if connection.execute(nameless.values(name=voice.name, name_key=key)).rowcount:
                 names[key] = number
         places[voice.number] = number
+    if added:
+        connection.execute(insert(voices), added)
     for item in given.merged:
         if item.uid not in uids and item.voice in places:
             number, fresh = (item.number, fresh) if item.number >= base else (fresh, fresh + 1)
@@ -241,6 +255,14 @@ def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
             uids[item.uid] = places[item.voice]
     connection.execute(update(library).values(next_voice=fresh))
     return places
+
+
+def _known(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of every uid that there is or was, and of every name's key."""
+    rows = connection.execute(select(voices)).all()
+    uids = {row.uid: row.number for row in rows}
+    uids |= {row.uid: row.voice for row in connection.execute(select(aliases))}
+    return uids, {row.name_key: row.number for row in rows if row.name_key}
 
 
 def _add_prints(connection: Connection, given: Content, places: Mapping[int, int]) -> int:

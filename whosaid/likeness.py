@@ -65,7 +65,7 @@ def split_voice(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     return best
 
 
-def one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[str, str, float]]:
+def find_one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[str, str, float]]:
     """Return pairs of labels at least so alike that they are one voice, the most alike first."""
     pairs = np.argwhere(np.triu(voices.likeness >= threshold, 1)).tolist()
     found = [
@@ -74,7 +74,7 @@ def one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[str, st
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def two_voices(
+def find_two_voices(
     voices: SpeakerEmbeddings, threshold: float
 ) -> list[tuple[str, float, tuple[Seconds, Seconds]]]:
     """Return labels with parts less alike than one voice's, and when a segment of each starts."""
@@ -84,6 +84,35 @@ def two_voices(
         for row in rows
         for one, other in [voices.parts[row]]
     ]
+
+
+def tell_doubts(
+    voices: SpeakerEmbeddings, same_voice: float, two_voices: float, *, joined: bool
+) -> list[str]:
+    """Say where labels do not fit the voices, with the numbers.
+
+    Args:
+        voices: of one video.
+        same_voice: threshold of `find_one_voice`.
+        two_voices: threshold of `find_two_voices`.
+        joined: whether labels that are one voice are put under one.
+    """
+    what = "they are joined" if joined else "--merge-same-voice puts them under one label"
+    pairs = [
+        f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and 0 any "
+        f"two): {what}"
+        for one, other, alike in find_one_voice(voices, same_voice)
+    ]
+    mixed = [
+        f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
+        f"compare {_clock(start)} with {_clock(other)}"
+        for label, alike, (start, other) in find_two_voices(voices, two_voices)
+    ]
+    return pairs + mixed
+
+
+def _clock(time: Seconds) -> str:
+    return f"{int(time) // 60}:{int(time) % 60:02}"
 
 
 def find_joined(
@@ -96,7 +125,7 @@ def find_joined(
     heard = dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
     order = {label: position for position, label in enumerate(heard)}
     under = {label: label for label in voices.speakers}
-    for one, other, _ in one_voice(voices, threshold):
+    for one, other, _ in find_one_voice(voices, threshold):
         first, second = sorted((under[one], under[other]), key=lambda label: order[label])
         under = {label: first if now == second else now for label, now in under.items()}
     return {label: now for label, now in under.items() if label != now}

@@ -1,8 +1,8 @@
 """Who said which word lives here: words and turns in, segments with speakers out.
 
-How turns and words are found does not; see diarization.py and transcription.py, nor how alike
-voices are; see likeness.py. Files do not;
-see formats.py. Voices known from other videos do not; see voices.py.
+How turns and words are found does not; see diarization.py and transcription.py. How alike voices
+are does not; see likeness.py. Files do not; see formats.py. Voices known from other videos do not;
+see voices.py.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ def merge_transcript(
 
     Warnings name speakers by their label: names may change with the voice library.
     """
+    doubts = likeness.tell_doubts(
+        embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
+    )
     joined = find_joined(diarization, embeddings, params)
     diarization, embeddings = likeness.join_labels(diarization, embeddings, joined)
     labels = tuple(
@@ -164,11 +167,7 @@ def merge_transcript(
         doubtful=transcript.doubtful,
         warnings=(
             *_warnings(spoken, speakers, transcript, embeddings, speech, params),
-            *(
-                f"{label} was the voice of {under} and is joined to it"
-                for label, under in joined.items()
-            ),
-            *_doubts(embeddings, params),
+            *doubts,
         ),
     )
 
@@ -304,24 +303,6 @@ def _warnings(
     voiceless = [speaker.label for speaker in speakers if speaker.label not in known]
     if voiceless:
         yield f"too little clear speech for a voiceprint: {', '.join(voiceless)}"
-
-
-def _doubts(voices: SpeakerEmbeddings, params: Params) -> Iterator[str]:
-    """Say where labels do not fit the voices, with the numbers."""
-    for one, other, alike in likeness.one_voice(voices, params.same_voice):
-        yield (
-            f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and "
-            f"0 any two): --merge-same-voice puts them under one label"
-        )
-    for label, alike, (one_start, other_start) in likeness.two_voices(voices, params.two_voices):
-        yield (
-            f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the "
-            f"same): compare {_clock(one_start)} with {_clock(other_start)}"
-        )
-
-
-def _clock(time: Seconds) -> str:
-    return f"{int(time) // 60}:{int(time) % 60:02}"
 
 
 def _mean_confidence(words: Sequence[Word]) -> float:

@@ -90,22 +90,27 @@ class Store:
             options = {"whosaid_begin": ""} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
             yield connection.execution_options(**options)
 
-    def scrub(self) -> None:
+    def scrub(self) -> bool:
         """Rewrite what held deleted rows: a database only marks their place as free.
 
-        Done again at the next opening where it did not come to its end, as while others read.
+        Returns whether that is done. If not, as while others read, the next opening tries again.
         """
-        with self._outside() as plain:
-            if self.sqlite:
-                plain.exec_driver_sql("VACUUM")
-                done = plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar() == 0
-            else:
-                for rewritten in (voices, voiceprints, centroids):
-                    plain.exec_driver_sql(f"VACUUM (FULL) {rewritten.name}")
-                done = True
-        if done:
-            with self.writing() as connection:
-                connection.execute(library.update().values(unscrubbed=False))
+        try:
+            with self._outside() as plain:
+                if self.sqlite:
+                    plain.exec_driver_sql("VACUUM")
+                    done = plain.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar() == 0
+                else:
+                    plain.exec_driver_sql(f"SET lock_timeout = '{WAIT_S}s'")
+                    for rewritten in (voices, voiceprints, centroids):
+                        plain.exec_driver_sql(f"VACUUM (FULL) {rewritten.name}")
+                    done = True
+            if done:
+                with self.writing() as connection:
+                    connection.execute(library.update().values(unscrubbed=False))
+        except TransientError:
+            return False
+        return done
 
     def _bring_up_to_date(self) -> None:
         with self.reading() as connection:
@@ -130,8 +135,7 @@ class Store:
         with self.reading() as connection:
             unscrubbed = connection.execute(select(library.c.unscrubbed)).scalar()
         if unscrubbed:
-            with suppress(TransientError):
-                self.scrub()
+            self.scrub()
 
     def _share(self) -> None:
         """Let an SQLite file be read while it is written. It remembers that."""

@@ -28,7 +28,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 SHORTEST_WORD: Seconds = 0.02
 """No word is shorter: one step of Whisper's clock, two of pocketsphinx'."""

@@ -76,6 +76,9 @@ class Change(NamedTuple):
     """In whose transcripts a name changes."""
     embeddings: tuple[Digest, ...]
     """Stored results of `embed_speakers` that hold the vectors, too: to delete after `forget`."""
+    scrubbed: bool = True
+    """After `forget`: nothing of the voice can be read from the database's files. If others used
+    them just then, that is so after the next opening without them."""
 
 
 class VoiceLibrary:
@@ -289,8 +292,7 @@ class VoiceLibrary:
             )
             connection.execute(delete(voices).where(voices.c.number == voice.number))
             connection.execute(update(library).values(unscrubbed=True))
-        self._store.scrub()
-        return change
+        return change._replace(scrubbed=self._store.scrub())
 
     def reidentify(self, params: Params = _DEFAULT) -> tuple[Change, ...]:
         """Merge voices without a name into named ones that they match, as after an enrolment.

@@ -142,8 +142,8 @@ def with_truth(
         shares = [float(spans.covered(who, times[:, 0], times[:, 1]).sum()) for who in truth]
         main[label] = names[int(np.argmax(shares))]
         mixed[label] = sorted(shares)[-2] / max(sum(shares), 1e-9) if len(shares) > 1 else 0.0
-    says_one = {(a, b) for a, b, _ in likeness.one_voice(voices, PARAMS.same_voice)}
-    says_two = {label for label, *_ in likeness.two_voices(voices, PARAMS.two_voices)}
+    says_one = {(a, b) for a, b, _ in likeness.find_one_voice(voices, PARAMS.same_voice)}
+    says_two = {label for label, *_ in likeness.find_two_voices(voices, PARAMS.two_voices)}
     for a, label in enumerate(voices.speakers):
         yield {
             "asked": asked,

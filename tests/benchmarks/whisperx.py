@@ -8,7 +8,8 @@ turn; on a busy machine their CPU seconds say more than the clock. Without `--wh
 `--pyannote` the checkpoints have the size of Whisper small and community-1, and random weights: the
 Whisper model says 100 tokens in every window, so that both hear as much. WhisperX's aligner is a
 wav2vec 2.0 of the usual size with random weights; whosaid times its words with Whisper's own
-attention, so it has no such part.
+attention, so it has no such part. «Not aligned» is the same run less the aligner's parts: its words
+have no times.
 """
 
 from __future__ import annotations
@@ -71,12 +72,7 @@ def prepare(folder: Path) -> Path:
 
 
 def run_whisperx(
-    python: Path,
-    video: Path,
-    models: Models,
-    folder: Path,
-    options: argparse.Namespace,
-    align: bool,
+    python: Path, video: Path, models: Models, folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Run WhisperX on a video."""
     tools = folder / "tools"  # it calls ffmpeg by its name
@@ -88,7 +84,7 @@ def run_whisperx(
         "video": str(video),
         "whisper": str(models.whisper),
         "pyannote": str(models.pyannote),
-        "aligner": str(folder / "aligner") if align else "",
+        "aligner": str(folder / "aligner") if options.align else "",
         "device": options.device,
         "compute_type": options.compute_type,
         "beam_size": options.beam_size,
@@ -108,7 +104,8 @@ def run_whisperx(
     if ran.code:
         raise Missing(f"WhisperX ended with exit code {ran.code}: see above")
     found = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
-    return {**ran._asdict(), **found}
+    made = found["parts"].pop("make the aligner", dict.fromkeys(COST, 0.0))  # it would be there
+    return {**ran._asdict(), **{cost: getattr(ran, cost) - made[cost] for cost in COST}, **found}
 
 
 def run_whosaid(
@@ -138,6 +135,18 @@ def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return min(runs, key=lambda run: run["cpu"])
 
 
+def without_alignment(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a run of WhisperX less its aligner."""
+    parts = {name: cost for name, cost in run["parts"].items() if "align" not in name}
+    costs = {
+        cost: run[cost]
+        - sum(part[cost] for part in run["parts"].values())
+        + sum(part[cost] for part in parts.values())
+        for cost in COST
+    }
+    return {**run, **costs, "parts": parts}
+
+
 def show(best: dict[str, dict[str, Any]]) -> str:
     """Return the tables that are printed."""
     ours = best["whosaid"]
@@ -152,7 +161,8 @@ def show(best: dict[str, dict[str, Any]]) -> str:
     ]
     head = ["", "wall s", "CPU s", "peak MB", "times whosaid's wall", "… CPU", "words", "speakers"]
     lines = [table(head, rows)]
-    for name, it in best.items():
+    for name in ("whosaid", "WhisperX"):
+        it = best[name]
         lines.append(f"\n{name}, its parts:")
         costs = [cost for cost in COST if all(cost in part for part in it["parts"].values())]
         parts = [[part, *(spent[cost] for cost in costs)] for part, spent in it["parts"].items()]
@@ -179,7 +189,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--without-alignment", action="store_true", help="leave that variant out")
+    parser.add_argument("--no-align", dest="align", action="store_false")
     options = parser.parse_args()
     python = prepare(options.environment.absolute())
     with temporary_folder() as folder, server() as api:
@@ -197,12 +207,13 @@ def main() -> None:
         for number in range(options.rounds):
             say(f"round {number + 1} of {options.rounds}: whosaid")
             runs.setdefault("whosaid", []).append(run_whosaid(api, video, models, options))
-            for align in (False, True)[: 1 if options.without_alignment else 2]:
-                name = "WhisperX, aligned" if align else "WhisperX, not aligned"
-                say(f"round {number + 1} of {options.rounds}: {name}")
-                ran = run_whisperx(python, video, models, folder, options, align)
-                runs.setdefault(name, []).append(ran)
+            say(f"round {number + 1} of {options.rounds}: WhisperX")
+            runs.setdefault("WhisperX", []).append(
+                run_whisperx(python, video, models, folder, options)
+            )
     best = {name: least(each) for name, each in runs.items()}
+    if options.align:
+        best["WhisperX, not aligned"] = without_alignment(best["WhisperX"])
     finish("whisperx", options, f"{options.minutes:g} min\n{show(best)}", best)
 
 

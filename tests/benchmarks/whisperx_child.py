@@ -83,7 +83,6 @@ def main() -> None:
         if not folder.is_dir():
             make_aligner(folder)
             lap("make the aligner")
-            del parts["make the aligner"]
         punkt = alignment.nltk_load
 
         def sentences(name):

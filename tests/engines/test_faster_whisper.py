@@ -9,11 +9,13 @@ from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
 
 from tests.checkpoints.tones import make_sound
 from tests.checkpoints.whisper import make_whisper, random_weights, trained_weights
 from whosaid import gpu
 from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.engines.log_mel import LogMel
 from whosaid.errors import InputError, StoppedError, TransientError
 from whosaid.transcription import Params, transcribe_speech
 from whosaid.types import SAMPLE_RATE_HZ, Span, SpeechRegions, Waveform, no_progress
@@ -88,6 +90,35 @@ def test_language_words_and_times(engine, language):
     assert np.median(errors) < 0.15
     assert all(0 <= word.confidence <= 1 for word in words)
     assert all(text.log_probability > -0.5 for text in heard.texts)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1, 7.3, 30, 31])
+@pytest.mark.parametrize("mels", [80, 128])
+def test_spectrogram_is_that_of_faster_whisper(mels, seconds):
+    random = np.random.default_rng(0)
+    loudness = random.uniform(0, 0.3, 400).repeat(1240)
+    samples = (loudness * random.normal(size=400 * 1240))[: int(seconds * SAMPLE_RATE_HZ)]
+    samples = samples.astype(np.float32)
+    padded = np.pad(samples[:480_000], (0, max(480_000 - len(samples), 0)))
+    expected = FeatureExtractor(feature_size=mels)(padded, padding=0)
+    found = LogMel(mels, "cpu")(samples)
+    assert (found.shape, found.dtype) == ((mels, 3000), np.float32)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_loop_lasts_no_longer_than_its_window_allows(bad_engine, monkeypatch):
+    """Windows of 4 and 9 s are not heard for as long as one of 25 s."""
+    limits = []
+    hear = bad_engine._hear
+    monkeypatch.setattr(
+        bad_engine, "_hear", lambda *args: limits.append((len(args[1]), args[4])) or hear(*args)
+    )
+    monkeypatch.setattr(bad_engine._whisper, "max_length", 448)
+    sound, windows, _ = talk("en", (4, 25, 9))
+    params = Params(language="en", beam_size=1, batch_size=4)
+    bad_engine.transcribe(sound, windows, params, no_progress)
+    assert [size for size, _ in limits] == [1, 2]
+    assert limits[1][1] == 170 < limits[0][1]
 
 
 def test_a_language_can_be_set(engine):

@@ -149,6 +149,31 @@ def test_embeddings_are_those_of_pyannote(
     np.testing.assert_array_equal(ours[3], theirs[3])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_reconstruction_is_that_of_pyannote(
+    seed: int, engine: Pyannote, stock: dict[str, Pipeline]
+) -> None:
+    rng = np.random.default_rng(seed)
+    chunks, speakers = int(rng.integers(1, 12)), int(rng.integers(1, 5))
+    spans = rng.random((chunks, 146, 3)).repeat(9, axis=1)[:, :146] > 0.6
+    clusters = rng.integers(0, speakers, (chunks, 3)).astype(np.int8)
+    clusters[(spans.sum(axis=1) == 0) | (rng.random((chunks, 3)) < 0.2)] = -2
+    window = SlidingWindow(start=0.0, duration=10.0, step=1.0)
+    segmentations = SlidingWindowFeature(spans.astype(np.float32), window)
+    pipeline, theirs = engine._pipeline, stock["VBxClustering"]
+    frames = SlidingWindow(start=0.0, duration=0.062, step=0.06875)
+    count = pipeline.speaker_count(segmentations, frames, warm_up=(0.0, 0.0))
+    for most in (int(count.data.max()), 1):
+        count.data = np.minimum(count.data, most).astype(np.int8)
+        ours = pipeline.reconstruct(segmentations, clusters, count)
+        expected = theirs.reconstruct(segmentations, clusters, count)
+        np.testing.assert_array_equal(ours.data, expected.data)
+        for gap in (0.0, 0.3):
+            assert pipeline.to_annotation(ours, 0.0, gap) == theirs.to_annotation(
+                expected, 0.0, gap
+            )
+
+
 def test_the_network_sees_every_chunk_once(engine: Pyannote, talk: npt.NDArray[np.float32]) -> None:
     seen = []
     network = engine._pipeline._embedding.model_.resnet

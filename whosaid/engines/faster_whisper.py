@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,20 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
 
 from whosaid.engines.ctranslate2 import (
+    choose_batch_size,
     choose_compute_type,
     choose_device,
     is_out_of_memory,
     load_cublas,
     room_on,
 )
+from whosaid.engines.log_mel import LogMel
 from whosaid.errors import InputError, TransientError
 from whosaid.gpu import run_in_batches
 from whosaid.transcription import Heard, Params, WindowText
 from whosaid.types import Progress, Seconds, Span, Waveform, Word
 
 FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
-
-BATCH_SIZES = {"cpu": 4, "cuda": 16}
 
 WINDOW_S = 30
 FRAMES_PER_SECOND = 100
@@ -46,6 +47,10 @@ SHORTEST_FRAMES = 20
 
 TOKENS_PER_SECOND = 15
 """More than is said, even in languages that take many tokens: whatever is longer is a loop."""
+
+ALIKE_S: Seconds = 10.0
+"""Windows are heard with others as long to this: a batch lasts as long as its longest text may be,
+and the limit on it must not depend on the batch that a window comes in, or its text would."""
 
 Features = npt.NDArray[np.float32]
 
@@ -103,8 +108,9 @@ class FasterWhisper:
                     cpu_threads=cpu_threads or os.cpu_count() or 0,
                 )
             # Not every folder says how many mels its model reads; the model itself knows.
-            self._extract = FeatureExtractor(feature_size=self._whisper.model.n_mels)
-            self._whisper.feature_extractor = self._extract
+            mels = self._whisper.model.n_mels
+            self._log_mel = LogMel(mels, self._device)
+            self._whisper.feature_extractor = FeatureExtractor(feature_size=mels)
         except TransientError:
             raise
         except Exception as error:
@@ -129,18 +135,19 @@ class FasterWhisper:
         language = language or self._detect_language(waveform, windows)
         tokenizer = self._tokenizer(language)
         prompt = self._prompt(tokenizer, params)
-        # One limit for all windows, so that a text does not depend on the batch it came in.
-        limit = min(
-            _token_limit(max(windows, key=lambda window: window.duration)),
-            self._whisper.max_length - len(prompt) - 1,
-        )
+        room = self._whisper.max_length - len(prompt) - 1
+        batch_size = params.batch_size or choose_batch_size(self._device)
         order = sorted(range(len(windows)), key=lambda i: (-windows[i].duration, i))
         total = sum(window.duration for window in windows)
         texts: dict[int, WindowText] = {}
         notes: list[str] = []
 
+        def longest(i: int) -> Seconds:
+            return ceil(windows[i].duration / ALIKE_S) * ALIKE_S
+
         def hear(batch: Sequence[int]) -> dict[int, WindowText]:
             spans = [windows[i] for i in batch]
+            limit = min(_token_limit(longest(batch[0])), room)
             heard = self._hear(features.take(batch), spans, tokenizer, prompt, limit, params)
             return dict(zip(batch, heard, strict=True))
 
@@ -149,16 +156,17 @@ class FasterWhisper:
 
         with ThreadPoolExecutor(1) as thread:
             features = _Ahead(order, lambda i: self._features(waveform, windows[i]), thread)
-            for heard in run_in_batches(
-                order,
-                params.batch_size or BATCH_SIZES[self._device],
-                hear,
-                key=(self._device, "faster_whisper"),
-                is_out_of_memory=is_out_of_memory,
-                on_smaller=on_smaller,
-            ):
-                texts |= heard
-                progress(sum(windows[i].duration for i in texts) / total)
+            for _, alike in groupby(order, longest):
+                for heard in run_in_batches(
+                    list(alike),
+                    batch_size,
+                    hear,
+                    key=(self._device, "faster_whisper"),
+                    is_out_of_memory=is_out_of_memory,
+                    on_smaller=on_smaller,
+                ):
+                    texts |= heard
+                    progress(sum(windows[i].duration for i in texts) / total)
         return Heard(language, [texts[i] for i in range(len(windows))], notes)
 
     def transcribe_again(
@@ -169,7 +177,7 @@ class FasterWhisper:
             return None
         tokenizer = self._tokenizer(language)
         room = self._whisper.max_length - len(self._prompt(tokenizer, params)) - 1
-        limit = min(_token_limit(window), room)
+        limit = min(_token_limit(window.duration), room)
         with room_on(self._device):
             generated, _ = self._whisper.transcribe(
                 _samples(waveform, window),
@@ -240,7 +248,7 @@ class FasterWhisper:
                     # The score is the mean over the tokens; Whisper counts the end as one more.
                     log_probability=result.scores[0] * len(row) / (len(row) + 1),
                     no_speech=result.no_speech_prob,
-                    cut_off=len(row) >= min(limit, _token_limit(window)),
+                    cut_off=len(row) >= min(limit, _token_limit(window.duration)),
                 )
             )
         return texts
@@ -287,14 +295,7 @@ class FasterWhisper:
         )
 
     def _features(self, waveform: Waveform, window: Span) -> Features:
-        """Return the log-mel spectrogram, shape (mels, frames), of a window and silence after it.
-
-        Silence is added to the sound, as in Whisper's training; faster-whisper adds zeros to the
-        spectrogram, which are no silence.
-        """
-        samples = _samples(waveform, window)[: self._extract.n_samples]
-        padded = np.pad(samples, (0, self._extract.n_samples - len(samples)))
-        return self._extract(padded, padding=0)
+        return self._log_mel(_samples(waveform, window))
 
 
 class _Ahead:
@@ -325,8 +326,8 @@ def _samples(waveform: Waveform, window: Span) -> npt.NDArray[np.float32]:
     return waveform.samples[first:last]
 
 
-def _token_limit(window: Span) -> int:
-    return ceil(window.duration * TOKENS_PER_SECOND) + 20
+def _token_limit(duration: Seconds) -> int:
+    return ceil(duration * TOKENS_PER_SECOND) + 20
 
 
 def _word(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:

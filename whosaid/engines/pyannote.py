@@ -26,14 +26,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml  # type: ignore[import-untyped]
-from pyannote.audio import Model
+from pyannote.audio import Inference, Model
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.core.task import Resolution
 from pyannote.audio.models.embedding.wespeaker import BaseWeSpeakerResNet
 from pyannote.audio.pipelines import SpeakerDiarization, clustering
 from pyannote.audio.utils import vbx
 from pyannote.audio.utils.dependencies import check_dependencies
-from pyannote.core import Annotation, SlidingWindowFeature
+from pyannote.core import Annotation, Segment, SlidingWindowFeature
+from pyannote.core.utils.generators import string_generator
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from whosaid.clustering import link
@@ -62,6 +63,9 @@ STEPS = {
     "discrete_diarization": (0.9, 1.0),
 }
 """Between which fractions of the work each step of pyannote's runs."""
+
+NOBODY = -2
+"""pyannote's cluster of speakers who are silent in a chunk."""
 
 METHODS = ("VBxClustering", "AgglomerativeClustering")
 """What community-1 and 3.1 cluster with. Others need more than a number of speakers."""
@@ -141,6 +145,63 @@ class OnePassDiarization(SpeakerDiarization):
             if hook is not None:
                 hook("embeddings", None, total=len(spoken), completed=done)
         return embeddings
+
+    def reconstruct(
+        self,
+        segmentations: SlidingWindowFeature,
+        hard_clusters: npt.NDArray[np.integer[Any]],
+        count: SlidingWindowFeature,
+    ) -> SlidingWindowFeature:
+        """Return who is active in each frame, as pyannote does, for all chunks at once."""
+        chunks, frames, slots = segmentations.data.shape
+        clustered = np.full((chunks, frames, hard_clusters.max() + 1), np.nan)
+        for slot in range(slots):
+            (heard,) = np.nonzero(hard_clusters[:, slot] != NOBODY)
+            whose = heard, slice(None), hard_clusters[heard, slot]
+            clustered[whose] = np.fmax(clustered[whose], segmentations.data[heard, :, slot])
+        feature = SlidingWindowFeature(clustered, segmentations.sliding_window)
+        return self.to_diarization(feature, count)
+
+    @staticmethod
+    def to_diarization(
+        segmentations: SlidingWindowFeature, count: SlidingWindowFeature
+    ) -> SlidingWindowFeature:
+        """Return the `count` most active speakers of each frame, as pyannote does one by one."""
+        activations = Inference.aggregate(
+            segmentations, count.sliding_window, missing=0.0, skip_average=True
+        )
+        missing = max(int(count.data.max()) - activations.data.shape[1], 0)
+        activations.data = np.pad(activations.data, ((0, 0), (0, missing)))
+        extent = activations.extent & count.extent
+        activations, count = (
+            feature.crop(extent, return_data=False) for feature in (activations, count)
+        )
+        both = min(len(activations.data), len(count.data))
+        rank = np.argsort(np.argsort(-activations.data, axis=-1), axis=-1)
+        binary = np.zeros_like(activations.data)
+        binary[:both] = rank[:both] < count.data[:both]
+        return SlidingWindowFeature(binary, activations.sliding_window)
+
+    @staticmethod
+    def to_annotation(
+        discrete_diarization: SlidingWindowFeature,
+        min_duration_on: float = 0.0,  # noqa: ARG004 - pyannote asks for nothing else
+        min_duration_off: float = 0.0,
+    ) -> Annotation:
+        """Return the stretches in which each speaker is active, as pyannote does."""
+        frames, number = discrete_diarization.sliding_window, np.arange(len(discrete_diarization))
+        start = frames.start + number * frames.step
+        middle = 0.5 * (start + (start + frames.duration))
+        annotation, tracks = Annotation(), string_generator()
+        for label, active in enumerate(discrete_diarization.data.T > 0.5):
+            track = next(tracks)
+            edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
+            times = middle[np.minimum(edges, number[-1])].reshape(-1, 2).tolist()
+            for begin, end in times:
+                annotation[Segment(begin, end), track] = label
+        if min_duration_off > 0:
+            annotation = annotation.support(collar=min_duration_off)
+        return annotation
 
     def _masks(
         self, segmentations: SlidingWindowFeature, size: int, *, exclude_overlap: bool
