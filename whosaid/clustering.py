@@ -76,7 +76,10 @@ def link(vectors: Vectors, method: str, metric: Literal["cosine", "euclidean"]) 
         for number, row in enumerate(block, 1):
             distances[filled : filled + len(row) - number] = row[number:]
             filled += len(row) - number
-    tree: Vectors = fastcluster.linkage(distances, method, preserve_input=False)
+    tree = np.empty((count - 1, 4))
+    if count > 1:
+        # What fastcluster.linkage calls; that would copy the distances first.
+        fastcluster.linkage_wrap(count, distances, tree, fastcluster.mthidx[method])
     return tree
 
 

@@ -119,8 +119,8 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def finish(name: str, options: argparse.Namespace, told: str, results: Any) -> None:
-    """Print what came out and write it, with the machine, versions and params."""
+def finish(name: str, options: argparse.Namespace, told: str, results: Any) -> Path:
+    """Print what came out and write it, with the machine, versions and params; return where."""
     sys.stdout.write(told + "\n")
     path = options.json or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +134,7 @@ def finish(name: str, options: argparse.Namespace, told: str, results: Any) -> N
     }
     path.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
     say(f"written to {path}")
+    return path
 
 
 def _plain(value: Any) -> Any:
@@ -313,6 +314,7 @@ class Site:
     def __init__(self, folder: Path, api: str, **given: str) -> None:
         self.videos = folder / "data" / "videos"
         self.transcripts = folder / "data" / "transcripts"
+        self.runs = folder / "data" / "runs"
         own = {name: value for name, value in os.environ.items() if name[:8] != "WHOSAID_"}
         self.environment = {
             **own,
@@ -339,7 +341,7 @@ class Site:
 
     def record(self) -> dict[str, Any]:
         """Return what the last run recorded of itself; see `whosaid/telemetry.py`."""
-        path = max((self.transcripts.parent / "runs").glob("*.json"))
+        path = max(self.runs.glob("*.json"))
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return record
 

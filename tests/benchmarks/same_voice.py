@@ -242,7 +242,7 @@ def main() -> None:
         "two_voices": PARAMS.two_voices,
         "model": encoder.model,
     }
-    dump(arguments.json, {"settings": settings, "table": table, "rows": [*made, *heard]})
+    dump(arguments.json, {"settings": settings, "table": table})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ heard again. Real segmentation and PLDA can be given.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,11 @@ def main() -> None:
         make_videos(site.videos, [60 * minutes] * count, sounds(options.sound))
         say(f"{count} videos of {minutes:g} min")
         result = describe(site, site.transcribe(*chosen, *options.words), count * minutes)
-    told = f"{count} videos of {minutes:g} min, scale {options.scale}, "
-    told += "real weights" if options.models else "random weights"
-    finish(f"seed-{options.scale}", options, f"{told}\n\n{show(result)}", result)
+        told = f"{count} videos of {minutes:g} min, scale {options.scale}, "
+        told += "real weights" if options.models else "random weights"
+        path = finish(f"seed-{options.scale}", options, f"{told}\n\n{show(result)}", result)
+        picture = max(site.runs.glob("*.svg"))
+        say(f"what ran when: {shutil.copy(picture, path.with_suffix('.svg'))}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 import torchaudio
 
-from whosaid.engines.torch import choose_device, choose_dtype, full_precision
+from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 HOP_SAMPLES = 160
@@ -109,6 +109,7 @@ class Resemblyzer:
             result[rows] = self._embed_block(waveform.samples, first[rows], last[rows])
             done += len(rows)
             progress(done / len(usable))
+        release_memory(self._device)
         return result
 
     @torch.inference_mode()

@@ -23,7 +23,7 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from whosaid.engines.torch import choose_device, choose_dtype, full_precision
+from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
 from whosaid.errors import InputError
 from whosaid.gpu import run_in_batches
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
@@ -110,6 +110,7 @@ class Speechbrain:
             result[rows] = np.concatenate(list(parts))
             done += len(rows)
             progress(done / usable)
+        release_memory(torch.device(self._device))
         return result / np.linalg.norm(result, axis=1, keepdims=True)
 
     def _batches(
