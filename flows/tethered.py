@@ -47,7 +47,7 @@ def leave_held_runs() -> None:
         free = [entry for entry in flow_run_response if entry.flow_run.id not in held]
         return await submit(worker, free)
 
-    BaseWorker._submit_scheduled_flow_runs = submit_free  # type: ignore[method-assign]  # noqa: SLF001
+    BaseWorker._submit_scheduled_flow_runs = submit_free  # type: ignore  # noqa: PGH003, SLF001
 
 
 if __name__ == "__main__":

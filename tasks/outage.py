@@ -1,11 +1,14 @@
-"""Waiting for a Prefect server that is away for a while, as when it restarts, lives here.
+"""Going on while the Prefect server restarts, or after the worker was killed, lives here.
 
-How often and how long is a setting of Prefect; see flows/environment.py.
+How often and how long the server is asked is a setting of Prefect; see flows/environment.py.
 """
 
+import logging
+from contextlib import suppress
 from typing import Any
 
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+from prefect.logging.handlers import PrefectConsoleHandler
 
 
 class _OnceForAll:
@@ -30,3 +33,18 @@ def wait_out_restarts() -> None:
     """Let every client of this process wait for the server once it was reached."""
     for kind in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient):
         kind._has_connected = _OnceForAll()  # type: ignore[assignment]  # noqa: SLF001
+
+
+def outlive_worker() -> None:
+    """Let this process go on when nobody reads any more what it prints: its worker was killed.
+
+    Rich, through which Prefect prints its log, then ends the thread that prints: the stage would
+    never end, nor would the run, and its videos stayed claimed. (Prefect 3.8.8.)
+    """
+    emit = PrefectConsoleHandler.emit
+
+    def emit_while_read(handler: PrefectConsoleHandler, record: logging.LogRecord) -> None:
+        with suppress(SystemExit):  # from then on rich prints nothing
+            emit(handler, record)
+
+    PrefectConsoleHandler.emit = emit_while_read  # type: ignore[method-assign]

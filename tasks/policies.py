@@ -15,13 +15,14 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.tasks import exponential_backoff
 
-from tasks.outage import wait_out_restarts
+from tasks.outage import outlive_worker, wait_out_restarts
 from whosaid.errors import TransientError
 from whosaid.planning import Plan, Stage
 from whosaid.settings import Settings
 from whosaid.types import Digest, StageResult
 
 wait_out_restarts()
+outlive_worker()
 
 GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
 

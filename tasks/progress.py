@@ -5,7 +5,7 @@ How it looks on a terminal does not; see flows/cli/display.py.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -70,7 +70,8 @@ def announce(step: Step) -> None:
 
 def announce_end(video: str, stage: str, done: PrefectFuture[Any]) -> None:
     """Announce how a stage's task ended: computed, stored before, failed, not run."""
-    done.wait()
+    with suppress(BaseException):  # of the stage: whatever it was, who waits here has to be told
+        done.wait()
     match done.state.type:
         case StateType.COMPLETED:
             state = "stored" if done.state.name == "Cached" else "done"

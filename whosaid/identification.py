@@ -127,23 +127,21 @@ def _carried_over(
     That is better evidence than any print, and it holds between embedding models.
     """
     found: dict[int, Row[Any]] = {}
+    spoken = [
+        np.array(
+            [(turn.start, turn.end) for turn in diarization.exclusive if turn.speaker == speaker]
+        ).reshape(-1, 1, 2)
+        for speaker in speakers
+    ]
     for row in sorted(former, key=lambda row: row.seconds):  # of two who became one, the longer
         samples = np.array(json.loads(row.samples)).reshape(-1, 2)
-        if row.voice is None or not len(samples):
+        length = float((samples[:, 1] - samples[:, 0]).sum())
+        if row.voice is None or not length:
             continue
-        for number, speaker in enumerate(speakers):
-            turns = np.array(
-                [
-                    (turn.start, turn.end)
-                    for turn in diarization.exclusive
-                    if turn.speaker == speaker
-                ]
-            ).reshape(-1, 1, 2)
-            shared = np.minimum(turns[..., 1], samples[:, 1]) - np.maximum(
-                turns[..., 0], samples[:, 0]
-            )
-            length = float((samples[:, 1] - samples[:, 0]).sum())
-            if shared.clip(0).sum() >= _SAME_TIME * length > 0:
+        for number, turns in enumerate(spoken):
+            ends = np.minimum(turns[..., 1], samples[:, 1])
+            shared = (ends - np.maximum(turns[..., 0], samples[:, 0])).clip(0)
+            if shared.sum() >= _SAME_TIME * length:
                 found[number] = row
     return found
 

@@ -63,7 +63,7 @@ class Calibration(Frozen):
 
 CALIBRATIONS = {
     "resemblyzer-0.1.4-centred": Calibration(
-        threshold=0.60,
+        threshold=0.61,
         margin=0.05,
         slope=20.6,
         offset=-6.5,

@@ -7,25 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 from flows import environment
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
+from flows.cli.renaming import OverwriteEdited, in_a_row, rewrite, say, tell
 from flows.cli.terminal import open_console
 from whosaid.errors import InputError
 from whosaid.report import clock
 from whosaid.settings import read_settings
-from whosaid.types import Digest, Seconds
 
 app = App(
     name="voices",
@@ -33,10 +28,6 @@ app = App(
     default_parameter=Parameter(negative=""),
 )
 
-FAILED = 1
-"""Exit code: not enrolled, or some transcript could not be written again."""
-
-OverwriteEdited = Annotated[bool, Parameter(name="--overwrite-edited")]
 AsJson = Annotated[bool, Parameter(name="--json")]
 
 
@@ -134,7 +125,9 @@ def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False)
             beside them.
     """
     change = _library().rename(which, name)
-    return _told([change], f"{_and(change.before)} is {change.name} now", overwrite_edited)
+    return tell(
+        [change], f"{in_a_row(change.before)} is {change.name} now", overwrite=overwrite_edited
+    )
 
 
 @app.command
@@ -162,7 +155,7 @@ def merge(
         yes=yes,
     )
     change = library.merge(keep, drop)
-    return _told([change], f"{dropped.name} is {change.name} now", overwrite_edited)
+    return tell([change], f"{dropped.name} is {change.name} now", overwrite=overwrite_edited)
 
 
 @app.command
@@ -189,7 +182,11 @@ def split(
             beside them.
     """
     change = _library().split(which, video, speaker)
-    return _told([change], f"{_and(change.before)} is {change.name} in {video}", overwrite_edited)
+    return tell(
+        [change],
+        f"{in_a_row(change.before)} is {change.name} in {video}",
+        overwrite=overwrite_edited,
+    )
 
 
 @app.command
@@ -217,84 +214,10 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     from tasks.library import forget_voice
 
     change = forget_voice(which, read_settings())
-    return _told([change], f"{voice.name} is forgotten", overwrite_edited)
+    return tell([change], f"{voice.name} is forgotten", overwrite=overwrite_edited)
 
 
-@app.command
-def enroll(
-    name: str,
-    /,
-    *clips: str,
-    from_: Annotated[str, Parameter(name="--from")] = "",
-    to: str = "",
-    profile: str | None = None,
-    force: bool = False,
-    verbose: bool = False,
-) -> int:
-    """Make a person known by voice, from recordings in which nobody else speaks.
-
-    Each needs 5 s of speech or more, without much noise. Whoever was a speaker without a name so
-    far, and has this voice, gets the name in every transcript.
-
-    Examples:
-
-        whosaid voices enroll "Ada Lovelace" clip1.wav clip2.mp4
-        whosaid voices enroll "Ada Lovelace" meeting.mp4 --from 1:02 --to 1:40
-        whosaid voices enroll voices/
-
-    Args:
-        name: Of the person; or a folder that holds a folder of recordings for each person, named
-            after them.
-        clips: Recordings or videos.
-        from_: Where in the recording to begin, as 62, 1:02 or 1:02:03.
-        to: Where in the recording to end.
-        profile: Which engines to use: voices are only compared within one encoder.
-        force: Enroll although the voice is nearly that of another person.
-        verbose: Show Prefect's log.
-    """
-    environment.apply(verbose=verbose)
-    console = open_console()
-    people = {name: list(clips)} if clips else _people(Path(name))
-    start, end = seconds_of(from_), seconds_of(to)
-    stop_on_ctrl_c(console)
-    code = 0
-    for person, recordings in people.items():
-        code = max(code, _enroll(console, person, recordings, start, end, profile, force=force))
-        if code == STOPPED:
-            break
-    return code
-
-
-def _enroll(
-    console: Console,
-    person: str,
-    recordings: list[str],
-    start: Seconds,
-    end: Seconds,
-    profile: str | None,
-    *,
-    force: bool,
-) -> int:
-    from flows import endings
-    from flows.cli.display import progress_shown
-    from flows.enroll_voice import enroll_voice
-    from tasks.progress import is_stopping
-
-    with progress_shown(console):
-        state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
-    if is_stopping():
-        return STOPPED
-    told = endings.told_by(state)
-    if isinstance(told, list):
-        for problem in told:
-            _say(console, f"{person} was not enrolled: {problem}")
-        return FAILED
-    enrolled = told.enrolled
-    kind = "enrolled" if enrolled.created else "was known already"
-    _say(console, f"{enrolled.name} {kind}: {enrolled.added} voiceprints added")
-    for change in told.joined:
-        _say(console, f"{_and(change.before)} turned out to be {enrolled.name}")
-    return _sum_up(console, told.rewritten)
+app.command("flows.cli.enrolling:enroll", name="enroll")
 
 
 @app.command
@@ -316,10 +239,10 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
     changes = _library().reidentify()
     console = open_console()
     for change in changes:
-        _say(console, f"{_and(change.before)} turned out to be {change.name}")
+        say(console, f"{in_a_row(change.before)} turned out to be {change.name}")
     if not changes:
-        _say(console, "no voice without a name is like a named one")
-    return _rewrite(console, None, overwrite_edited)
+        say(console, "no voice without a name is like a named one")
+    return rewrite(console, None, overwrite=overwrite_edited)
 
 
 @app.command
@@ -342,7 +265,7 @@ def export(file: Path) -> int:
         raise InputError(f"{file} is there already", "choose another name") from None
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror})", "choose another one") from error
-    _say(open_console(), f"written: {file}")
+    say(open_console(), f"written: {file}")
     return 0
 
 
@@ -367,41 +290,12 @@ def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> i
         raise InputError(f"{file} is no export of voices ({error})", "name another file") from error
     brought = _library().import_(content)
     console = open_console()
-    _say(
+    say(
         console,
         f"{brought.new} new voices, {brought.joined} joined with known ones,"
         f" {brought.prints} voiceprints, {brought.appearances} appearances",
     )
-    return _rewrite(console, brought.videos, overwrite_edited)
-
-
-def seconds_of(time: str) -> Seconds:
-    """Read a time such as 62, 1:02 or 1:02:03.5; empty is 0.
-
-    Raises:
-        InputError: it is none.
-    """
-    seconds = 0.0
-    try:
-        for part in time.split(":") if time else ():
-            seconds = 60 * seconds + float(part)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise InputError(f"{time!r} is no time", "write it as 62, 1:02 or 1:02:03")
-    return seconds
-
-
-def _people(folder: Path) -> dict[str, list[str]]:
-    """Return the recordings of each person in a folder of folders."""
-    if not folder.is_dir():
-        raise InputError(
-            f"no recording of {folder} was named", "name some after the name of the person"
-        )
-    people = {each.name: [str(each)] for each in sorted(folder.iterdir()) if each.is_dir()}
-    if not people:
-        raise InputError(f"{folder} holds no folders", "make one for each person, named after them")
-    return people
+    return rewrite(console, brought.videos, overwrite=overwrite_edited)
 
 
 def _library() -> Any:
@@ -409,54 +303,6 @@ def _library() -> Any:
     from tasks.library import open_library
 
     return open_library(read_settings())
-
-
-def _told(changes: Collection[Any], says: str, overwrite: bool) -> int:
-    console = open_console()
-    _say(console, says)
-    return _rewrite(console, {video for each in changes for video in each.videos}, overwrite)
-
-
-def _rewrite(
-    console: Console,
-    videos: Collection[Digest] | None,
-    overwrite: bool,
-) -> int:
-    """Write the transcripts of some videos again, all if `None`, and say what became of them."""
-    from tasks.library import open_library, rewrite_transcripts
-
-    settings = read_settings()
-    if videos is not None and not videos:
-        return 0
-    total = len(open_library(settings).transcripts(videos))
-    rewritten = rewrite_transcripts(videos, settings, overwrite=overwrite)
-    return _sum_up(
-        console,
-        track(
-            rewritten,
-            "writing transcripts",
-            total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ),
-    )
-
-
-def _sum_up(console: Console, rewritten: Iterable[Any]) -> int:
-    rewritten = list(rewritten)
-    for each in rewritten:
-        if each.note:
-            _say(console, f"{each.folder}: {each.note}")
-    counts = Counter(each.state for each in rewritten)
-    if counts["edited"]:
-        _say(console, "to write these, too: whosaid voices identify --overwrite-edited")
-    if rewritten:
-        words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
-        told = [f"{counts[state]} {words.get(state, state)}" for state in words if counts[state]]
-        told += [f"{counts[state]} {state}" for state in ("edited", "failed") if counts[state]]
-        _say(console, f"transcripts: {', '.join(told)}")
-    return FAILED if counts["failed"] else 0
 
 
 def _confirm(what: str, *, yes: bool) -> None:
@@ -486,13 +332,5 @@ def _videos(count: int) -> str:
     return "1 video" if count == 1 else f"{count} videos"
 
 
-def _and(names: Collection[str]) -> str:
-    return " and ".join(names)
-
-
 def _day(time: float | None) -> str:
     return "" if time is None else f"{datetime.fromtimestamp(time).astimezone():%Y-%m-%d %H:%M}"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

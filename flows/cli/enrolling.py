@@ -1,0 +1,127 @@
+"""The command that makes a person known by voice lives here: it reads words and prints.
+
+What it does does not; see flows/enroll_voice.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from flows import environment
+from flows.cli.renaming import in_a_row, say, sum_up
+from flows.cli.stopping import STOPPED, stop_on_ctrl_c
+from flows.cli.terminal import open_console
+from whosaid.errors import InputError
+from whosaid.types import Seconds
+
+FAILED = 1
+"""Exit code: somebody was not enrolled."""
+
+
+def enroll(
+    name: str,
+    /,
+    *clips: str,
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    to: str = "",
+    profile: str | None = None,
+    force: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Make a person known by voice, from recordings in which nobody else speaks.
+
+    Each needs 5 s of speech or more, without much noise. Whoever was a speaker without a name so
+    far, and has this voice, gets the name in every transcript.
+
+    Examples:
+
+        whosaid voices enroll "Ada Lovelace" clip1.wav clip2.mp4
+        whosaid voices enroll "Ada Lovelace" meeting.mp4 --from 1:02 --to 1:40
+        whosaid voices enroll voices/
+
+    Args:
+        name: Of the person; or a folder that holds a folder of recordings for each person, named
+            after them.
+        clips: Recordings or videos.
+        from_: Where in the recording to begin, as 62, 1:02 or 1:02:03.
+        to: Where in the recording to end.
+        profile: Which engines to use: voices are only compared within one encoder.
+        force: Enroll although the voice is nearly that of another person.
+        verbose: Show Prefect's log.
+    """
+    environment.apply(verbose=verbose)
+    console = open_console()
+    people = {name: list(clips)} if clips else _people(Path(name))
+    start, end = seconds_of(from_), seconds_of(to)
+    stop_on_ctrl_c(console)
+    code = 0
+    for person, recordings in people.items():
+        code = max(code, _enroll(console, person, recordings, start, end, profile, force=force))
+        if code == STOPPED:
+            break
+    return code
+
+
+def _enroll(
+    console: Console,
+    person: str,
+    recordings: list[str],
+    start: Seconds,
+    end: Seconds,
+    profile: str | None,
+    *,
+    force: bool,
+) -> int:
+    from flows import endings
+    from flows.cli.display import progress_shown
+    from flows.enroll_voice import enroll_voice
+    from tasks.progress import is_stopping
+
+    with progress_shown(console):
+        state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
+    if is_stopping():
+        return STOPPED
+    told = endings.told_by(state)
+    if isinstance(told, list):
+        for problem in told:
+            say(console, f"{person} was not enrolled: {problem}")
+        return FAILED
+    enrolled = told.enrolled
+    kind = "enrolled" if enrolled.created else "was known already"
+    say(console, f"{enrolled.name} {kind}: {enrolled.added} voiceprints added")
+    for change in told.joined:
+        say(console, f"{in_a_row(change.before)} turned out to be {enrolled.name}")
+    return sum_up(console, told.rewritten)
+
+
+def seconds_of(time: str) -> Seconds:
+    """Read a time such as 62, 1:02 or 1:02:03.5; empty is 0.
+
+    Raises:
+        InputError: it is none.
+    """
+    seconds = 0.0
+    try:
+        for part in time.split(":") if time else ():
+            seconds = 60 * seconds + float(part)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise InputError(f"{time!r} is no time", "write it as 62, 1:02 or 1:02:03")
+    return seconds
+
+
+def _people(folder: Path) -> dict[str, list[str]]:
+    """Return the recordings of each person in a folder of folders."""
+    if not folder.is_dir():
+        raise InputError(
+            f"no recording of {folder} was named", "name some after the name of the person"
+        )
+    people = {each.name: [str(each)] for each in sorted(folder.iterdir()) if each.is_dir()}
+    if not people:
+        raise InputError(f"{folder} holds no folders", "make one for each person, named after them")
+    return people

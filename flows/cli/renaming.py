@@ -1,0 +1,81 @@
+"""Writing transcripts again with other names, and saying what became of each, lives here.
+
+How a transcript is written again does not; see whosaid/rewriting.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import track
+
+from flows.cli.terminal import open_console
+from whosaid.settings import read_settings
+from whosaid.types import Digest
+
+FAILED = 1
+"""Exit code: some transcript could not be written again."""
+
+OverwriteEdited = Annotated[bool, Parameter(name="--overwrite-edited")]
+
+
+def tell(changes: Collection[Any], says: str, *, overwrite: bool) -> int:
+    """Say what was changed, and put it into the transcripts concerned; return the exit code."""
+    console = open_console()
+    say(console, says)
+    return rewrite(
+        console, {video for each in changes for video in each.videos}, overwrite=overwrite
+    )
+
+
+def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: bool) -> int:
+    """Write the transcripts of some videos again, all if `None`, and say what became of them."""
+    from tasks.library import open_library, rewrite_transcripts
+
+    settings = read_settings()
+    if videos is not None and not videos:
+        return 0
+    total = len(open_library(settings).transcripts(videos))
+    rewritten = rewrite_transcripts(videos, settings, overwrite=overwrite)
+    return sum_up(
+        console,
+        track(
+            rewritten,
+            "writing transcripts",
+            total,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ),
+    )
+
+
+def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
+    """Say what became of transcripts that are being written again; return the exit code."""
+    rewritten = list(rewritten)
+    for each in rewritten:
+        if each.note:
+            say(console, f"{each.folder}: {each.note}")
+    counts = Counter(each.state for each in rewritten)
+    if counts["edited"]:
+        say(console, "to write these, too: whosaid voices identify --overwrite-edited")
+    if rewritten:
+        words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
+        told = [f"{counts[state]} {words.get(state, state)}" for state in words if counts[state]]
+        told += [f"{counts[state]} {state}" for state in ("edited", "failed") if counts[state]]
+        say(console, f"transcripts: {', '.join(told)}")
+    return FAILED if counts["failed"] else 0
+
+
+def in_a_row(names: Collection[str]) -> str:
+    """Return names as a person lists them."""
+    return " and ".join(names)
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
