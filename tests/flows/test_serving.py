@@ -165,13 +165,14 @@ def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, c
     cuts += [served.cut(video, stage, signal.SIGKILL) for stage in KILLED]
     for number, cut in enumerate(cuts):
         _, before = cut.wait()
-        silent = 0 < number < len(REBOOTED)  # nobody was left to say that it had ended
         ended = served.wait_for(cut.run, "Completed", "Failed", seconds=400)
-        starts = 1 if number == 0 else 2
-        assert (ended["state"]["name"], ended["run_count"]) == ("Completed", starts), cut
-        assert ("no sign of life" in served.history_of(cut.run)) == silent, cut
+        assert ended["state"]["name"] == "Completed", cut
+        if cut.run != cuts[0].run:
+            silent = number < len(REBOOTED)  # nobody was left to say that it had ended
+            assert ("no sign of life" in served.history_of(cut.run)) == silent, cut
+            assert ended["run_count"] == 2, cut
+            assert not cut.site.computed("clip") & before.keys(), cut
         assert before.items() <= cut.stored().items(), cut
-        assert starts == 1 or not cut.site.computed("clip") & before.keys(), cut
         for written in clip.output("clip").iterdir():
             if written.name != "manifest.json":  # which tells what took how long
                 there = cut.site.output("clip") / written.name
