@@ -47,4 +47,4 @@ def outlive_worker() -> None:
         with suppress(SystemExit):  # from then on rich prints nothing
             emit(handler, record)
 
-    PrefectConsoleHandler.emit = emit_while_read  # type: ignore[method-assign]
+    PrefectConsoleHandler.emit = emit_while_read  # type: ignore[assignment,method-assign]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import environment
+from flows.cli.find import find
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
@@ -26,7 +27,7 @@ app.command("flows.cli.status:sweep", name="sweep", help="Transcribe what is new
 app.command("flows.cli.status:status", name="status", help="Show how far each video is.")
 app.command("flows.cli.status:retry", name="retry", help="Try failed videos again.")
 app.command("flows.cli.voices:app", name="voices", help="Know speakers by their voice: name them.")
-app.command("flows.cli.find:find", name="find", help="Search what was said, and by whom.")
+app.command(find)
 app.command("flows.cli.serve:serve", name="serve", help="Start server, worker and deployments.")
 app.command("flows.cli.serve:up", name="up", help="Check what a Prefect server lacks.")
 app.command("flows.cli.serve:setup", name="setup", help="Set a Prefect server up for whosaid.")
@@ -61,7 +62,7 @@ def transcribe(
     What was computed before is not computed again, also after a crash: run the same command again
     to continue. Without a path it takes what lies in data/videos.
 
-    Examples:
+    For example:
 
         whosaid transcribe talk.mp4
         whosaid transcribe recordings/ --num-speakers 3 --output minutes/
@@ -194,7 +195,7 @@ def plan(
 
     Takes the same options as `whosaid transcribe`.
 
-    Examples:
+    For example:
 
         whosaid plan recordings/
         whosaid plan talk.mp4 --num-speakers 2
@@ -246,7 +247,7 @@ def plan(
 def list_params() -> int:
     """List every param of every stage, for `--set stage.field=value`.
 
-    Examples:
+    For example:
 
         whosaid params
     """
@@ -272,7 +273,7 @@ def doctor() -> int:
 
     Ends with exit code 1 if anything is red.
 
-    Examples:
+    For example:
 
         whosaid doctor
     """

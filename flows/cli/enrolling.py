@@ -37,7 +37,7 @@ def enroll(
     Each needs 5 s of speech or more, without much noise. Whoever was a speaker without a name so
     far, and has this voice, gets the name in every transcript.
 
-    Examples:
+    For example:
 
         whosaid voices enroll "Ada Lovelace" clip1.wav clip2.mp4
         whosaid voices enroll "Ada Lovelace" meeting.mp4 --from 1:02 --to 1:40

@@ -12,8 +12,6 @@ from rich.text import Text
 
 from flows import environment
 from flows.cli.terminal import open_console
-from whosaid.report import clock
-from whosaid.settings import read_settings
 
 NOTHING = 1
 """Exit code: no line was found, as grep has it."""
@@ -31,7 +29,7 @@ def find(
     Finds lines that have all the words. Case and accents do not count, "words in quotes" stand
     together, quant* is the beginning of a word.
 
-    Examples:
+    For example:
 
         whosaid find quantum
         whosaid find '"quantum computer"' --speaker "Ada Lovelace"
@@ -45,6 +43,8 @@ def find(
     """
     environment.apply()
     from tasks.library import folder_at, open_library
+    from whosaid.report import clock
+    from whosaid.settings import read_settings
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows import environment
+from flows.cli.enrolling import enroll
 from flows.cli.renaming import OverwriteEdited, in_a_row, rewrite, say, tell
 from flows.cli.terminal import open_console
 from whosaid.errors import InputError
@@ -35,7 +36,7 @@ AsJson = Annotated[bool, Parameter(name="--json")]
 def list_voices(*, as_json: AsJson = False) -> int:
     """List the voices of this site: talk time, videos, when last heard.
 
-    Examples:
+    For example:
 
         whosaid voices list
         whosaid voices list --json
@@ -70,7 +71,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
 def show(which: str, *, as_json: AsJson = False) -> int:
     """Show where somebody speaks, with a time in each video to listen to.
 
-    Examples:
+    For example:
 
         whosaid voices show "Speaker 7"
         whosaid voices show Ada
@@ -113,7 +114,7 @@ def show(which: str, *, as_json: AsJson = False) -> int:
 def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False) -> int:
     """Give a voice a name, in every transcript.
 
-    Examples:
+    For example:
 
         whosaid voices name "Speaker 7" "Ada Lovelace"
         whosaid voices name 7 "Ada Lovelace"
@@ -136,7 +137,7 @@ def merge(
 ) -> int:
     """Make two voices one: they are the same person. `split` takes it back, video by video.
 
-    Examples:
+    For example:
 
         whosaid voices merge "Ada Lovelace" "Speaker 7"
 
@@ -169,7 +170,7 @@ def split(
 ) -> int:
     """Take what a voice says in one video out of it: somebody else speaks there.
 
-    Examples:
+    For example:
 
         whosaid voices split "Ada Lovelace" "team meeting"
         whosaid voices split 7 "team meeting" --speaker SPEAKER_02
@@ -195,7 +196,7 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
 
     What was said stays in the transcripts, by an unknown speaker.
 
-    Examples:
+    For example:
 
         whosaid voices forget "Ada Lovelace"
 
@@ -217,7 +218,7 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     return tell([change], f"{voice.name} is forgotten", overwrite=overwrite_edited)
 
 
-app.command("flows.cli.enrolling:enroll", name="enroll")
+app.command(enroll)
 
 
 @app.command
@@ -227,7 +228,7 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
     Needs no GPU and no Prefect server. Brings every transcript up to date with the names, too,
     should writing have been cut short.
 
-    Examples:
+    For example:
 
         whosaid voices identify
         whosaid voices identify --overwrite-edited
@@ -249,7 +250,7 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
 def export(file: Path) -> int:
     """Write all voices to a file: names, voiceprints, where they speak. Not what was said.
 
-    Examples:
+    For example:
 
         whosaid voices export voices.json
 
@@ -273,7 +274,7 @@ def export(file: Path) -> int:
 def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> int:
     """Add the voices of another site, from a file that `whosaid voices export` wrote there.
 
-    Examples:
+    For example:
 
         whosaid voices import voices.json
 

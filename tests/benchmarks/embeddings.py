@@ -5,7 +5,7 @@
 The seed cut a video of 110 minutes into 4,199 segments and embedded each by itself. «one by one»
 does that: crop, one call of the model, fetch the vector. «batched» are the same segments through
 whosaid's engine. «a video of N speakers» is what whosaid does with such a video: at most 20
-segments a speaker. On a CPU the first two are measured on an even sample of the segments
+segments a speaker. On a CPU the first two are measured on a stretch of so many segments
 (`--segments`) and their times multiplied; the table says so. ECAPA-TDNN has full size and random
 weights.
 """
@@ -85,7 +85,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure one encoder."""
     segments = cut(waveform.duration, round(SEGMENTS * waveform.duration / VIDEO_S))
-    sample = segments[:: max(1, len(segments) // options.segments)][: options.segments]
+    first = max(0, (len(segments) - options.segments) // 2)
+    sample = segments[first : first + options.segments]  # of one stretch, as they are in a video
     params = embeddings.Params(engine=engine, model=model, device=options.device)
     with load_embedder(params, Path()) as embedder:
         if engine == "speechbrain":
@@ -119,7 +120,7 @@ def measure(
             f"a video of {n} speakers": whole_video_segments(segments, n, params)
             for n in options.speakers
         }
-    scale = len(segments) / len(sample)
+    scale = waveform.duration / sum(segment.duration for segment in sample)
     for name in ("one by one", "batched"):
         costs[name] = Cost(*(seconds * scale for seconds in costs[name]))
         embedded[name] = len(segments)

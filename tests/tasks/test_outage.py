@@ -13,12 +13,14 @@ PROGRAM = """
 import sys, threading
 from tasks import policies
 from prefect.logging import get_logger
+from prefect.logging.configuration import setup_logging
 
 def stage():
     for _ in range(3):
         get_logger("stage").error("is anybody there?")
     open(sys.argv[1], "w").close()
 
+setup_logging()
 thread = threading.Thread(target=stage)
 thread.start()
 thread.join()
