@@ -1,6 +1,6 @@
 """The order of the stages that make a person known by voice lives here. Computing does not.
 
-What a recording must be like: whosaid/enrolment.py.
+What a recording must be like: whosaid/voices/enrolment.py.
 """
 
 from typing import Annotated, Any

@@ -1,6 +1,6 @@
 """This site's voice library, and what it is told of transcripts, lives here.
 
-What it knows and decides does not; see whosaid/voices.py. The stage that asks it: tasks/voices.py.
+What it knows and decides does not; see whosaid/voices/library.py. Who asks it: tasks/voices.py.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from whosaid.planning import Stage
 from whosaid.rewriting import TRANSCRIPT, Rewritten, rewrite_folder
 from whosaid.settings import Settings
 from whosaid.types import Digest, Identity, Outcome, SpeakerTranscript, Video
-from whosaid.voices import Change, Line, VoiceLibrary
+from whosaid.voices.library import Change, Line, VoiceLibrary
 
 
 class Identified(NamedTuple):

@@ -1,6 +1,6 @@
 """The tasks that say who somebody is, and learn who somebody is, live here.
 
-How, does not: see whosaid/voices.py, whosaid/enrolment.py. Nothing of it is stored as a stage's
+How, does not: see whosaid/voices/. Nothing of it is stored as a stage's
 result: what the library knows changes. It remembers itself what it decided about a video.
 """
 
@@ -11,7 +11,7 @@ from prefect import task
 from tasks.library import Identified, open_library, rewrite_transcripts
 from tasks.policies import passing_stage, passing_task
 from tasks.progress import showing
-from whosaid import enrolment, matching, merging
+from whosaid import merging
 from whosaid.likeness import join_labels
 from whosaid.rewriting import Rewritten
 from whosaid.settings import read_settings
@@ -23,7 +23,8 @@ from whosaid.types import (
     Video,
     Waveform,
 )
-from whosaid.voices import Change, Enrolled, Voiceprint
+from whosaid.voices import enrolment, matching
+from whosaid.voices.library import Change, Enrolled, Voiceprint
 
 
 class Enrolment(NamedTuple):

@@ -17,11 +17,11 @@ from whosaid.edges import Params as EdgeParams
 from whosaid.embeddings import Params as EmbeddingParams
 from whosaid.errors import InputError
 from whosaid.gpu import list_gpus
-from whosaid.matching import Params as VoiceParams
 from whosaid.merging import Params as MergingParams
 from whosaid.speech import Params as SpeechParams
 from whosaid.transcription import Params as TranscriptionParams
 from whosaid.types import Frozen
+from whosaid.voices.matching import Params as VoiceParams
 
 
 class Profile(StrEnum):

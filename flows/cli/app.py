@@ -11,6 +11,8 @@ from rich.table import Table
 
 from flows import environment
 from flows.cli.find import find
+from flows.cli.serve import serve, setup, up
+from flows.cli.status import retry, status, sweep
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
 from whosaid.errors import InputError, WhosaidError
@@ -23,14 +25,9 @@ app = App(
 )
 # Named by their place, so that they are imported when asked for.
 app.command("flows.cli.models:app", name="models", help="Fetch, check and list models.")
-app.command("flows.cli.status:sweep", name="sweep", help="Transcribe what is new below folders.")
-app.command("flows.cli.status:status", name="status", help="Show how far each video is.")
-app.command("flows.cli.status:retry", name="retry", help="Try failed videos again.")
 app.command("flows.cli.voices:app", name="voices", help="Know speakers by their voice: name them.")
-app.command(find)
-app.command("flows.cli.serve:serve", name="serve", help="Start server, worker and deployments.")
-app.command("flows.cli.serve:up", name="up", help="Check what a Prefect server lacks.")
-app.command("flows.cli.serve:setup", name="setup", help="Set a Prefect server up for whosaid.")
+for command in (find, sweep, status, retry, serve, up, setup):
+    app.command(command)
 
 FAILED = 1
 """Exit code: some video has no transcript."""
@@ -71,7 +68,7 @@ def transcribe(
 
     Args:
         paths: Videos, or folders that are searched for videos.
-        profile: Which engines to use: auto, embedded.
+        profile: Which engines to use: auto, embedded, open or studio.
         num_speakers: How many people speak, if known.
         min_speakers: At least this many people speak.
         max_speakers: At most this many people speak.

@@ -1,4 +1,4 @@
-"""The command that searches what was said lives here. How it searches: whosaid/voices.py."""
+"""The command that searches what was said lives here. How: whosaid/voices/search.py."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
     A model with terms of its own needs a hub token, from `hf auth login`, from the variable
     HF_TOKEN or from the Prefect Secret block hf-token.
 
-    Examples:
+    For example:
 
         whosaid models fetch --profile open
         whosaid models fetch faster-whisper-small --revision main
@@ -150,7 +150,7 @@ def _token(model: Model) -> str | None:
 def list_models() -> int:
     """List the models that whosaid knows, and which of them are installed.
 
-    Examples:
+    For example:
 
         whosaid models list
     """
@@ -200,7 +200,7 @@ def verify_models(*names: str) -> int:
 
     Ends with exit code 1 if a model is not as it was.
 
-    Examples:
+    For example:
 
         whosaid models verify
         whosaid models verify faster-whisper-small
@@ -234,7 +234,7 @@ def import_folder(folder: Path, *, name: str = "") -> int:
     The folder holds the files of one model, or is the data/models of another site: then every
     model in it is copied, and compared with what was installed there.
 
-    Examples:
+    For example:
 
         whosaid models import /media/usb/models
         whosaid models import ~/my-whisper --name my-whisper

@@ -40,7 +40,7 @@ def serve(
     Then start, watch and rerun transcriptions in the browser. What the server needs for that is
     created on it first, as by `whosaid setup`.
 
-    Examples:
+    For example:
 
         whosaid serve
         whosaid serve --workers-limit 4
@@ -157,7 +157,7 @@ def up(*, check: bool = False) -> int:
 
     That is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of `whosaid serve`.
 
-    Examples:
+    For example:
 
         whosaid up
         whosaid up --check
@@ -186,7 +186,7 @@ def setup() -> int:
     The server is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of
     `whosaid serve`. What is there stays as it is.
 
-    Examples:
+    For example:
 
         whosaid setup
     """

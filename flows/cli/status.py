@@ -45,7 +45,7 @@ def sweep(
     and what failed too often. Where a Prefect worker serves whosaid, it does the work; else this
     command does. For a sweep now and then, give the deployment sweep-folder a schedule.
 
-    Examples:
+    For example:
 
         whosaid sweep recordings/
         whosaid sweep recordings/ --dry-run
@@ -115,7 +115,7 @@ def status(
     Without a path it shows what lies in data/videos, and whatever failed elsewhere. Ends with exit
     code 1 if a video has failed.
 
-    Examples:
+    For example:
 
         whosaid status
         whosaid status recordings/ --profile open
@@ -146,7 +146,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
     Their attempts are counted anew. Where a Prefect worker serves whosaid, it does the work; else
     this command does.
 
-    Examples:
+    For example:
 
         whosaid retry
         whosaid retry recordings/talk.mp4

@@ -1,6 +1,6 @@
 """The `whosaid voices` commands live here: they read words, ask, and print.
 
-What they do does not; see whosaid/voices.py, tasks/library.py and flows/enroll_voice.py.
+What they do does not; see whosaid/voices/library.py, tasks/library.py and flows/enroll_voice.py.
 """
 
 from __future__ import annotations

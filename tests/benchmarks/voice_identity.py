@@ -32,7 +32,6 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 from whosaid import embeddings
 from whosaid.engines.resemblyzer import Resemblyzer
-from whosaid.matching import CALIBRATIONS, Calibration, Params, match_voices, pool_prints
 from whosaid.types import (
     SAMPLE_RATE_HZ,
     Diarization,
@@ -41,7 +40,8 @@ from whosaid.types import (
     Video,
     Waveform,
 )
-from whosaid.voices import VoiceLibrary
+from whosaid.voices.library import VoiceLibrary
+from whosaid.voices.matching import CALIBRATIONS, Calibration, Params, match_voices, pool_prints
 
 Samples = npt.NDArray[np.float32]
 LENGTHS_S = (3, 6, 12, 24)  # each is twice the one before: where a long one begins, short ones do

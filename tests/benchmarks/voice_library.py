@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from conversations import dump
 
-from whosaid.registry import pack
 from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
-from whosaid.voices import Line, VoiceLibrary
+from whosaid.voices.library import Line, VoiceLibrary
+from whosaid.voices.registry import pack
 
 MODEL = "resemblyzer-0.1.4-centred"
 DIMENSION = 256

@@ -21,9 +21,17 @@ import numpy.typing as npt
 from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or_, select, update
 
 from whosaid.errors import InputError
-from whosaid.matching import pool_prints
-from whosaid.tables import aliases, apart, appearances, centroids, library, voiceprints, voices
 from whosaid.types import Digest, Identity
+from whosaid.voices.matching import pool_prints
+from whosaid.voices.tables import (
+    aliases,
+    apart,
+    appearances,
+    centroids,
+    library,
+    voiceprints,
+    voices,
+)
 
 Voice = Row[Any]
 """A row of `voices`: number, uid, name, name_key, created."""

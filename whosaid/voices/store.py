@@ -31,7 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from whosaid.errors import InputError, TransientError, WhosaidError
-from whosaid.tables import centroids, library, metadata, voiceprints, voices
+from whosaid.voices.tables import centroids, library, metadata, voiceprints, voices
 
 HEAD = "0001"
 """The newest revision in `migrations/versions`. Revisions are four digits that count up."""

@@ -9,7 +9,6 @@ import pytest
 from media import Sound, make_video
 
 from whosaid.engines.av import read_audio
-from whosaid.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
 from whosaid.errors import InputError
 from whosaid.types import (
     SAMPLE_RATE_HZ,
@@ -20,8 +19,9 @@ from whosaid.types import (
     Turn,
     Waveform,
 )
+from whosaid.voices.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
 
-CONVERSATION = Path(__file__).parents[1] / "data" / "samples" / "conversation.flac"
+CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 A, B = "SPEAKER_00", "SPEAKER_01"
 
 

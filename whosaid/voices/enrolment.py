@@ -24,7 +24,7 @@ from whosaid.types import (
     SpeechRegions,
     Waveform,
 )
-from whosaid.voices import Voiceprint
+from whosaid.voices.library import Voiceprint
 
 MIN_SPEECH_S = 5.0
 """Of one person. Voiceprints of less are unreliable."""
@@ -36,7 +36,7 @@ MAX_OTHERS_SHARE = 0.1
 MIN_PEAKS_DB = 8.0
 """Natural speech has 10 to 13. Where a recorder cut the peaks off, also before a codec smoothed
 them, it has less: under 8, a voice's likeness to itself fell from 0.9 to 0.45…0.85 with Resemblyzer
-(12 voices, amplified four to eightfold)."""
+(a few voices, amplified four to eightfold)."""
 
 MIN_SNR_DB = 15.0
 """Ordinary rooms have 20 and more. With white noise at 15 dB, the worst kind, a voice loses half of

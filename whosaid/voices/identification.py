@@ -17,10 +17,18 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from whosaid import embeddings as stage
 from whosaid.errors import InputError
-from whosaid.matching import Match, Params, calibration, match_voices, pool_prints
-from whosaid.registry import are_apart, begin_voice, pack, read_centroids, read_names, settle, shown
-from whosaid.tables import appearances, voiceprints
 from whosaid.types import Diarization, Seconds, SpeakerEmbeddings, Video
+from whosaid.voices.matching import Match, Params, calibration, match_voices, pool_prints
+from whosaid.voices.registry import (
+    are_apart,
+    begin_voice,
+    pack,
+    read_centroids,
+    read_names,
+    settle,
+    shown,
+)
+from whosaid.voices.tables import appearances, voiceprints
 
 _SAMPLES = 5
 _SAME_TIME = 0.8

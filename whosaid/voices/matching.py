@@ -110,7 +110,7 @@ def calibration(model: str) -> Calibration:
             return known
     raise InputError(
         f"nobody has measured when two prints of the embedding model {model} are one voice",
-        f"use one of {', '.join(CALIBRATIONS)}, or add it to whosaid/matching.py",
+        f"use one of {', '.join(CALIBRATIONS)}, or add it to whosaid/voices/matching.py",
     )
 
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, delete, func, insert, literal_column, select, text
 
 from whosaid.errors import InputError
-from whosaid.tables import LINE_WORDS, appearances, lines, transcripts
 from whosaid.types import Digest, Seconds, Video
+from whosaid.voices.tables import LINE_WORDS, appearances, lines, transcripts
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # A word, or one character of a script without spaces: Thai, Lao, Burmese, Khmer, Kana, Han.

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
-from whosaid import search
-from whosaid.registry import Voice, read_identities, shown
-from whosaid.tables import appearances, centroids, voiceprints, voices
 from whosaid.types import Digest, Identity, Seconds, Span
+from whosaid.voices import search
+from whosaid.voices.registry import Voice, read_identities, shown
+from whosaid.voices.tables import appearances, centroids, voiceprints, voices
 
 
 class VoiceSummary(NamedTuple):

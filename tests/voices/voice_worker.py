@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from whosaid.errors import WhosaidError
-from whosaid.matching import Params
 from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
-from whosaid.voices import VoiceLibrary
+from whosaid.voices.library import VoiceLibrary
+from whosaid.voices.matching import Params
 
 MODEL = "resemblyzer-0.1.4-centred"
 PARAMS = Params(threshold=0.8, margin=0.05)

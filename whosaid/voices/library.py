@@ -12,20 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from whosaid import registry, roster, search
 from whosaid.errors import InputError
-from whosaid.exchange import Imported, export_voices, import_voices
-from whosaid.identification import (
-    Voiceprint,
-    check_enrolment,
-    find_reunions,
-    identify_speakers,
-)
-from whosaid.matching import Params
-from whosaid.roster import AppearanceSummary, Hit, VoiceSummary
-from whosaid.search import Line, TranscriptPlace
-from whosaid.store import Store
-from whosaid.tables import apart, appearances, centroids, library, voiceprints, voices
 from whosaid.types import (
     Diarization,
     Digest,
@@ -33,6 +20,19 @@ from whosaid.types import (
     SpeakerEmbeddings,
     Video,
 )
+from whosaid.voices import registry, roster, search
+from whosaid.voices.exchange import Imported, export_voices, import_voices
+from whosaid.voices.identification import (
+    Voiceprint,
+    check_enrolment,
+    find_reunions,
+    identify_speakers,
+)
+from whosaid.voices.matching import Params
+from whosaid.voices.roster import AppearanceSummary, Hit, VoiceSummary
+from whosaid.voices.search import Line, TranscriptPlace
+from whosaid.voices.store import Store
+from whosaid.voices.tables import apart, appearances, centroids, library, voiceprints, voices
 
 __all__ = [
     "AppearanceSummary",

@@ -23,9 +23,9 @@ from pydantic import (
 from sqlalchemy import Connection, insert, select, update
 
 from whosaid.errors import InputError
-from whosaid.registry import are_apart, checked_name, name_key, next_number
-from whosaid.tables import aliases, apart, appearances, library, voiceprints, voices
 from whosaid.types import Digest, Frozen
+from whosaid.voices.registry import are_apart, checked_name, name_key, next_number
+from whosaid.voices.tables import aliases, apart, appearances, library, voiceprints, voices
 
 _LARGEST = 10**9
 Number = Annotated[int, Field(ge=1, le=_LARGEST)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whosaid import matching
 from whosaid.errors import InputError
-from whosaid.matching import (
+from whosaid.voices import matching
+from whosaid.voices.matching import (
     CALIBRATIONS,
     Calibration,
     Params,

@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from postgres import postgres  # noqa: F401 - a fixture
 from sqlalchemy import inspect, make_url, text
-from voice_worker import MODEL, PARAMS, scene
+from tests.voices.voice_worker import MODEL, PARAMS, scene
 
-from whosaid import store, tables
 from whosaid.errors import InputError, TransientError
-from whosaid.matching import Params
-from whosaid.registry import pack
-from whosaid.voices import Line, VoiceLibrary, Voiceprint
+from whosaid.voices import store, tables
+from whosaid.voices.library import Line, VoiceLibrary, Voiceprint
+from whosaid.voices.matching import Params
+from whosaid.voices.registry import pack
 
 ADA, BOB, EVE = np.eye(3)
 LIKE_ADA = np.array([0.96, 0.28, 0.0])  # of unit length
