@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from postgres import postgres  # noqa: F401 - a fixture
 from sqlalchemy import inspect, make_url, text
-from tests.voices.voice_worker import MODEL, PARAMS, scene
 
+from tests.voices.voice_worker import MODEL, PARAMS, scene
 from whosaid.errors import InputError, TransientError
 from whosaid.voices import store, tables
 from whosaid.voices.library import Line, VoiceLibrary, Voiceprint
