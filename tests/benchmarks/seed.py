@@ -131,7 +131,7 @@ def main() -> None:
         if options.scale == "full":
             say("warming up")
             cold = Site(folder / "warm-up", api, **settings)
-            make_videos(cold.videos, [WARM_UP_S], sounds(options.sound))
+            make_videos(cold.videos, [min(WARM_UP_S, 60 * minutes)], sounds(options.sound))
             cold.transcribe(*chosen, *options.words)
         site = Site(folder / "site", api, **settings)
         make_videos(site.videos, [60 * minutes] * count, sounds(options.sound))
