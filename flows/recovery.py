@@ -20,6 +20,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Crashed
 
+from flows.environment import DEAD_AFTER_S
+
 STARTS = 3
 """How often a run that crashes is started, the first time included: what kills its process each
 time, such as a video that does not fit into memory, must not come back for ever."""
@@ -30,6 +32,9 @@ SETTLED_AFTER = timedelta(seconds=15)
 STUCK_AFTER = timedelta(minutes=10)
 """A process takes seconds to start: a run that is Pending for so long lost its worker."""
 
+SILENT_AFTER = timedelta(seconds=2 * DEAD_AFTER_S)
+"""The automation misses a run that dies just before the server does; this does not."""
+
 
 def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
     """Start crashed runs of some deployments again; return their names."""
@@ -37,6 +42,14 @@ def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[s
     for run in _runs(client, deployments, StateType.PENDING):
         if run.state and now - run.state.timestamp > STUCK_AFTER:
             client.set_flow_run_state(run.id, Crashed(message="its worker was killed"))
+    for run in _runs(client, deployments, StateType.RUNNING):
+        if (
+            run.state
+            and now - run.state.timestamp > SILENT_AFTER
+            and not _is_heard(client, run, now - SILENT_AFTER)
+        ):
+            silent = f"no sign of life for {SILENT_AFTER.seconds} s: its process was killed"
+            client.set_flow_run_state(run.id, Crashed(message=silent))
     _end_tasks_of_dead_runs(client, deployments)
     restarted = []
     for run in _runs(client, deployments, StateType.CRASHED):
@@ -59,6 +72,17 @@ def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
         ),
     )
+
+
+def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    """Tell whether a run has said that it lives."""
+    heartbeats = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+        "occurred": {"since": since.isoformat()},
+    }
+    found = client.request("POST", "/events/filter", json={"filter": heartbeats, "limit": 1})
+    return bool(found.json()["events"])
 
 
 def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None:
