@@ -18,7 +18,8 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from measuring import arguments, finish, run, say, server, table, temporary_folder
+from measuring import arguments, finish, run, say, table, temporary_folder
+from sites import server
 
 from flows import environment
 

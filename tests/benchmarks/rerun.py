@@ -9,9 +9,9 @@ weights. The others are the whole command line, from its start to its end. It sh
 
 from __future__ import annotations
 
-from measuring import Site, arguments, finish, make_videos, run, server, sounds, table
-from measuring import temporary_folder as temporary
+from measuring import arguments, finish, run, sounds, table, temporary_folder
 from random_models import draft_words, make_whisper
+from sites import Site, make_videos, server
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with temporary() as folder, server() as api:
+    with temporary_folder() as folder, server() as api:
         words = draft_words(make_whisper(folder / "models", "smallest"))
         site = Site(folder, api)
         lengths = [60 * options.minutes] * options.videos

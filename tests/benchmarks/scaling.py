@@ -14,20 +14,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from measuring import (
-    Site,
-    arguments,
-    exponent,
-    finish,
-    make_videos,
-    run,
-    say,
-    server,
-    sounds,
-    table,
-    temporary_folder,
-)
+from measuring import arguments, exponent, finish, run, say, sounds, table, temporary_folder
 from random_models import draft_words, make_whisper
+from sites import Site, make_videos, server
 
 STAGES = ("extract", "speech", "diarize", "embed", "transcribe", "merge", "identify", "write")
 NOTHING_S = 5.0

@@ -23,21 +23,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from measuring import (
-    Missing,
-    Ran,
-    Site,
-    arguments,
-    finish,
-    make_videos,
-    run,
-    say,
-    server,
-    sounds,
-    table,
-    temporary_folder,
-)
+from measuring import Missing, Ran, arguments, finish, run, say, sounds, table, temporary_folder
 from random_models import TOKENS, make_models, words_for
+from sites import Site, make_videos, server
 
 SCALES = {"full": (5, 110.0), "tiny": (2, 0.4)}
 WARM_UP_S = 90.0

@@ -26,19 +26,17 @@ from typing import Any
 import imageio_ffmpeg
 from measuring import (
     Missing,
-    Site,
     arguments,
     finish,
-    make_videos,
     run,
     run_process,
     say,
-    server,
     sounds,
     table,
     temporary_folder,
 )
 from random_models import Models, make_models, words_for
+from sites import Site, make_videos, server
 
 VERSION = "3.8.6"
 CHILD = Path(__file__).with_name("whisperx_child.py")
