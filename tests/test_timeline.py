@@ -61,13 +61,13 @@ def test_waiting_and_failing_are_seen() -> None:
     ((title, group),) = bars(svg).items()
     assert title == (
         "talk.mp4: transcribe failed after 4.5 s, from 0:08, waiting for its model 0.5 s before, "
-        "in line for the GPU 1.0 s before, CPU 30 %"
+        "waiting for its turn 1.0 s before, CPU 30 %"
     )
     line, model, bar = group.findall(f"{SVG}rect")
     assert line.attrib["fill"] == "url(#hatched)"
     assert len(model.attrib["fill"]) == 9  # see-through
     assert bar.attrib["stroke"]
-    assert {"waiting for its model (pale)", "in line for the GPU"} <= set(texts(svg))
+    assert {"waiting for its model (pale)", "waiting for its turn"} <= set(texts(svg))
 
 
 def rows(svg: str) -> dict[float, list[tuple[float, float]]]:

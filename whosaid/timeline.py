@@ -164,7 +164,7 @@ def _describe(record: Record, span: StageSpan) -> str:
     if span.ready - span.start > _SEEN_S:
         told.append(f"waiting for its model {_short_time(span.ready - span.start)} before")
     if span.start - span.asked > _SEEN_S:
-        told.append(f"in line for the GPU {_short_time(span.start - span.asked)} before")
+        told.append(f"waiting for its turn {_short_time(span.start - span.asked)} before")
     told += [f"{_PERCENTS[name]} {mean:.0f} %" for name, mean in means.items() if mean is not None]
     return f"{one_line(Path(span.video).name)}: {', '.join(told)}"
 
@@ -242,7 +242,7 @@ def _legend(record: Record) -> Iterator[str]:
     if any(span.ready - span.start > _SEEN_S for span in record.spans):
         entries.append(("waiting for its model (pale)", "#00000033"))
     if any(span.start - span.asked > _SEEN_S for span in record.spans):
-        entries.append(("in line for the GPU", HATCHED))
+        entries.append(("waiting for its turn", HATCHED))
     for name, colour in entries:
         yield rect(x, 60, 11, 11, colour, more=' rx="2"')
         yield text(x + 16, 70, name, size=11, colour=PALE)
