@@ -35,6 +35,9 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
 
 
+@pytest.mark.skipif(
+    "EVERY_BENCHMARK" not in os.environ, reason="takes minutes: set EVERY_BENCHMARK=1"
+)
 def test_seed_scenario_at_the_smallest_scale(tmp_path: Path, prefect_server: str) -> None:
     written = measure(
         tmp_path / "seed.json",
