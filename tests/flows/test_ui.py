@@ -113,8 +113,7 @@ def test_failed_run_is_retried(desk: Site, page: Page, tmp_path: Path) -> None:
     late = desk.folder / "late.mp4"
     start_from_form(page, desk, late)
     expect(state_of(page)).to_have_text("Failed", timeout=A_RUN_MS)
-    page.get_by_text("Details", exact=True).click()  # with the state's message; logs come later
-    expect(page.get_by_text("does not exist").first).to_be_visible()
+    expect(page.get_by_text("does not exist").first).to_be_visible(timeout=A_RUN_MS)  # in its log
     page.screenshot(path=tmp_path / "failed.png")
     shutil.copy(desk.videos / "telephone talk.mp4", late)
     page.get_by_role("button", name="Retry").click()
