@@ -4,7 +4,7 @@ How often and how long the server is asked is a setting of Prefect; see flows/en
 """
 
 import logging
-from contextlib import suppress
+import os
 from typing import Any
 
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
@@ -44,7 +44,17 @@ def outlive_worker() -> None:
     emit = PrefectConsoleHandler.emit
 
     def emit_while_read(handler: PrefectConsoleHandler, record: logging.LogRecord) -> None:
-        with suppress(SystemExit):  # from then on rich prints nothing
+        try:
             emit(handler, record)
+        except SystemExit:
+            _print_to_nobody()
 
     PrefectConsoleHandler.emit = emit_while_read  # type: ignore[assignment,method-assign]
+
+
+def _print_to_nobody() -> None:
+    """Let whatever else prints, and Python when it ends, find no broken pipe."""
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nobody, output)
+    os.close(nobody)

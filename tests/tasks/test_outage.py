@@ -18,6 +18,7 @@ from prefect.logging.configuration import setup_logging
 def stage():
     for _ in range(3):
         get_logger("stage").error("is anybody there?")
+        print("nobody", file=sys.stderr, flush=True)
     open(sys.argv[1], "w").close()
 
 setup_logging()
@@ -32,7 +33,7 @@ def test_stage_that_prints_to_nobody_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(done)],
         cwd=ROOT,
-        env={**os.environ, "PREFECT_LOGGING_TO_API_ENABLED": "false"},
+        env={**os.environ, "PREFECT_LOGGING_TO_API_ENABLED": "false", "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
