@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
-
 from whosaid.errors import WhosaidError
 from whosaid.settings import PREFIX, Settings
 
@@ -113,6 +111,8 @@ def wait_until_healthy(url: str, child: Child | None = None) -> None:
 
 def is_healthy(url: str) -> bool:
     """Tell whether a Prefect server answers at the address of its API."""
+    import httpx  # slow to import, and most commands ask no server
+
     try:
         return httpx.get(f"{url}/health", timeout=5).json() is True
     except (httpx.HTTPError, ValueError):

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from flows import endings
 from flows.forms import ProfileOrDefault
-from flows.transcribe_videos import Futures, cause, failure, find_all
+from flows.transcribe_videos import Futures, cause
 from tasks import audio, diarization, embeddings, speech
+from tasks.inspection import failure, find_all
 from tasks.library import delete_embeddings
 from tasks.planning import Batch, plan_clip, prepare_batch
 from tasks.policies import for_plan

@@ -23,8 +23,9 @@ from flows.forms import (
     ParamsByStage,
     ProfileOrDefault,
 )
+from tasks.artifacts import tell_prefect
 from tasks.planning import prepare_batch
-from tasks.progress import is_stopping, tell_prefect
+from tasks.progress import is_stopping
 from tasks.standing import STATES, Row, count_states, follow_up
 from tasks.survey import Choice, survey
 

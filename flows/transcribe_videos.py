@@ -23,6 +23,7 @@ from flows.forms import (
     ProfileOrDefault,
 )
 from tasks import audio, diarization, edges, embeddings, merging, reporting, speech, transcription
+from tasks.inspection import failure, find_all
 from tasks.lanes import missing_limit
 from tasks.library import note_unchanged
 from tasks.planning import Batch, plan_for, prepare_batch
@@ -32,12 +33,11 @@ from tasks.standing import asked_for, note_end, note_unread
 from tasks.telemetry import watch_run
 from tasks.voices import identify_speakers
 from whosaid.claims import Claims
-from whosaid.errors import InputError, StoppedError, WhosaidError
+from whosaid.errors import StoppedError
 from whosaid.ledger import Ledger
 from whosaid.manifest import outcome_of
 from whosaid.planning import READS_AUDIO, Plan, Stage
 from whosaid.types import Digest, Outcome, Video
-from whosaid.videos import find_videos
 
 Futures = dict[str, PrefectFuture[Any]]
 
@@ -195,40 +195,6 @@ class Run:
         self._claims.free(video.digest)
 
 
-def find_all(paths: Collection[str]) -> tuple[list[str], list[Outcome]]:
-    """Return the videos below some paths, and an outcome for each path that leads nowhere."""
-    found: dict[str, None] = {}
-    lost = []
-    for path in paths:
-        try:
-            found.update(dict.fromkeys(map(str, find_videos([path]))))
-        except InputError as error:
-            lost.append(Outcome(path=path, name=path, status="failed", problem=str(error)))
-    return list(found), lost
-
-
-def plan_all(
-    paths: Collection[str], batch: Batch, force: Collection[Stage] = ()
-) -> tuple[list[tuple[Video, Plan]], list[Outcome]]:
-    """Plan every video below some paths, without Prefect.
-
-    Returns the plans, and the outcomes of the videos that have nothing to run: done or unreadable.
-    """
-    found, outcomes = find_all(paths)
-    planned = []
-    for path in found:
-        try:
-            video = audio.inspect_video.fn(path)
-        except WhosaidError as error:
-            outcomes.append(failure(path, "inspect", error))
-            continue
-        plan = plan_for(video, batch, force)
-        planned.append((video, plan))
-        if plan.done:
-            outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
-    return planned, outcomes
-
-
 def submit_stages(
     video: Video, plan: Plan, batch: Batch, identified: PrefectFuture[Any] | None = None
 ) -> Futures:
@@ -339,19 +305,6 @@ def cause(state: State[Any]) -> BaseException:
     """Return the exception behind a state that is not completed."""
     error = state.result(raise_on_failure=False)
     return error if isinstance(error, BaseException) else RuntimeError(state.message or state.name)
-
-
-def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> Outcome:
-    """Tell in one line why a stage failed."""
-    problem = str(error) if isinstance(error, WhosaidError) else f"{type(error).__name__}: {error}"
-    return Outcome(
-        path=path,
-        name=video.name if video else path,
-        # Ctrl-C reaches the children too: what fails while stopping failed because of it.
-        status="stopped" if is_stopping() or isinstance(error, StoppedError) else "failed",
-        duration=video.duration if video else 0.0,
-        problem=f"{stage}: {' '.join(problem.split())}",
-    )
 
 
 def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:

@@ -5,11 +5,10 @@ from pathlib import Path
 from prefect import task
 from prefect.runtime import task_run
 
+from tasks.inspection import inspect
 from tasks.policies import passing_stage, stored_stage
-from tasks.progress import Step, announce, showing, timed
+from tasks.progress import showing, timed
 from whosaid import audio
-from whosaid.digests import DigestIndex, digest_file
-from whosaid.engines.av import probe
 from whosaid.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from whosaid.planning import Stage
 from whosaid.settings import read_settings
@@ -23,17 +22,7 @@ def _inspected() -> str:
 @task(task_run_name=_inspected, persist_result=False)
 def inspect_video(path: str) -> Video:
     """Probe a file and take the digest of its bytes."""
-    with showing(path, "inspect") as progress:
-        probed = probe(Path(path))
-        digest = digest_file(Path(path), DigestIndex(read_settings().digest_index), progress)
-    announce(Step(path, "inspect", "done", 1.0))
-    return Video(
-        path=path,
-        name=Path(path).stem,
-        digest=digest,
-        duration=probed.duration,
-        audio_streams=len(probed.audio),
-    )
+    return inspect(path)
 
 
 @task(**stored_stage(Stage.EXTRACT))

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.policies import read_stored
 from whosaid import audio, manifest
 from whosaid.digests import DigestIndex, digest_of
 from whosaid.folders import folder_name
@@ -128,6 +127,8 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
 
 
 def _is_stored(settings: Settings, stage: Stage, digest: Digest) -> bool:
+    from tasks.policies import read_stored  # brings Prefect, which a finished video does without
+
     result = read_stored(stage, digest, settings)
     if isinstance(result, AudioFile):  # the record is no use without the file it names
         return audio.is_whole(settings.audio / result.name, result)

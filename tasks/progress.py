@@ -1,7 +1,10 @@
 """How running stages tell how far they are, and are told to stop, lives here.
 
-How it looks on a terminal does not; see flows/cli/display.py.
+How it looks on a terminal does not; see flows/cli/display.py. In Prefect's UI: tasks/artifacts.py,
+imported when needed: a folder with nothing to do is looked at without Prefect, which takes seconds.
 """
+
+from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,20 +12,17 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, NamedTuple, ParamSpec, TypeVar
-from uuid import UUID
-
-import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.client.schemas.objects import StateType
-from prefect.context import TaskRunContext
-from prefect.futures import PrefectFuture
-from prefect.logging import get_logger
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from whosaid.errors import StoppedError
 from whosaid.telemetry import StageSpan
 from whosaid.types import Progress, StageResult
 from whosaid.watching import note_span
+
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
+
+    from tasks.artifacts import ProgressBar
 
 
 class Step(NamedTuple):
@@ -72,13 +72,11 @@ def announce_end(video: str, stage: str, done: PrefectFuture[Any]) -> None:
     """Announce how a stage's task ended: computed, stored before, failed, not run."""
     with suppress(BaseException):  # of the stage: whatever it was, who waits here has to be told
         done.wait()
-    match done.state.type:
-        case StateType.COMPLETED:
-            state = "stored" if done.state.name == "Cached" else "done"
-        case StateType.FAILED | StateType.CRASHED:
-            state = "failed"
-        case _:
-            state = "skipped"
+    ended = done.state
+    if ended.is_completed():
+        state = "stored" if ended.name == "Cached" else "done"
+    else:
+        state = "failed" if ended.is_failed() or ended.is_crashed() else "skipped"
     announce(Step(video, stage, state, 1.0))
 
 
@@ -122,17 +120,18 @@ def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
     started = last = monotonic() - every_s
     ready = perf_counter()
     asked, got = _lane.get() or (ready, ready)
-    bar = _Bar(f"{stage} {Path(video).name}")
+    bar: ProgressBar | None = None
 
     def progress(fraction: float) -> None:
-        nonlocal last
+        nonlocal last, bar
         if _stopping.is_set():
             raise StoppedError("stopped on request", "run again to continue where it stopped")
         if (now := monotonic()) - last >= every_s:
             last = now
             announce(Step(video, stage, "running", fraction))
             if now - started > LONG_S:
-                bar.show(fraction, now)
+                bar = bar or _bar(f"{stage} {Path(video).name}")
+                bar.show(fraction)
 
     failed = True
     try:
@@ -141,7 +140,14 @@ def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
         failed = False
     finally:
         note_span(StageSpan(video, stage, asked, got, ready, perf_counter(), failed))
-    bar.end()
+    if bar:
+        bar.end()
+
+
+def _bar(description: str) -> ProgressBar:
+    from tasks.artifacts import ProgressBar
+
+    return ProgressBar(description, LONG_S)
 
 
 @contextmanager
@@ -152,40 +158,6 @@ def holding_lane(asked: float) -> Iterator[None]:
         yield
     finally:
         _lane.reset(token)
-
-
-def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Make or update an artifact; a server that is away for a while does not fail the stage."""
-    try:
-        return make(*args, **kwargs)
-    except httpx.HTTPError as error:
-        get_logger("whosaid").warning("the Prefect server did not take an artifact: %s", error)
-        return None
-
-
-class _Bar:
-    """A progress artifact in Prefect's UI, for long stages only: an update costs 22 ms."""
-
-    def __init__(self, description: str) -> None:
-        self._description = description
-        self._artifact: UUID | None = None
-        self._shown = 0.0
-
-    def show(self, fraction: float, now: float) -> None:
-        if TaskRunContext.get() is None or now - self._shown < LONG_S:
-            return
-        self._shown = now
-        percent = round(100 * fraction, 1)
-        if self._artifact is None:
-            self._artifact = tell_prefect(
-                create_progress_artifact, percent, description=self._description
-            )
-        else:
-            tell_prefect(update_progress_artifact, self._artifact, percent)
-
-    def end(self) -> None:
-        if self._artifact is not None:
-            tell_prefect(update_progress_artifact, self._artifact, 100.0)
 
 
 def timed(compute: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

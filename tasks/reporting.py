@@ -5,9 +5,10 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from tasks.artifacts import tell_prefect
 from tasks.library import Identified, note_transcript, open_library
 from tasks.policies import passing_stage
-from tasks.progress import showing, tell_prefect
+from tasks.progress import showing
 from whosaid import folders, formats, manifest, report, watching
 from whosaid.merging import name_speakers
 from whosaid.planning import Plan, Stage

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from prefect.context import FlowRunContext
 from pydantic_core import to_json
 
 from tasks.planning import Batch, plan_named
@@ -212,6 +211,8 @@ def asked_for(batch: Batch) -> str:
 
     Who asks for the same later, from another folder, gets the same: profile and output are settled.
     """
+    from prefect.context import FlowRunContext  # takes seconds to import
+
     context = FlowRunContext.get()
     asked = dict((context and context.parameters) or {})
     if asked.get("output"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_logger
 
-from tasks.progress import is_stopping, tell_prefect
+from tasks.artifacts import tell_prefect
+from tasks.progress import is_stopping
 from whosaid import report, timeline
 from whosaid.settings import Settings
 from whosaid.telemetry import Record

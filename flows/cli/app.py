@@ -87,11 +87,10 @@ def transcribe(
     started = perf_counter()
 
     from flows.cli.display import print_outcomes, progress_shown
-    from flows.transcribe_videos import plan_all
+    from tasks.inspection import plan_all
     from tasks.library import note_unchanged
     from tasks.planning import prepare_batch
     from tasks.standing import note_unread
-    from tasks.telemetry import told
 
     chosen: dict[str, Any] = {
         "profile": profile,
@@ -108,16 +107,17 @@ def transcribe(
     where = list(paths) or [_own_videos(console)]
     console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
     stop_on_ctrl_c(console)
+    told: list[str] = []
     with progress_shown(console):
         planned, outcomes = plan_all(where, batch, stages)
         if any(not plan.done for _, plan in planned):
-            outcomes = _run(where, chosen, stages)
+            outcomes, told = _run(where, chosen, stages)
         else:
             for outcome in outcomes:
                 note_unread(outcome, batch)
             outcomes = note_unchanged(outcomes, batch.settings)
     print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
-    for line in told():
+    for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(outcome.status == "stopped" for outcome in outcomes):
         return STOPPED
@@ -165,12 +165,16 @@ def _own_videos(console: Console) -> str:
     return str(folder)
 
 
-def _run(paths: list[str], chosen: dict[str, Any], force: tuple[Any, ...]) -> Any:
-    """Run the flow and return its outcomes, however it ended."""
+def _run(
+    paths: list[str], chosen: dict[str, Any], force: tuple[Any, ...]
+) -> tuple[list[Any], list[str]]:
+    """Run the flow; return its outcomes, however it ended, and the lines about the run."""
     from flows.endings import told_by
     from flows.transcribe_videos import transcribe_videos
+    from tasks.telemetry import told
 
-    return told_by(transcribe_videos(paths=paths, force=force, return_state=True, **chosen))
+    state = transcribe_videos(paths=paths, force=force, return_state=True, **chosen)
+    return told_by(state), told()
 
 
 @app.command
@@ -200,7 +204,7 @@ def plan(
     environment.apply()
     console = open_console()
     from flows.cli.display import one_line, progress_shown
-    from flows.transcribe_videos import plan_all
+    from tasks.inspection import plan_all
     from tasks.planning import prepare_batch
 
     batch = prepare_batch(

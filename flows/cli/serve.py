@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from httpx import HTTPError
 from rich.console import Console
 
 from flows import environment
@@ -123,6 +122,8 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int, lo
 
 
 def _restart_crashed(console: Console) -> None:
+    from httpx import HTTPError
+
     from flows.recovery import restart_crashed
     from flows.serving import connected, deployment_names
 

@@ -33,7 +33,12 @@ def test_stage_that_prints_to_nobody_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(done)],
         cwd=ROOT,
-        env={**os.environ, "PREFECT_LOGGING_TO_API_ENABLED": "false", "PYTHONUNBUFFERED": ""},
+        env={
+            **os.environ,
+            "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+            "PYTHONUNBUFFERED": "",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
