@@ -50,7 +50,14 @@ def test_overlaps(given, expected):
         ([(0, 3, "a")], None, {}, {"a": [(0, 3)]}),
         ([(0, 0.5, "a")], None, {}, {"a": []}),  # too short
         ([(0, 2, "a"), (5, 9, "a")], None, {}, {"a": [(5, 9), (0, 2)]}),  # longest first
-        ([(0, 2, "a"), (3, 5, "a")], None, {"max_segments": 1}, {"a": [(0, 2)]}),  # ties: earlier
+        ([(0, 1, "a"), (3, 4, "a")], None, {"max_segments": 1}, {"a": [(0, 1)]}),  # ties: earlier
+        (  # more long ones than wanted: evenly over the time, not the longest
+            [(0, 4, "a"), (5, 9, "a"), (10, 12.5, "a"), (13, 15, "a"), (16, 17.9, "a")],
+            None,
+            {"max_segments": 2},
+            {"a": [(5, 9), (13, 15)]},
+        ),
+        ([(0, 40, "a")], None, {"max_segments": 2}, {"a": [(8, 12), (28, 32)]}),
         ([(0, 9, "a")], None, {"max_segment": 4.5}, {"a": [(0, 4.5), (4.5, 9)]}),
         (
             [(0, 6, "a"), (4, 9, "b")],  # the overlap serves nobody

@@ -23,6 +23,7 @@ from whosaid.types import (
     Span,
     SpeakerEmbeddings,
     StageParams,
+    TorchType,
     Turn,
     Waveform,
     no_progress,
@@ -32,7 +33,7 @@ VERSION = 2
 
 
 class Params(StageParams):
-    """What is embedded of each speaker. Work is at most speakers × `max_segments` segments."""
+    """What is embedded of each speaker: at most `max_segments`, however long the video is."""
 
     engine: Literal["resemblyzer", "speechbrain"] = Field(
         default="resemblyzer", description="the speaker encoder"
@@ -40,7 +41,11 @@ class Params(StageParams):
     model: str = Field(default="", description="its model; empty is the engine's default")
     max_segments: int = Field(default=20, ge=1, le=200, description="segments a speaker")
     min_segment: Seconds = Field(default=0.8, gt=0, description="ignore shorter segments")
-    max_segment: Seconds = Field(default=8.0, gt=0, le=30, description="split longer segments")
+    max_segment: Seconds = Field(default=4.0, gt=0, le=30, description="split longer segments")
+    compute_type: TorchType = Field(
+        default="auto",
+        description="number type of the encoder; auto: bfloat16 on a GPU or CPU made for it",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
@@ -73,7 +78,7 @@ def embed_speakers(
     digest: Digest,
     progress: Progress = no_progress,
 ) -> SpeakerEmbeddings:
-    """Embed each speaker's longest clean segments and pool them, in one call of the embedder."""
+    """Embed segments of each speaker alone and pool them, in one call of the embedder."""
     speakers = diarization.speakers
     chosen = choose_segments(diarization, params)
     spans = sorted(
@@ -109,10 +114,13 @@ def embed_speakers(
 
 
 def choose_segments(diarization: Diarization, params: Params) -> dict[str, list[Span]]:
-    """Return each speaker's longest stretches in which nobody else is active, longest first.
+    """Return segments of each speaker in which nobody else is active, the longest first.
 
-    They come from the exclusive turns less every overlap of the regular ones. A speaker without
-    a stretch of `min_segment` gets an empty list.
+    They come from the exclusive turns less every overlap of the regular ones, split where they
+    are too long. Of more that last at least half of `max_segment` than are wanted, as all do that
+    were split, those are taken that lie evenly over the video: a voice changes with the hour, and
+    a label that holds two voices shall show it. A speaker without a segment of `min_segment` gets
+    an empty list.
     """
     overlaps = find_overlaps(diarization.turns)
     chosen: dict[str, list[Span]] = {speaker: [] for speaker in diarization.speakers}
@@ -120,13 +128,18 @@ def choose_segments(diarization: Diarization, params: Params) -> dict[str, list[
         pieces = chosen.setdefault(turn.speaker, [])
         for clean in _subtract(turn, overlaps):
             pieces.extend(_split(clean, params.max_segment))
-    return {
-        speaker: sorted(
-            (p for p in pieces if p.duration >= params.min_segment),
-            key=lambda p: (-p.duration, p.start),
-        )[: params.max_segments]
-        for speaker, pieces in chosen.items()
-    }
+    return {speaker: _best(pieces, params) for speaker, pieces in chosen.items()}
+
+
+def _best(pieces: Sequence[Span], params: Params) -> list[Span]:
+    long = sorted(
+        (p for p in pieces if p.duration >= params.max_segment / 2), key=lambda p: p.start
+    )
+    if len(long) > params.max_segments:
+        evenly = (np.arange(params.max_segments) + 0.5) * len(long) / params.max_segments
+        pieces = [long[position] for position in evenly.astype(int).tolist()]
+    usable = (p for p in pieces if p.duration >= params.min_segment)
+    return sorted(usable, key=lambda p: (-p.duration, p.start))[: params.max_segments]
 
 
 def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:

@@ -25,6 +25,9 @@ SAMPLE_RATE_HZ = 16_000
 Seconds = float
 """Time from the start of the video, or a length of time, in seconds."""
 
+TorchType = Literal["auto", "float32", "bfloat16", "float16"]
+"""What a torch network computes in; `auto` is the fastest that its device is made for."""
+
 Digest = str
 """Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from conversations import installed
 from measuring import (
     Cost,
     alternate,
@@ -36,6 +37,7 @@ from measuring import (
 
 from whosaid import embeddings
 from whosaid.engines.loading import load_embedder
+from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
 
 VIDEO_S = 6600
@@ -91,8 +93,9 @@ def measure(
     with load_embedder(params, Path()) as embedder:
         if engine == "speechbrain":
             alone = one_by_one_speechbrain(Path(model), options.device, waveform)
-        else:  # the library's own package drags what is not installed: the same engine, one by one
-            alone = partial(_embed_alone, embedder, waveform)
+        else:  # the library's own package drags what is not installed: the same engine, as exact
+            exact = Resemblyzer(installed("resemblyzer", "pretrained.pt"), options.device)
+            alone = partial(_embed_alone, exact, waveform)
 
         def one_by_one() -> None:
             for done, segment in enumerate(sample):

@@ -57,7 +57,7 @@ def load_voice_activity(models_dir: Path) -> Iterator[VoiceActivity]:
 @contextmanager
 def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embedder]:
     """Yield the embedder that a run chose."""
-    options = (params.device, params.batch_size, "float32")
+    options = (params.device, params.batch_size, params.compute_type)
     with _embedder(params.engine, params.model, models_dir, *options) as it:
         yield it
 

@@ -39,7 +39,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from whosaid.clustering import link
 from whosaid.diarization import Params, nothing
-from whosaid.engines.torch import choose_device, full_precision, release_memory
+from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
 from whosaid.errors import InputError, TransientError, WhosaidError
 from whosaid.gpu import run_in_batches
 from whosaid.types import Progress, SpeechRegions, Turn, Waveform, no_progress
@@ -240,7 +240,7 @@ class Pyannote:
     Args:
         path: the folder: `config.yaml` and the models it names.
         device: "auto" is CUDA where there is one.
-        compute_type: what the speaker network computes in. "auto" is "float32", which gives
+        compute_type: what the speaker network computes in, see `choose_dtype`. "float32" gives
             pyannote's own turns.
         threads: CPU threads; None leaves torch's choice.
 
@@ -252,15 +252,13 @@ class Pyannote:
         self,
         path: Path,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        compute_type: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        compute_type: str = "float32",
         threads: int | None = None,
     ) -> None:
         self._device = choose_device(device)
         self._threads = threads
         self._pipeline = _load_pipeline(Path(path))
-        # Its own turns are worth more than its speed: less precision has to be asked for.
-        exact = compute_type == "auto"
-        self._pipeline.compute_type = torch.float32 if exact else getattr(torch, compute_type)
+        self._pipeline.compute_type = choose_dtype(compute_type, self._device)
         self._pipeline.to(self._device)
 
     def diarize(

@@ -119,10 +119,17 @@ class Resemblyzer:
         first: npt.NDArray[np.int64],
         last: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.float32]:
-        """Embed the frame ranges [first, last) with one feature computation over all of them."""
-        origin, end = int(first.min()), int(last.max())
-        mel, power = self._features(samples, origin, end)
-        span, frames = _partials(first - origin, last - origin)
+        """Embed the frame ranges [first, last), each frame's features computed once."""
+        starts, ends = _joined(first, last)
+        pieces = [
+            self._features(samples, start, end)
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        ]
+        mel = torch.cat([mel for mel, _ in pieces])
+        power = np.concatenate([power for _, power in pieces])
+        left_out = starts - np.r_[0, np.cumsum(ends - starts)[:-1]]  # before each piece
+        shift = left_out[np.searchsorted(starts, first, "right") - 1]
+        span, frames = _partials(first - shift, last - shift)
         level = np.add.reduceat(power[frames].mean(axis=1), _starts(span)) / np.bincount(span)
         gain = torch.from_numpy((LEVEL_POWER / np.maximum(level, 1e-10))[span].astype(np.float32))
         index, gain = torch.from_numpy(frames).to(self._device), gain.to(self._device)
@@ -176,6 +183,16 @@ def _partials(
     offset = number * free[span] // np.maximum(count[span] - 1, 1)
     frames = (offset[:, None] + np.arange(PARTIAL_FRAMES)) % length[span, None]
     return span, first[span, None] + frames
+
+
+def _joined(
+    first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where ranges that touch or overlap start and end together, sorted and apart."""
+    order = np.argsort(first, kind="stable")
+    start, end = first[order], np.maximum.accumulate(last[order])
+    apart = np.flatnonzero(start[1:] > end[:-1])
+    return start[np.r_[0, apart + 1]], end[np.r_[apart, -1]]
 
 
 def _starts(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:

@@ -26,12 +26,15 @@ def choose_device(asked: str) -> torch.device:
 
 
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Return the number type asked for; `auto` is bfloat16 on a CPU that is made for it.
+    """Return the number type asked for; `auto` is bfloat16 on a device that is made for it.
 
-    On others bfloat16 is slower than float32, and a GPU is fast enough.
+    On others, GPUs before Ampere and most older CPUs, it is slower than float32.
     """
     if asked == "auto":
-        quick = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16")
+        if device.type == "cuda":
+            quick = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            quick = torch.cpu.get_capabilities().get("avx512_bf16", False)
         return torch.bfloat16 if quick else torch.float32
     dtype: torch.dtype = getattr(torch, asked)
     return dtype
