@@ -23,6 +23,8 @@ class Identified(NamedTuple):
     embeddings: Digest
     """Of the voiceprints by which they were identified."""
     identities: tuple[Identity, ...]
+    lacking: str = ""
+    """Which known people it could not find, whatever they sound like; see `other_models`."""
 
 
 @cache

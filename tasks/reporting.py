@@ -35,7 +35,7 @@ def write_outputs(
         if isinstance(audio, AudioFile):
             told = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": told})
-        embeddings, identities = identified or (None, ())
+        embeddings, identities, lacking = identified or (None, (), "")
         if embeddings:
             # Asked once more: somebody may have given a voice its name meanwhile.
             newest = open_library(settings).identities_of(video.digest, embeddings)
@@ -63,8 +63,7 @@ def write_outputs(
         key=f"video-{video.digest[:8]}",
         description=f"{video.name}: who spoke, what it took, where the transcript is",
     )
-    if kept:
-        outcome = outcome.model_copy(
-            update={"warnings": (*outcome.warnings, f"edited by hand, kept: {kept}")}
-        )
-    return outcome
+    # Not in the transcript, which neither concerns for long.
+    passing = [lacking] if lacking else []
+    passing += [f"edited by hand, kept: {kept}"] if kept else []
+    return outcome.model_copy(update={"warnings": (*outcome.warnings, *passing)})

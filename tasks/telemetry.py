@@ -27,7 +27,6 @@ _told: list[str] = []
 @contextmanager
 def watch_run(name: str, settings: Settings) -> Iterator[None]:
     """Watch a run, and tell what was seen: unless it computed nothing, fails or is stopped."""
-    _told.clear()
     with watching() as watch:
         yield
     record = watch.record()
@@ -40,8 +39,10 @@ def watch_run(name: str, settings: Settings) -> Iterator[None]:
 
 
 def told() -> list[str]:
-    """Return the lines about the last run of this process, for the terminal."""
-    return list(_told)
+    """Return the lines about the runs of this process since this was last asked."""
+    lines = list(_told)
+    _told.clear()
+    return lines
 
 
 def _tell(record: Record, name: str, settings: Settings) -> None:

@@ -6,7 +6,7 @@ result: what the library knows changes. It remembers itself what it decided abou
 
 from typing import NamedTuple
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from tasks.library import Identified, open_library, rewrite_transcripts
 from tasks.policies import passing_stage, passing_task
@@ -51,7 +51,10 @@ def identify_speakers(
         diarization, embeddings = join_labels(diarization, embeddings, joined)
         library = open_library(read_settings())
         identities = library.identify(video, embeddings, diarization, params)
-        return Identified(embeddings.digest, identities)
+        lacking = library.other_models(embeddings.model)
+        if lacking:
+            get_run_logger().warning(lacking)
+        return Identified(embeddings.digest, identities, lacking)
 
 
 @task(**passing_stage("take voiceprint of"))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def postgres() -> Iterator[str]:
             server.send_signal(signal.SIGQUIT)  # at once: nothing is kept
             server.wait(20)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def new_schema(server: str) -> str:
+    """Return the address of an empty place on a server."""
+    import psycopg
+
+    name = f"voices_{uuid.uuid4().hex}"
+    with psycopg.connect(server) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")  # type: ignore[arg-type]
+    return f"{server}?options=-csearch_path%3D{name}"
 
 
 def _initialise(programs: Path, data: Path, options: dict[str, object]) -> None:

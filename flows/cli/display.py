@@ -108,6 +108,28 @@ def print_outcomes(
     console: Console, outcomes: Sequence[Outcome], recipe: Recipe, wall_s: float
 ) -> None:
     """Print the table of a batch, where each transcript is, and what went wrong."""
+    console.print(_table(outcomes, recipe))
+    for outcome in outcomes:
+        if outcome.folder:
+            console.print(Text(outcome.folder), soft_wrap=True)
+    for warning, concerned in _warnings(outcomes).items():
+        about = Path(concerned[0].path).name if len(concerned) == 1 else f"{len(concerned)} videos"
+        _line(console, "warning", about, warning, "yellow")
+    for outcome in outcomes:
+        if outcome.problem:
+            _line(console, outcome.status, Path(outcome.path).name, outcome.problem, "red")
+    done = sum(outcome.status in ("done", "unchanged") for outcome in outcomes)
+    nothing = all(outcome.status == "unchanged" for outcome in outcomes)
+    console.print(
+        f"{done} of {len(outcomes)} videos have their transcript; "
+        + ("nothing was to be computed" if nothing else f"{wall_s:.1f} s in all"),
+        highlight=False,
+    )
+    if recipe.advice and done:
+        console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
+
+
+def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
     table = Table(title=f"whosaid: {recipe.label}", title_justify="left")
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "seconds", "x real time"):
@@ -128,24 +150,16 @@ def print_outcomes(
             f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
             _share(outcome, len(stages_of(recipe)) - 1),  # merging is never stored
         )
-    console.print(table)
+    return table
+
+
+def _warnings(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """Return what each warning is about, in the order in which they are heard."""
+    concerned: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.folder:
-            console.print(Text(outcome.folder), soft_wrap=True)
         for warning in outcome.warnings:
-            _line(console, "warning", outcome, warning, "yellow")
-    for outcome in outcomes:
-        if outcome.problem:
-            _line(console, outcome.status, outcome, outcome.problem, "red")
-    done = sum(outcome.status in ("done", "unchanged") for outcome in outcomes)
-    nothing = all(outcome.status == "unchanged" for outcome in outcomes)
-    console.print(
-        f"{done} of {len(outcomes)} videos have their transcript; "
-        + ("nothing was to be computed" if nothing else f"{wall_s:.1f} s in all"),
-        highlight=False,
-    )
-    if recipe.advice and done:
-        console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
+            concerned.setdefault(warning, []).append(outcome)
+    return concerned
 
 
 def _share(outcome: Outcome, of: int) -> str:
@@ -154,6 +168,6 @@ def _share(outcome: Outcome, of: int) -> str:
     return f"{len(outcome.stored)} of {of} stages" if outcome.stored else "nothing"
 
 
-def _line(console: Console, kind: str, outcome: Outcome, text: str, style: str) -> None:
-    name = one_line(Path(outcome.path).name)
-    console.print(Text.assemble((kind, style), f": {name}: {one_line(text)}"), soft_wrap=True)
+def _line(console: Console, kind: str, about: str, text: str, style: str) -> None:
+    about, text = one_line(about), one_line(text)
+    console.print(Text.assemble((kind, style), f": {about}: {text}"), soft_wrap=True)

@@ -6,7 +6,7 @@ What they do does not; see flows/sweep_folder.py, tasks/survey.py and tasks/stan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +70,7 @@ def sweep(
     from flows.sweep_folder import sweep_folder
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
-    from tasks.standing import Row, count_states
+    from tasks.standing import Row
     from tasks.survey import Choice, survey
 
     console = open_console()
@@ -98,7 +98,7 @@ def sweep(
     told = [row for row in rows if row.note != "unchanged"]
     if told:
         _print(console, ((row.path, row.state, "", row.note) for row in told))
-    console.print(count_states(rows), highlight=False)
+    _sum_up(console, rows)
     if is_stopping():
         return STOPPED
     return FAILED if any(row.state == "failed" for row in rows) else 0
@@ -160,7 +160,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
     from flows.deployed import run_videos
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
-    from tasks.standing import Row, count_states, failed_attempts, follow_up, is_still
+    from tasks.standing import Row, failed_attempts, follow_up, is_still
     from whosaid.ledger import Ledger
     from whosaid.settings import read_settings
 
@@ -189,10 +189,20 @@ def retry(*videos: str, verbose: bool = False) -> int:
         console.print("nothing has failed: there is nothing to retry")
         return 0
     _print(console, ((row.path, row.state, "", row.note) for row in rows))
-    console.print(count_states(rows), highlight=False)
+    _sum_up(console, rows)
     if is_stopping():
         return STOPPED
     return FAILED if any(row.state == "failed" for row in rows) else 0
+
+
+def _sum_up(console: Console, rows: Sequence[Any]) -> None:
+    """Say how many videos are in which state, and what was seen of the runs that did them here."""
+    from tasks.standing import count_states
+    from tasks.telemetry import told
+
+    console.print(count_states(rows), highlight=False)
+    for line in told():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:

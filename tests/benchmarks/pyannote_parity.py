@@ -149,7 +149,10 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": machine(),
         "versions": {name: version(name) for name in LIBRARIES},
-        "params": {name: str(value) for name, value in vars(options).items()},
+        "params": {
+            name: value.name if isinstance(value, Path) else value
+            for name, value in vars(options).items()
+        },
         "batch_sizes": {variant: first[variant]["batch_sizes"] for variant in VARIANTS},
         "seconds_of_sound": first["stock"]["seconds_of_sound"],
         "chunks": first["stock"]["chunks"],

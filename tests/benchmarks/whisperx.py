@@ -6,10 +6,11 @@ WhisperX is installed from the package registry into a virtual environment of it
 it is there (6 GB: it brings a torch of its own). Both run as processes, from import to the end, in
 turn; on a busy machine their CPU seconds say more than the clock. Without `--whisper` and
 `--pyannote` the checkpoints have the size of Whisper small and community-1, and random weights: the
-Whisper model says 100 tokens in every window, so that both hear as much. WhisperX's aligner is a
-wav2vec 2.0 of the usual size with random weights; whosaid times its words with Whisper's own
-attention, so it has no such part. «Not aligned» is the same run less the aligner's parts: its words
-have no times.
+Whisper model says 100 tokens in every window, so that both hear as much. whosaid computes in the
+number type that it chooses by itself, and once more in float32, as WhisperX does. WhisperX's
+aligner is a wav2vec 2.0 of the usual size with random weights; whosaid times its words with
+Whisper's own attention, so it has no such part. «Not aligned» is the same run less the aligner's
+parts: its words have no times.
 """
 
 from __future__ import annotations
@@ -107,10 +108,13 @@ def run_whisperx(
 
 
 def run_whosaid(
-    api: str, video: Path, models: Models, options: argparse.Namespace
+    api: str, video: Path, models: Models, options: argparse.Namespace, *, exact: bool
 ) -> dict[str, Any]:
-    """Run whosaid on a video, on a new site."""
+    """Run whosaid on a video, on a new site; the torch networks in float32 if `exact`."""
     words = words_for(models)
+    if exact:
+        for stage in ("diarization", "embeddings"):
+            words += ["--set", f"{stage}.compute_type=float32"]
     for field in ("device", "beam_size", "batch_size", "compute_type"):
         words += ["--set", f"transcription.{field}={getattr(options, field)}"]
     words += ["--set", f"transcription.cpu_threads={options.threads}"]
@@ -203,8 +207,11 @@ def main() -> None:
         (video,) = make_videos(folder / "videos", length, sounds(options.sound))
         runs: dict[str, list[dict[str, Any]]] = {}
         for number in range(options.rounds):
-            say(f"round {number + 1} of {options.rounds}: whosaid")
-            runs.setdefault("whosaid", []).append(run_whosaid(api, video, models, options))
+            for name, exact in (("whosaid", False), ("whosaid, float32", True)):
+                say(f"round {number + 1} of {options.rounds}: {name}")
+                runs.setdefault(name, []).append(
+                    run_whosaid(api, video, models, options, exact=exact)
+                )
             say(f"round {number + 1} of {options.rounds}: WhisperX")
             runs.setdefault("WhisperX", []).append(
                 run_whisperx(python, video, models, folder, options)

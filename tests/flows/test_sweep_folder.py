@@ -116,6 +116,7 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, here: Here, growing: Path)
     first = here.run("sweep", site.videos, "--max-attempts", 2)
     assert first.code == 1, first.out
     assert "1 failed, 1 done, 1 skipped" in first.out
+    assert "what ran when: " in first.out
     table = latest_table(site)
     assert table["new.mp4"] == ("done", str(site.output("new")))
     assert table["growing.mp4"][1].startswith("still being written")

@@ -13,10 +13,13 @@ import pytest
 from commands import Here, Ran
 from conftest import ROOT, Site
 from media import Sound, make_video
+from postgres import new_schema, postgres  # noqa: F401 - a fixture
 
 from tasks import library
 from whosaid.engines.av import read_audio
 from whosaid.errors import InputError
+from whosaid.settings import read_settings
+from whosaid.voices.library import Voiceprint
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
 ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
@@ -255,6 +258,26 @@ def test_library_out_of_reach_is_a_failed_stage_with_its_cause(site: Site) -> No
     assert line.startswith("failed: again.mp4: identify: ")
     assert "127.0.0.1" in line
     assert not site.transcripts.exists() or not list(site.transcripts.iterdir())
+
+
+def test_a_library_on_a_server(site: Site, request: pytest.FixtureRequest) -> None:
+    forget_all(site)
+    site.environment["WHOSAID_VOICES_URL"] = new_schema(request.getfixturevalue("postgres"))
+    with Here(site) as here:
+        done(here.run("transcribe", site.videos / "conversation.mp4"))
+        done(here.run("voices", "name", "Speaker 1", "Ada Lovelace"))
+        done(here.run("transcribe", site.videos / "again.mp4"))
+        assert names(site, "again") == ["Speaker 2", "Ada Lovelace"]
+        assert "again" in done(here.run("find", "--speaker", "Ada"))
+    assert not (site.data / "voices").exists()
+
+
+def test_people_known_by_another_encoder_only_are_told_of(site: Site, here: Here) -> None:
+    grace = Voiceprint(np.eye(192, dtype=np.float32)[0], 30.0, 0.1, "a clip")
+    library.open_library(read_settings()).enroll("Grace Hopper", "ecapa:0123abcd", [grace])
+    out = done(here.run("transcribe", site.videos, "--force", "merge"))
+    assert "warning: 3 videos: 1 of 1 named voices are known only by the embedding model" in out
+    assert out.count("ecapa:0123abcd") == 1
 
 
 def test_without_identification_names_are_those_of_the_video(site: Site, here: Here) -> None:

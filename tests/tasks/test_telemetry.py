@@ -61,6 +61,7 @@ def test_stage_tells_when_it_waited_and_ran() -> None:
 def test_run_that_computed_nothing_or_was_stopped_leaves_nothing(
     tmp_path: Path, stops: bool
 ) -> None:
+    told()  # of other tests
     settings = Settings(data_dir=tmp_path)
     with watch_run("run", settings), showing("talk.mp4", "speech" if stops else "inspect"):
         if stops:

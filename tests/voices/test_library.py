@@ -6,14 +6,13 @@ import re
 import sqlite3
 import subprocess
 import sys
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
-from postgres import postgres  # noqa: F401 - a fixture
+from postgres import new_schema, postgres  # noqa: F401 - a fixture
 from sqlalchemy import inspect, make_url, text
 
 from tests.voices.voice_worker import MODEL, PARAMS, scene
@@ -36,13 +35,6 @@ def new_address(request, folder):
     if request.param == "sqlite":
         return f"sqlite:///{folder / 'voices' / 'voices.sqlite'}"
     return new_schema(request.getfixturevalue("postgres"))
-
-
-def new_schema(server):
-    name = f"voices_{uuid.uuid4().hex}"
-    with psycopg.connect(server) as connection:
-        connection.execute(f"CREATE SCHEMA {name}")
-    return f"{server}?options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=BACKENDS)

@@ -46,6 +46,14 @@ def test_table_places_warnings_and_failures() -> None:
     assert "embedded (draft)" in text
 
 
+def test_what_concerns_several_videos_is_said_once() -> None:
+    other = DONE.model_copy(update={"path": "/v/other.mp4", "warnings": (*DONE.warnings, "loud")})
+    text = shown(DONE, other)
+    assert text.count("12 words have no speaker") == 1
+    assert "warning: 2 videos: 12 words have no speaker" in text
+    assert "warning: other.mp4: loud" in text
+
+
 def test_nothing_to_do_is_said() -> None:
     text = shown(SAME)
     assert "everything" in text

@@ -1,0 +1,233 @@
+"""The commands that transcribe, or say what that would do, live here: they read words and print.
+
+What they do does not; see flows/transcribe_videos.py and tasks/inspection.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from flows import environment
+from flows.cli.stopping import STOPPED, stop_on_ctrl_c
+from flows.cli.terminal import open_console
+from whosaid.errors import InputError
+
+if TYPE_CHECKING:
+    from whosaid.planning import Stage
+    from whosaid.types import Outcome
+
+FAILED = 1
+"""Exit code: some video has no transcript."""
+
+Speakers = Annotated[int | None, Parameter(group=Group("How many speakers"))]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choice:
+    """What is to be done with the videos.
+
+    Args:
+        profile: Which engines to use: auto, embedded, open or studio.
+        num_speakers: How many people speak, if known.
+        min_speakers: At least this many people speak.
+        max_speakers: At most this many people speak.
+        language: Spoken language as a code such as en; detected if left out.
+        audio_stream: Which of a video's audio streams, from 0.
+        output: Where transcripts go: data/transcripts if left out.
+        force: A stage to compute again, with all that builds on it; can be given several times:
+            extract, speech, diarize, embed, transcribe, edges, merge.
+        merge_same_voice: Make two speakers of a video one that sound like one voice.
+        no_identify: Do not look for the speakers among the voices of other videos.
+        set_: Any other param of a stage as stage.field=value; can be given several times.
+    """
+
+    profile: str | None = None
+    num_speakers: Speakers = None
+    min_speakers: Speakers = None
+    max_speakers: Speakers = None
+    language: str | None = None
+    audio_stream: int | None = None
+    output: str | None = None
+    force: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    merge_same_voice: bool = False
+    no_identify: bool = False
+    set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
+
+    def asked(self) -> dict[str, Any]:
+        """Return the parameters of `prepare_batch`, which are those of the flow, too.
+
+        Raises:
+            InputError: a param is not written as it should be.
+        """
+        return {
+            "profile": self.profile,
+            "language": self.language,
+            "num_speakers": self.num_speakers,
+            "min_speakers": self.min_speakers,
+            "max_speakers": self.max_speakers,
+            "audio_stream": self.audio_stream,
+            "output": self.output,
+            "params": self._params(),
+        }
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages to compute again.
+
+        Raises:
+            InputError: there is no stage of a name.
+        """
+        from whosaid.planning import Stage
+
+        try:
+            return tuple(Stage(name) for name in self.force)
+        except ValueError:
+            wrong = next(name for name in self.force if name not in set(Stage))
+            raise InputError(
+                f"--force {wrong}: no such stage", f"choose from {', '.join(Stage)}"
+            ) from None
+
+    def _params(self) -> dict[str, dict[str, Any]]:
+        """Read `stage.field=value` words, and the switches that stand for some."""
+        params: dict[str, dict[str, Any]] = {}
+        if self.merge_same_voice:
+            params["merging"] = {"merge_same_voice": True}
+        if self.no_identify:
+            params["voices"] = {"identify": False}
+        for word in self.set_:
+            name, equals, value = word.partition("=")
+            stage, dot, field = name.partition(".")
+            if not (equals and dot and stage and field):
+                raise InputError(f"--set {word} does not fit", "write stage.field=value")
+            params.setdefault(stage, {})[field] = value
+        return params
+
+
+NO_CHOICE = Choice()
+
+
+def transcribe(*paths: str, choice: Choice = NO_CHOICE, verbose: bool = False) -> int:
+    """Transcribe videos: who said what, when.
+
+    What was computed before is not computed again, also after a crash: run the same command again
+    to continue. Without a path it takes what lies in data/videos.
+
+    For example:
+
+        whosaid transcribe talk.mp4
+        whosaid transcribe recordings/ --num-speakers 3 --output minutes/
+        whosaid transcribe talk.mp4 --force diarize
+        whosaid transcribe talk.mp4 --set merging.max_pause=2
+
+    Args:
+        paths: Videos, or folders that are searched for videos.
+        choice: What is to be done with them.
+        verbose: Show Prefect's log.
+    """
+    environment.apply(verbose=verbose)
+    console = open_console()
+    started = perf_counter()
+
+    from flows.cli.display import print_outcomes, progress_shown
+    from tasks.inspection import plan_all
+    from tasks.library import note_unchanged
+    from tasks.planning import prepare_batch
+    from tasks.standing import note_unread
+
+    asked, stages = choice.asked(), choice.stages()
+    batch = prepare_batch(**asked)
+    where = list(paths) or [_own_videos(console)]
+    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    stop_on_ctrl_c(console)
+    told: list[str] = []
+    with progress_shown(console):
+        planned, outcomes = plan_all(where, batch, stages)
+        if any(not plan.done for _, plan in planned):
+            outcomes, told = _run(where, asked, stages)
+        else:
+            for outcome in outcomes:
+                note_unread(outcome, batch)
+            outcomes = note_unchanged(outcomes, batch.settings)
+    print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        return STOPPED
+    return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def plan(*paths: str, choice: Choice = NO_CHOICE) -> int:
+    """Show which stages would run for which video, and why. Computes nothing.
+
+    For example:
+
+        whosaid plan recordings/
+        whosaid plan talk.mp4 --num-speakers 2
+
+    Args:
+        paths: Videos, or folders that are searched for videos.
+        choice: What is to be done with them.
+    """
+    environment.apply()
+    console = open_console()
+    from flows.cli.display import one_line, progress_shown
+    from tasks.inspection import plan_all
+    from tasks.planning import prepare_batch
+
+    stages = choice.stages()
+    batch = prepare_batch(**choice.asked())
+    where = list(paths) or [_own_videos(console)]
+    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    with progress_shown(console):
+        planned, outcomes = plan_all(where, batch, stages)
+    table = Table("video", "stage", "what would happen")
+    for video, video_plan in planned:
+        name = one_line(video.name)
+        if video_plan.done:
+            table.add_row(name, "all", "nothing: the transcript is there")
+            continue
+        for stage in video_plan.digests:
+            if stage in video_plan.run:
+                happens = f"run: {video_plan.run[stage]}"
+            elif stage in video_plan.stored:
+                happens = "from the cache"
+            else:
+                happens = "nothing: not needed"
+            table.add_row(name, stage, happens)
+            name = ""
+        table.add_section()
+    console.print(table)
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in failed:
+        console.print(f"failed: {one_line(outcome.name)}: {outcome.problem}", markup=False)
+    return FAILED if failed else 0
+
+
+def _own_videos(console: Console) -> str:
+    """Return the site's folder of videos; put the samples there if it has none."""
+    from whosaid.samples import install_samples
+    from whosaid.settings import read_settings
+
+    folder = read_settings().videos
+    for sample in install_samples(folder, Path(__file__).parents[2]):
+        console.print(f"sample video: {sample}", highlight=False)
+    return str(folder)
+
+
+def _run(
+    paths: list[str], asked: dict[str, Any], force: tuple[Stage, ...]
+) -> tuple[list[Outcome], list[str]]:
+    """Run the flow; return its outcomes, however it ended, and the lines about the run."""
+    from flows.endings import told_by
+    from flows.transcribe_videos import transcribe_videos
+    from tasks.telemetry import told
+
+    state = transcribe_videos(paths=paths, force=force, return_state=True, **asked)
+    return told_by(state), told()
