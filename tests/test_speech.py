@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -60,13 +60,44 @@ def test_regions_end_with_the_sound():
         ([(0, 4), (5, 9)], [(0, 9)]),
         ([(0, 4), (9, 12)], [(0, 4), (9, 12)]),  # the pause is longer than window_pause
         ([(0, 4), (5, 11)], [(0, 4), (5, 11)]),  # together longer than window_max
-        # all but the last would fit; the longest pause of the second half is after 7
+        # all but the last would fit; the longest pause is after 7
         ([(0, 6), (6.1, 7), (8, 9), (9.1, 9.9), (10, 12)], [(0, 7), (8, 12)]),
+        # cut there, it would take three
+        ([(0, 6), (6.1, 7), (8, 9), (9.1, 9.9), (10, 20)], [(0, 9.9), (10, 20)]),
     ],
 )
 def test_windows(regions, windows):
     params = Params(window_max=10, window_pad=0, window_pause=3)
     assert pack_windows(spans(regions), np.zeros(1000, np.float32), 100.0, params) == spans(windows)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_way_to_pack_costs_less(seed):
+    random = np.random.default_rng(seed)
+    edges = np.cumsum(random.uniform(0.3, 4, 18)).round(3).tolist()
+    regions = spans(pairwise(edges))[::2]
+    params = Params(window_max=10, window_pad=0, window_pause=3)
+
+    def cost(windows):
+        cuts = [after.start - window.end for window, after in pairwise(windows)]
+        return len(windows) + sum(0.2 * max(0.0, 1 - pause) for pause in cuts)
+
+    def fits(window):
+        held = [region for region in regions if window.start <= region.start < window.end]
+        pauses = [after.start - region.end for region, after in pairwise(held)]
+        return window.duration <= 10 and max(pauses, default=0) <= 3
+
+    costs = []
+    for chosen in product([False, True], repeat=len(regions) - 1):
+        firsts = [0, *(n for n, cut in enumerate(chosen, 1) if cut), len(regions)]
+        windows = [
+            Span(start=regions[a].start, end=regions[b - 1].end) for a, b in pairwise(firsts)
+        ]
+        if all(map(fits, windows)):
+            costs.append(cost(windows))
+    packed = pack_windows(regions, np.zeros(2000, np.float32), 100.0, params)
+    assert all(map(fits, packed))
+    assert cost(packed) == pytest.approx(min(costs))
 
 
 def test_windows_are_widened_into_silence_only():

@@ -7,6 +7,7 @@ Who speaks does not (see `diarization.py`); the model behind the probabilities d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,13 +26,20 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 FRAME_SAMPLES = 512
 FRAME_S: Seconds = FRAME_SAMPLES / SAMPLE_RATE_HZ
 """Voice activity has one value per 32 ms."""
 
 FloatVector = npt.NDArray[np.floating[Any]]
+
+
+GOOD_PAUSE: Seconds = 1.0
+"""A window ends as well after such a pause as after any longer one."""
+
+CUT_COST = 0.2
+"""What it costs to end a window without any pause, where one more window costs 1."""
 
 
 class Params(StageParams):
@@ -106,29 +114,30 @@ def pack_windows(
 ) -> tuple[Span, ...]:
     """Pack regions into windows of at most `window_max`, in order, without overlap.
 
-    A full window ends at the longest pause of its second half; a region too long for one window
-    is cut where speech is least likely.
+    As few as it takes, for a recogniser needs as long for a short one, and cut at long pauses: of
+    all ways the one of least cost, a window being 1 and a cut without a pause `CUT_COST`. A region
+    too long for one window is cut where speech is least likely.
     """
     longest = params.window_max - 2 * params.window_pad
     pieces = [piece for region in regions for piece in _cut(region, probabilities, longest)]
-    start: list[Seconds] = []
-    end: list[Seconds] = []
-    begin = 0
-    while begin < len(pieces):
-        stop, best_pause = begin + 1, -1.0  # the window is pieces[begin:stop]
-        for last in range(begin, len(pieces)):
-            length = pieces[last].end - pieces[begin].start
-            if length > longest:
+    pauses = [after.start - piece.end for piece, after in pairwise(pieces)] + [np.inf]
+    cost = [0.0] + [np.inf] * len(pieces)  # of the best way to pack the first so many pieces
+    begin = [0] * len(cost)  # of the last window in that way
+    for first, piece in enumerate(pieces):
+        for last in range(first, len(pieces)):
+            if pieces[last].end - piece.start > longest:
                 break
-            pause = np.inf if last + 1 == len(pieces) else pieces[last + 1].start - pieces[last].end
-            if pause >= best_pause or length < longest / 2:
-                stop, best_pause = last + 1, pause
-            if pause > params.window_pause:
+            hurry = CUT_COST * max(0.0, 1 - pauses[last] / GOOD_PAUSE)
+            if (packed := cost[first] + 1 + hurry) < cost[last + 1]:
+                cost[last + 1], begin[last + 1] = packed, first
+            if pauses[last] > params.window_pause:
                 break
-        start.append(pieces[begin].start)
-        end.append(pieces[stop - 1].end)
-        begin = stop
-    return _spans(*_widen(np.array(start), np.array(end), params.window_pad, duration))
+    cuts = [len(pieces)]
+    while cuts[-1]:
+        cuts.append(begin[cuts[-1]])
+    start = np.array([pieces[cut].start for cut in cuts[:0:-1]])
+    end = np.array([pieces[cut - 1].end for cut in cuts[-2::-1]])
+    return _spans(*_widen(start, end, params.window_pad, duration))
 
 
 def _cut(region: Span, probabilities: npt.NDArray[np.float32], longest: Seconds) -> list[Span]:
