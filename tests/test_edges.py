@@ -91,6 +91,7 @@ class Compass:
     """An embedder that hears, in degrees, what it was told to hear of the n-th span."""
 
     model = "clock"
+    computes_in = "cpu"
 
     def __init__(self, *degrees):
         self.degrees = degrees

@@ -99,6 +99,7 @@ class Clock:
     """An embedder whose vector is a direction given by the span's start; knows its calls."""
 
     model = "clock"
+    computes_in = "cpu"
 
     def __init__(self, nan_from=np.inf):
         self.calls = []

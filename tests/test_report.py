@@ -33,8 +33,8 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
         "seconds": 12.34,
         "times_real_time": 301.7,
         "stages": {
-            "speech": {"seconds": 2.0, "from_cache": True},
-            "diarize": {"seconds": 10.34, "from_cache": False},
+            "speech": {"seconds": 2.0, "from_cache": True, "computed_in": ""},
+            "diarize": {"seconds": 10.34, "from_cache": False, "computed_in": "cuda, bfloat16"},
         },
     }
     page = summarise(transcript, manifest, Path("out"))
@@ -45,8 +45,8 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
             "Took: 12.3 s, 301.7 × real time."
         ),
         "| A \\| &lt;b> | 1:05 | 7 |",
-        "| speech | 2.0 | from the cache |",
-        "| diarize | 10.3 |  |",
+        "| speech | 2.0 |  | from the cache |",
+        "| diarize | 10.3 | cuda, bfloat16 |  |",
         "- warning: mind this",
         "Outputs: `out`",
     ):

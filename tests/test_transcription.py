@@ -123,6 +123,8 @@ def test_a_bad_window_is_doubted_with_its_reason(text, reasons):
 class Scripted:
     """Answers with given texts, and counts how often it is asked again."""
 
+    computes_in = "cpu"
+
     def __init__(self, first, *again):
         self.first = first
         self.again = again

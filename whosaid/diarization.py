@@ -81,6 +81,9 @@ def nothing() -> None:
 class Diarizer(Protocol):
     """Tells the voices of one recording apart."""
 
+    computes_in: str
+    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
+
     def diarize(
         self,
         waveform: Waveform,
@@ -117,7 +120,10 @@ def diarize_speakers(
     for turn in [*turns, *apart]:
         names.setdefault(turn.speaker, f"SPEAKER_{len(names):02d}")
     return Diarization(
-        digest=digest, turns=_renamed(turns, names), exclusive=_renamed(apart, names)
+        digest=digest,
+        computed_in=diarizer.computes_in,
+        turns=_renamed(turns, names),
+        exclusive=_renamed(apart, names),
     )
 
 

@@ -78,6 +78,7 @@ def decide_edges(
     winner = rivals[clear, alike[clear].argmax(axis=1)]
     return EdgeDecisions(
         digest=digest,
+        computed_in=embedder.computes_in,
         decisions=tuple(
             EdgeDecision(word=word, speaker=voices.speakers[row], margin=by)
             for word, row, by in zip(

@@ -61,6 +61,8 @@ class Embedder(Protocol):
 
     model: str
     """Identity of the model: vectors of different models are never compared."""
+    computes_in: str
+    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
 
     def embed(
         self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
@@ -102,6 +104,7 @@ def embed_speakers(
             ]
     return SpeakerEmbeddings(
         digest=digest,
+        computed_in=embedder.computes_in,
         model=embedder.model,
         speakers=speakers,
         vectors=np.stack([row[0] for row in rows]) if rows else np.empty_like(vectors),

@@ -14,7 +14,15 @@ from whosaid.folders import MANIFEST, file_entries
 from whosaid.gpu import smaller_batches
 from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
-from whosaid.types import Digest, Identity, Outcome, SpeakerTranscript, StageResult, Video
+from whosaid.types import (
+    Digest,
+    Identity,
+    NetworkResult,
+    Outcome,
+    SpeakerTranscript,
+    StageResult,
+    Video,
+)
 
 SCHEMA_VERSION = 1
 _REPORTED_PACKAGES = ("whosaid", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
@@ -42,6 +50,7 @@ def describe_run(
             "digest": result.digest,
             "seconds": result.seconds,
             "from_cache": stage not in plan.run,
+            "computed_in": result.computed_in if isinstance(result, NetworkResult) else "",
         }
         for stage, result in results.items()
     }

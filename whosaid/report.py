@@ -52,10 +52,11 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
             for speaker in transcript.speakers
         ),
         "",
-        "| stage | seconds | |",
-        "|---|---:|---|",
+        "| stage | seconds | computed in | |",
+        "|---|---:|---|---|",
         *(
-            f"| {name} | {stage['seconds']:.1f} | {('', 'from the cache')[stage['from_cache']]} |"
+            f"| {name} | {stage['seconds']:.1f} | {stage['computed_in']} |"
+            f" {('', 'from the cache')[stage['from_cache']]} |"
             for name, stage in manifest["stages"].items()
         ),
         "",

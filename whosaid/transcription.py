@@ -123,6 +123,9 @@ class Heard:
 class Transcriber(Protocol):
     """An engine that turns windows of at most 30 s into words."""
 
+    computes_in: str
+    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
+
     def transcribe(
         self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
     ) -> Heard:
@@ -173,6 +176,7 @@ def transcribe_speech(
     progress(1.0)
     return Transcript(
         digest=digest,
+        computed_in=transcriber.computes_in,
         language=heard.language,
         words=tuple(word for words, _ in checked for word in words),
         doubtful=tuple(doubt for _, doubts in checked for doubt in doubts),

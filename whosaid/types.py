@@ -110,6 +110,12 @@ class StageResult(Frozen):
     seconds: Seconds = Field(default=0.0, description="how long computing it took")
 
 
+class NetworkResult(StageResult):
+    """What a stage computed with a network."""
+
+    computed_in: str = Field(default="", description="device and number type: `cuda, bfloat16`")
+
+
 class AudioFile(StageResult):
     """A video's audio: a WAV file of 32-bit float samples, mono, 16 kHz.
 
@@ -170,7 +176,7 @@ class Turn(Span):
     speaker: str
 
 
-class Diarization(StageResult):
+class Diarization(NetworkResult):
     """Who spoke when. Both tuples are sorted by start, then end.
 
     `turns` may overlap where several speak at once; `exclusive` never does, and is what words are
@@ -186,7 +192,7 @@ class Diarization(StageResult):
         return tuple(sorted({turn.speaker for turn in self.turns}))
 
 
-class SpeakerEmbeddings(StageResult):
+class SpeakerEmbeddings(NetworkResult):
     """One voiceprint a speaker.
 
     `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
@@ -217,7 +223,7 @@ class EdgeDecision(Frozen):
     margin: float = Field(description="cosine to this speaker's voiceprint less the other one's")
 
 
-class EdgeDecisions(StageResult):
+class EdgeDecisions(NetworkResult):
     """Whose the words are that turns leave in doubt, in their order; unclear ones are absent."""
 
     decisions: tuple[EdgeDecision, ...]
@@ -253,7 +259,7 @@ class WindowNote(Span):
     reason: str
 
 
-class Transcript(StageResult):
+class Transcript(NetworkResult):
     """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
 
     language: str

@@ -119,6 +119,7 @@ class Deaf:
     """An embedder that can embed nothing."""
 
     model = "deaf"
+    computes_in = "cpu"
 
     def embed(self, waveform, spans, progress):
         return np.full((len(spans), 8), np.nan, np.float32)

@@ -27,7 +27,9 @@ LARGE = Repo({**WHISPER, "model.bin": os.urandom(2**20) * 12})
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    # Engines that other tests imported in this process have switched it on.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     repos = {
         TINY.repo: Repo(WHISPER),
         GATED.repo: Repo(COMMUNITY, gated=True),

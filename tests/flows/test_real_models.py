@@ -62,6 +62,9 @@ def test_profile_transcribes_from_local_models(equipped: Site, profile: str) -> 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     manifest = equipped.manifest("talk")
     assert manifest["profile"] == profile
+    computed_in = {stage: entry["computed_in"] for stage, entry in manifest["stages"].items()}
+    assert all(computed_in[stage].startswith("cpu, ") for stage in ("diarize", "transcribe"))
+    assert not computed_in["extract"]
     assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
     assert equipped.transcript("talk").turns
     said = ran.stdout + ran.stderr + json.dumps(manifest)

@@ -88,6 +88,8 @@ def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(
     lock, told = threading.Lock(), []
 
     class Diarizer:
+        computes_in = "cpu"
+
         def diarize(self, _waveform: Any, _speech: Any, _params: Any, _: Any, let_go: Any) -> Any:
             told.append(lock.locked())
             let_go()

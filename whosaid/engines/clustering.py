@@ -33,6 +33,7 @@ class Clustering:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self.computes_in = embedder.computes_in
 
     def diarize(
         self,

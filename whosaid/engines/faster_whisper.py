@@ -107,6 +107,7 @@ class FasterWhisper:
                     compute_type=compute_type,
                     cpu_threads=cpu_threads or os.cpu_count() or 0,
                 )
+            self.computes_in = f"{self._device}, {self._whisper.model.compute_type}"
             # Not every folder says how many mels its model reads; the model itself knows.
             mels = self._whisper.model.n_mels
             self._log_mel = LogMel(mels, self._device)

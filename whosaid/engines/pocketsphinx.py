@@ -52,6 +52,7 @@ class Pocketsphinx:
             )
         self.model = model
         self.patience = patience
+        self.computes_in = "cpu"
 
     def transcribe(
         self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress

@@ -39,7 +39,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from whosaid.clustering import link
 from whosaid.diarization import Params, nothing
-from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
+from whosaid.engines.torch import (
+    choose_device,
+    choose_dtype,
+    full_precision,
+    in_words,
+    release_memory,
+)
 from whosaid.errors import InputError, TransientError, WhosaidError
 from whosaid.gpu import run_in_batches
 from whosaid.types import Progress, SpeechRegions, Turn, Waveform, no_progress
@@ -259,6 +265,7 @@ class Pyannote:
         self._threads = threads
         self._pipeline = _load_pipeline(Path(path))
         self._pipeline.compute_type = choose_dtype(compute_type, self._device)
+        self.computes_in = in_words(self._device, self._pipeline.compute_type)
         self._pipeline.to(self._device)
 
     def diarize(

@@ -14,7 +14,13 @@ import numpy.typing as npt
 import torch
 import torchaudio
 
-from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
+from whosaid.engines.torch import (
+    choose_device,
+    choose_dtype,
+    full_precision,
+    in_words,
+    release_memory,
+)
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 HOP_SAMPLES = 160
@@ -77,6 +83,7 @@ class Resemblyzer:
             module.to(self._device).eval().requires_grad_(requires_grad=False)
         self._dtype = choose_dtype(compute_type, self._device)
         self._lstm.to(self._dtype)
+        self.computes_in = in_words(self._device, self._dtype)
         # As librosa.feature.melspectrogram does it, but padded by the caller.
         self._mel = torchaudio.transforms.MelSpectrogram(
             SAMPLE_RATE_HZ,

@@ -23,7 +23,13 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from whosaid.engines.torch import choose_device, choose_dtype, full_precision, release_memory
+from whosaid.engines.torch import (
+    choose_device,
+    choose_dtype,
+    full_precision,
+    in_words,
+    release_memory,
+)
 from whosaid.errors import InputError
 from whosaid.gpu import run_in_batches
 from whosaid.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
@@ -77,9 +83,10 @@ class Speechbrain:
         )
         self._encoder = _load(Path(path).resolve(), {"cpu": "cpu", "cuda": "cuda:0"}[self._device])
         network = self._encoder.mods["embedding_model"]
-        network.forward = _in_type(
-            network.forward, choose_dtype(compute_type, torch.device(self._device))
-        )
+        device_used = torch.device(self._device)
+        dtype = choose_dtype(compute_type, device_used)
+        network.forward = _in_type(network.forward, dtype)
+        self.computes_in = in_words(device_used, dtype)
         self._dimension = self._encode([np.zeros(SAMPLE_RATE_HZ, np.float32)]).shape[1]
         self.model = f"ecapa:{_digest(Path(path) / 'embedding_model.ckpt')}"
 

@@ -40,6 +40,11 @@ def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def in_words(device: torch.device, dtype: torch.dtype) -> str:
+    """Return a device and a number type as people read them."""
+    return f"{device.type}, {str(dtype).removeprefix('torch.')}"
+
+
 def cuda_version() -> str | None:
     """Return the CUDA version that torch uses on this machine, `None` if it can't use a GPU."""
     return torch.version.cuda if torch.cuda.is_available() else None
