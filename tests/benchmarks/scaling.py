@@ -18,7 +18,10 @@ from measuring import arguments, exponent, finish, run, say, sounds, table, temp
 from random_models import draft_words, make_whisper
 from sites import Site, make_videos, server
 
-STAGES = tuple("extract speech diarize embed transcribe edges merge identify write".split())
+STAGES = (
+    *("extract", "speech", "diarize", "embed", "transcribe"),
+    *("edges", "merge", "identify", "write"),
+)
 NOTHING_S = 5.0
 MB = 1e6
 
