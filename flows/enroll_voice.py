@@ -15,11 +15,12 @@ from flows import endings
 from flows.forms import ProfileOrDefault
 from flows.transcribe_videos import Futures, cause
 from tasks import audio, diarization, embeddings, speech
-from tasks.inspection import failure, find_all
+from tasks.inspection import find_all
 from tasks.library import delete_embeddings
 from tasks.planning import Batch, plan_clip, prepare_batch
 from tasks.policies import for_plan
 from tasks.progress import announce_end
+from tasks.standing import failure
 from tasks.voices import Enrolment, enroll, take_voiceprint
 from whosaid.errors import InputError
 from whosaid.planning import Plan, Stage

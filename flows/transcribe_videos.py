@@ -23,13 +23,13 @@ from flows.forms import (
     ProfileOrDefault,
 )
 from tasks import audio, diarization, edges, embeddings, merging, reporting, speech, transcription
-from tasks.inspection import failure, find_all
+from tasks.inspection import find_all
 from tasks.lanes import missing_limit
 from tasks.library import note_unchanged
 from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
 from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
-from tasks.standing import asked_for, note_end, note_unread
+from tasks.standing import asked_for, failure, note_end, note_unread
 from tasks.telemetry import watch_run
 from tasks.voices import identify_speakers
 from whosaid.claims import Claims

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tasks.planning import Batch, plan_for
-from tasks.progress import Step, announce, is_stopping, showing
+from tasks.progress import Step, announce, showing
+from tasks.standing import failure
 from whosaid.digests import DigestIndex, digest_file
 from whosaid.engines.av import probe
-from whosaid.errors import InputError, StoppedError, WhosaidError
+from whosaid.errors import InputError, WhosaidError
 from whosaid.manifest import outcome_of
 from whosaid.planning import Plan, Stage
 from whosaid.settings import read_settings
@@ -70,16 +71,3 @@ def plan_all(
         if plan.done:
             outcomes.append(outcome_of(video, batch.folder(video), unchanged=True))
     return planned, outcomes
-
-
-def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> Outcome:
-    """Tell in one line why a stage failed."""
-    problem = str(error) if isinstance(error, WhosaidError) else f"{type(error).__name__}: {error}"
-    return Outcome(
-        path=path,
-        name=video.name if video else path,
-        # Ctrl-C reaches the children too: what fails while stopping failed because of it.
-        status="stopped" if is_stopping() or isinstance(error, StoppedError) else "failed",
-        duration=video.duration if video else 0.0,
-        problem=f"{stage}: {' '.join(problem.split())}",
-    )

@@ -3,6 +3,7 @@
 What it knows and decides does not; see whosaid/voices/library.py. Who asks it: tasks/voices.py.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,8 @@ class Identified(NamedTuple):
     embeddings: Digest
     """Of the voiceprints by which they were identified."""
     identities: tuple[Identity, ...]
-    lacking: str = ""
-    """Which known people it could not find, whatever they sound like; see `other_models`."""
+    unheard: str = ""
+    """Which known people could not be found, whatever they sound like."""
 
 
 @cache
@@ -39,6 +40,18 @@ def open_library(settings: Settings) -> VoiceLibrary:
         WhosaidError: it cannot be reached or used.
     """
     return _open(settings.voices)
+
+
+@cache
+def unheard(url: str, model: str) -> str:
+    """Say which known people a model cannot find, as of when this process first asked.
+
+    See `VoiceLibrary.other_models`; it reads every known voice.
+    """
+    lacking = _open(url).other_models(model)
+    if lacking:
+        logging.getLogger("whosaid").warning(lacking)
+    return lacking
 
 
 def place_of(folder: Path, settings: Settings) -> str:

@@ -6,6 +6,7 @@ imported when needed: a folder with nothing to do is looked at without Prefect, 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -129,7 +130,7 @@ def showing(video: str, stage: str, every_s: float = 0.2) -> Iterator[Progress]:
         if (now := monotonic()) - last >= every_s:
             last = now
             announce(Step(video, stage, "running", fraction))
-            if now - started > LONG_S:
+            if now - started > LONG_S and "prefect" in sys.modules:
                 bar = bar or _bar(f"{stage} {Path(video).name}")
                 bar.show(fraction)
 

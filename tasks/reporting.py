@@ -35,7 +35,7 @@ def write_outputs(
         if isinstance(audio, AudioFile):
             told = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": told})
-        embeddings, identities, lacking = identified or (None, (), "")
+        embeddings, identities, unheard = identified or (None, (), "")
         if embeddings:
             # Asked once more: somebody may have given a voice its name meanwhile.
             newest = open_library(settings).identities_of(video.digest, embeddings)
@@ -64,6 +64,6 @@ def write_outputs(
         description=f"{video.name}: who spoke, what it took, where the transcript is",
     )
     # Not in the transcript, which neither concerns for long.
-    passing = [lacking] if lacking else []
+    passing = [unheard] if unheard else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     return outcome.model_copy(update={"warnings": (*outcome.warnings, *passing)})

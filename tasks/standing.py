@@ -3,6 +3,7 @@
 Who asks for it does not; see flows/sweep_folder.py and flows/cli/status.py. No server is needed.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +12,15 @@ from typing import Literal, NamedTuple
 from pydantic_core import to_json
 
 from tasks.planning import Batch, plan_named
-from tasks.progress import showing
+from tasks.progress import is_stopping, showing
 from whosaid import manifest
 from whosaid.claims import Claims
 from whosaid.digests import DigestIndex, digest_file
-from whosaid.errors import WhosaidError
+from whosaid.errors import StoppedError, WhosaidError
 from whosaid.ledger import Attempt, Ledger
 from whosaid.planning import Stage, stage_digests
 from whosaid.settings import Settings
-from whosaid.types import Digest, Outcome
+from whosaid.types import Digest, Outcome, Video
 from whosaid.videos import look_for_videos
 
 STATES = ("failed", "given up", "running", "done", "ready", "waiting", "skipped")
@@ -211,14 +212,26 @@ def asked_for(batch: Batch) -> str:
 
     Who asks for the same later, from another folder, gets the same: profile and output are settled.
     """
-    from prefect.context import FlowRunContext  # takes seconds to import
-
-    context = FlowRunContext.get()
+    prefect = sys.modules.get("prefect.context")  # not there, nothing runs: importing takes seconds
+    context = prefect and prefect.FlowRunContext.get()
     asked = dict((context and context.parameters) or {})
     if asked.get("output"):
         asked["output"] = batch.output.absolute()
     asked["profile"] = batch.recipe.profile
     return to_json({name: asked[name] for name in asked.keys() - {"paths", "force"}}).decode()
+
+
+def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> Outcome:
+    """Tell in one line why a stage failed."""
+    problem = str(error) if isinstance(error, WhosaidError) else f"{type(error).__name__}: {error}"
+    return Outcome(
+        path=path,
+        name=video.name if video else path,
+        # Ctrl-C reaches the children too: what fails while stopping failed because of it.
+        status="stopped" if is_stopping() or isinstance(error, StoppedError) else "failed",
+        duration=video.duration if video else 0.0,
+        problem=f"{stage}: {' '.join(problem.split())}",
+    )
 
 
 def note_end(ledger: Ledger, key: Digest, outcome: Outcome) -> None:

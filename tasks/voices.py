@@ -6,9 +6,9 @@ result: what the library knows changes. It remembers itself what it decided abou
 
 from typing import NamedTuple
 
-from prefect import get_run_logger, task
+from prefect import task
 
-from tasks.library import Identified, open_library, rewrite_transcripts
+from tasks.library import Identified, open_library, rewrite_transcripts, unheard
 from tasks.policies import passing_stage, passing_task
 from tasks.progress import showing
 from whosaid import merging
@@ -49,12 +49,10 @@ def identify_speakers(
     with showing(video.path, "identify"):
         joined = merging.find_joined(diarization, embeddings, joining)
         diarization, embeddings = join_labels(diarization, embeddings, joined)
-        library = open_library(read_settings())
+        settings = read_settings()
+        library = open_library(settings)
         identities = library.identify(video, embeddings, diarization, params)
-        lacking = library.other_models(embeddings.model)
-        if lacking:
-            get_run_logger().warning(lacking)
-        return Identified(embeddings.digest, identities, lacking)
+        return Identified(embeddings.digest, identities, unheard(settings.voices, embeddings.model))
 
 
 @task(**passing_stage("take voiceprint of"))

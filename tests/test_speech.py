@@ -62,6 +62,8 @@ def test_regions_end_with_the_sound():
         ([(0, 4), (5, 11)], [(0, 4), (5, 11)]),  # together longer than window_max
         # all but the last would fit; the longest pause is after 7
         ([(0, 6), (6.1, 7), (8, 9), (9.1, 9.9), (10, 12)], [(0, 7), (8, 12)]),
+        # nobody is left alone for a longer pause
+        ([(0, 1), (2.5, 5), (5.8, 8), (8.7, 12)], [(0, 5), (5.8, 12)]),
         # cut there, it would take three
         ([(0, 6), (6.1, 7), (8, 9), (9.1, 9.9), (10, 20)], [(0, 9.9), (10, 20)]),
     ],
@@ -80,7 +82,8 @@ def test_no_way_to_pack_costs_less(seed):
 
     def cost(windows):
         cuts = [after.start - window.end for window, after in pairwise(windows)]
-        return len(windows) + sum(0.2 * max(0.0, 1 - pause) for pause in cuts)
+        filled = sum(0.3 * (window.duration / 10) ** 2 for window in windows)
+        return len(windows) + filled + sum(0.2 * max(0.0, 1 - pause) for pause in cuts)
 
     def fits(window):
         held = [region for region in regions if window.start <= region.start < window.end]

@@ -23,7 +23,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 2
+VERSION = 3
 
 
 class Params(StageParams):
@@ -50,7 +50,7 @@ class Params(StageParams):
     compute_type: TorchType = Field(
         default="auto",
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
-        "bfloat16 on a GPU or CPU made for it, in a half to a third of the time",
+        "bfloat16 on a GPU or CPU made for it, there half the time and less",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")

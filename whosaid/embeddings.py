@@ -29,7 +29,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 2
+VERSION = 3
 
 
 class Params(StageParams):

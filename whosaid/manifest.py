@@ -16,8 +16,8 @@ from whosaid.planning import Plan, Stage
 from whosaid.profiles import Recipe
 from whosaid.types import (
     Digest,
+    EngineResult,
     Identity,
-    NetworkResult,
     Outcome,
     SpeakerTranscript,
     StageResult,
@@ -50,7 +50,7 @@ def describe_run(
             "digest": result.digest,
             "seconds": result.seconds,
             "from_cache": stage not in plan.run,
-            "computed_in": result.computed_in if isinstance(result, NetworkResult) else "",
+            "computed_in": result.computed_in if isinstance(result, EngineResult) else "",
         }
         for stage, result in results.items()
     }

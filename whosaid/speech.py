@@ -41,6 +41,10 @@ GOOD_PAUSE: Seconds = 1.0
 CUT_COST = 0.2
 """What it costs to end a window without any pause, where one more window costs 1."""
 
+FULL_COST = 0.3
+"""What a full window costs more than an empty one, growing by the square of its length: a word
+alone in its window would be heard without what was said around it."""
+
 
 class Params(StageParams):
     """How speech is told from silence, and how it is packed for recognisers."""
@@ -114,9 +118,9 @@ def pack_windows(
 ) -> tuple[Span, ...]:
     """Pack regions into windows of at most `window_max`, in order, without overlap.
 
-    As few as it takes, for a recogniser needs as long for a short one, and cut at long pauses: of
-    all ways the one of least cost, a window being 1 and a cut without a pause `CUT_COST`. A region
-    too long for one window is cut where speech is least likely.
+    As few as it takes, for a recogniser needs as long for a short one, cut at long pauses, and of
+    like length: of all ways the one of least cost, a window being 1. See `CUT_COST`, `FULL_COST`.
+    A region too long for one window is cut where speech is least likely.
     """
     longest = params.window_max - 2 * params.window_pad
     pieces = [piece for region in regions for piece in _cut(region, probabilities, longest)]
@@ -125,10 +129,12 @@ def pack_windows(
     begin = [0] * len(cost)  # of the last window in that way
     for first, piece in enumerate(pieces):
         for last in range(first, len(pieces)):
-            if pieces[last].end - piece.start > longest:
+            filled = (pieces[last].end - piece.start) / longest
+            if filled > 1:
                 break
-            hurry = CUT_COST * max(0.0, 1 - pauses[last] / GOOD_PAUSE)
-            if (packed := cost[first] + 1 + hurry) < cost[last + 1]:
+            hurry = max(0.0, 1 - pauses[last] / GOOD_PAUSE)
+            packed = cost[first] + 1 + CUT_COST * hurry + FULL_COST * filled**2
+            if packed < cost[last + 1]:
                 cost[last + 1], begin[last + 1] = packed, first
             if pauses[last] > params.window_pause:
                 break

@@ -26,7 +26,7 @@ Seconds = float
 """Time from the start of the video, or a length of time, in seconds."""
 
 TorchType = Literal["auto", "float32", "bfloat16", "float16"]
-"""What a torch network computes in; `auto` is the fastest that its device is made for."""
+"""What a torch network computes in; `auto` is bfloat16 on a device made for it, else float32."""
 
 Digest = str
 """Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
@@ -71,7 +71,8 @@ class StageParams(Frozen):
     """What a run may choose about one stage; each stage's `Params` derives from it.
 
     Every field is part of the stage's cache key, except those in `NOT_IN_KEY`: they change how fast
-    a result comes, never the result, or, as `model`, enter by what they stand for.
+    a result comes, not the result but for rounding (see `EngineResult.computed_in`), or, as
+    `model`, enter by what they stand for.
     """
 
     NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
@@ -110,10 +111,12 @@ class StageResult(Frozen):
     seconds: Seconds = Field(default=0.0, description="how long computing it took")
 
 
-class NetworkResult(StageResult):
-    """What a stage computed with a network."""
+class EngineResult(StageResult):
+    """What one of several engines computed."""
 
-    computed_in: str = Field(default="", description="device and number type: `cuda, bfloat16`")
+    computed_in: str = Field(
+        default="", description="device, and number type of the largest network: `cuda, bfloat16`"
+    )
 
 
 class AudioFile(StageResult):
@@ -176,7 +179,7 @@ class Turn(Span):
     speaker: str
 
 
-class Diarization(NetworkResult):
+class Diarization(EngineResult):
     """Who spoke when. Both tuples are sorted by start, then end.
 
     `turns` may overlap where several speak at once; `exclusive` never does, and is what words are
@@ -192,7 +195,7 @@ class Diarization(NetworkResult):
         return tuple(sorted({turn.speaker for turn in self.turns}))
 
 
-class SpeakerEmbeddings(NetworkResult):
+class SpeakerEmbeddings(EngineResult):
     """One voiceprint a speaker.
 
     `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
@@ -223,7 +226,7 @@ class EdgeDecision(Frozen):
     margin: float = Field(description="cosine to this speaker's voiceprint less the other one's")
 
 
-class EdgeDecisions(NetworkResult):
+class EdgeDecisions(EngineResult):
     """Whose the words are that turns leave in doubt, in their order; unclear ones are absent."""
 
     decisions: tuple[EdgeDecision, ...]
@@ -259,7 +262,7 @@ class WindowNote(Span):
     reason: str
 
 
-class Transcript(NetworkResult):
+class Transcript(EngineResult):
     """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
 
     language: str

@@ -23,6 +23,8 @@ from whosaid.types import Outcome
 _ORDER = ("wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
+_NAMED = 3
+"""So many of the videos that a warning is about."""
 
 
 def one_line(text: str) -> str:
@@ -113,8 +115,9 @@ def print_outcomes(
         if outcome.folder:
             console.print(Text(outcome.folder), soft_wrap=True)
     for warning, concerned in _warnings(outcomes).items():
-        about = Path(concerned[0].path).name if len(concerned) == 1 else f"{len(concerned)} videos"
-        _line(console, "warning", about, warning, "yellow")
+        names = [Path(outcome.path).name for outcome in concerned]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        _line(console, "warning", ", ".join(names[:_NAMED]) + more, warning, "yellow")
     for outcome in outcomes:
         if outcome.problem:
             _line(console, outcome.status, Path(outcome.path).name, outcome.problem, "red")
@@ -157,7 +160,7 @@ def _warnings(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     """Return what each warning is about, in the order in which they are heard."""
     concerned: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        for warning in outcome.warnings:
+        for warning in dict.fromkeys(outcome.warnings):
             concerned.setdefault(warning, []).append(outcome)
     return concerned
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -19,6 +19,9 @@ from rich.text import Text
 from flows import environment
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
+
+if TYPE_CHECKING:
+    from tasks.standing import Row
 
 FAILED = 1
 """Exit code: some video has no transcript because of a failure."""
@@ -70,7 +73,6 @@ def sweep(
     from flows.sweep_folder import sweep_folder
     from tasks.planning import prepare_batch
     from tasks.progress import is_stopping
-    from tasks.standing import Row
     from tasks.survey import Choice, survey
 
     console = open_console()
@@ -195,7 +197,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
     return FAILED if any(row.state == "failed" for row in rows) else 0
 
 
-def _sum_up(console: Console, rows: Sequence[Any]) -> None:
+def _sum_up(console: Console, rows: Sequence[Row]) -> None:
     """Say how many videos are in which state, and what was seen of the runs that did them here."""
     from tasks.standing import count_states
     from tasks.telemetry import told

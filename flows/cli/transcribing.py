@@ -31,7 +31,7 @@ Speakers = Annotated[int | None, Parameter(group=Group("How many speakers"))]
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Choice:
+class Options:
     """What is to be done with the videos.
 
     Args:
@@ -110,10 +110,10 @@ class Choice:
         return params
 
 
-NO_CHOICE = Choice()
+NO_OPTIONS = Options()
 
 
-def transcribe(*paths: str, choice: Choice = NO_CHOICE, verbose: bool = False) -> int:
+def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False) -> int:
     """Transcribe videos: who said what, when.
 
     What was computed before is not computed again, also after a crash: run the same command again
@@ -128,7 +128,7 @@ def transcribe(*paths: str, choice: Choice = NO_CHOICE, verbose: bool = False) -
 
     Args:
         paths: Videos, or folders that are searched for videos.
-        choice: What is to be done with them.
+        options: What is to be done with them.
         verbose: Show Prefect's log.
     """
     environment.apply(verbose=verbose)
@@ -141,7 +141,7 @@ def transcribe(*paths: str, choice: Choice = NO_CHOICE, verbose: bool = False) -
     from tasks.planning import prepare_batch
     from tasks.standing import note_unread
 
-    asked, stages = choice.asked(), choice.stages()
+    asked, stages = options.asked(), options.stages()
     batch = prepare_batch(**asked)
     where = list(paths) or [_own_videos(console)]
     console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
@@ -163,7 +163,7 @@ def transcribe(*paths: str, choice: Choice = NO_CHOICE, verbose: bool = False) -
     return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
-def plan(*paths: str, choice: Choice = NO_CHOICE) -> int:
+def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     """Show which stages would run for which video, and why. Computes nothing.
 
     For example:
@@ -173,7 +173,7 @@ def plan(*paths: str, choice: Choice = NO_CHOICE) -> int:
 
     Args:
         paths: Videos, or folders that are searched for videos.
-        choice: What is to be done with them.
+        options: What is to be done with them.
     """
     environment.apply()
     console = open_console()
@@ -181,8 +181,8 @@ def plan(*paths: str, choice: Choice = NO_CHOICE) -> int:
     from tasks.inspection import plan_all
     from tasks.planning import prepare_batch
 
-    stages = choice.stages()
-    batch = prepare_batch(**choice.asked())
+    stages = options.stages()
+    batch = prepare_batch(**options.asked())
     where = list(paths) or [_own_videos(console)]
     console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
     with progress_shown(console):

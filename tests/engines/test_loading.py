@@ -3,8 +3,15 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from whosaid import embeddings
-from whosaid.engines.loading import load_embedder, release_models
+from whosaid.engines.loading import (
+    _only_one,
+    load_embedder,
+    load_voice_activity,
+    release_models,
+)
 
 PARAMS = embeddings.Params(engine="resemblyzer", device="cpu")
 
@@ -17,6 +24,13 @@ def test_one_copy_in_a_process_until_it_is_released(tmp_path: Path) -> None:
     release_models()
     with load_embedder(PARAMS, tmp_path) as fresh:
         assert fresh is not first
+
+
+@pytest.mark.parametrize("compute_type", ["float32", "bfloat16"])
+def test_it_computes_in_what_was_chosen(tmp_path: Path, compute_type: str) -> None:
+    params = PARAMS.model_copy(update={"compute_type": compute_type})
+    with load_embedder(params, tmp_path) as embedder:
+        assert embedder.computes_in == f"cpu, {compute_type}"
 
 
 def test_one_thread_at_a_time(tmp_path: Path) -> None:
@@ -32,3 +46,28 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
         assert not entered.wait(0.3)
     other.join(10)
     assert entered.is_set()
+
+
+def test_what_is_loaded_does_not_wait_for_what_is_being_loaded(tmp_path: Path) -> None:
+    with load_voice_activity(tmp_path):
+        pass
+    begun, may_end = threading.Event(), threading.Event()
+
+    def load_slowly() -> str:
+        begun.set()
+        assert may_end.wait(60)
+        return "a model"
+
+    def enter() -> None:
+        with _only_one(("slow",), load_slowly):
+            pass
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    assert begun.wait(60)
+    with load_voice_activity(tmp_path) as engine:
+        assert engine
+        assert not may_end.is_set()
+    may_end.set()
+    thread.join(60)
+    release_models()

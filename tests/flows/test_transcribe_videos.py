@@ -82,6 +82,17 @@ def test_plan_tells_what_would_run(site_copy: Site) -> None:
         assert expected in forced
 
 
+def test_what_is_done_already_is_seen_without_prefect(site_copy: Site) -> None:
+    """Importing it takes seconds, also where a file is broken that always was."""
+    for code in (0, 1):
+        ran = site_copy.run("transcribe", PYTHONPROFILEIMPORTTIME="1", **NO_SERVER)
+        assert ran.returncode == code, ran.stderr[-1000:]
+        imported = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+        assert "rich" in imported
+        assert not imported & {"prefect", "torch", "pandas", "scipy"}
+        (site_copy.videos / "broken.mp4").write_bytes(b"no video")
+
+
 def test_renamed_video_is_only_written_again(site_copy: Site) -> None:
     (site_copy.videos / "conversation.mp4").rename(site_copy.videos / "-new 'name'.mp4")
     assert site_copy.run("transcribe").returncode == 0

@@ -25,11 +25,16 @@ _loading = threading.Lock()
 
 @contextmanager
 def _only_one(key: tuple[Any, ...], load: Callable[[], Any]) -> Iterator[Any]:
-    """Yield the one copy of a model in this process, to one thread at a time."""
-    with _loading:
-        if key not in _loaded:
-            _loaded[key] = (load(), threading.Lock())
-        model, lock = _loaded[key]
+    """Yield the one copy of a model in this process, to one thread at a time.
+
+    One is loaded after the other: their libraries must not be imported at once. Whoever wants one
+    that is there need not wait for that.
+    """
+    if (found := _loaded.get(key)) is None:
+        with _loading:
+            if (found := _loaded.get(key)) is None:
+                found = _loaded[key] = (load(), threading.Lock())
+    model, lock = found
     with lock:
         yield model
 

@@ -81,7 +81,9 @@ class Resemblyzer:
                 {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             )
             module.to(self._device).eval().requires_grad_(requires_grad=False)
-        self._dtype = choose_dtype(compute_type, self._device)
+        # A GPU's LSTM in bfloat16 is slow or fast by the version of its library: not measured.
+        exact = compute_type == "auto" and self._device.type == "cuda"
+        self._dtype = choose_dtype("float32" if exact else compute_type, self._device)
         self._lstm.to(self._dtype)
         self.computes_in = in_words(self._device, self._dtype)
         # As librosa.feature.melspectrogram does it, but padded by the caller.

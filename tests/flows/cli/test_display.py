@@ -50,7 +50,7 @@ def test_what_concerns_several_videos_is_said_once() -> None:
     other = DONE.model_copy(update={"path": "/v/other.mp4", "warnings": (*DONE.warnings, "loud")})
     text = shown(DONE, other)
     assert text.count("12 words have no speaker") == 1
-    assert "warning: 2 videos: 12 words have no speaker" in text
+    assert "warning: talk one.mp4, other.mp4: 12 words have no speaker" in text
     assert "warning: other.mp4: loud" in text
 
 
