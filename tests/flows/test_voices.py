@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +164,30 @@ def test_merge_split_and_forget(site: Site, here: Here) -> None:
     assert names(site, "again") == ["Speaker 6", "Unknown speaker A"]
     assert [voice["voice"] for voice in listed(here)].count(1) == 0
     assert {path.stem for path in (site.results / "embed").iterdir()} == stored - prints
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals are made in another way")
+@pytest.mark.parametrize(("answer", "code"), [("", 2), ("n", 2), ("Yes", 0)])
+def test_a_terminal_is_asked(site: Site, answer: str, code: int) -> None:
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "voices", "merge", "2", "3"],
+        cwd=ROOT,
+        env=site.environment,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    os.write(ours, f"{answer}\n".encode())
+    out, _ = process.communicate(timeout=100)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == code, out
+    assert "Go on? [y/N]" in out
+    assert ("nothing was changed" in out) == bool(code)
+    joined = "Speaker 3" if code else "Speaker 2"
+    assert names(site, "conversation") == ["Speaker 1", "Speaker 2", joined]
 
 
 def test_enrolment_names_who_is_known_already(site: Site, here: Here, tmp_path: Path) -> None:
