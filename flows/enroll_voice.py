@@ -131,11 +131,12 @@ def submit_clip(video: Video, part: Span | None, plan: Plan, batch: Batch) -> Fu
     sound = start_stage(Stage.EXTRACT, audio.extract_audio, recipe.audio)
     waveform = start("preload", audio.preload_waveform, sound, part)
     regions = start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
+    told = regions if recipe.diarization.needs_speech else None
     turns = start_stage(
-        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, recipe.diarization
+        Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarization
     )
     vectors = start_stage(
-        Stage.EMBED, embeddings.embed_speakers, waveform, turns, recipe.embeddings
+        Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embeddings
     )
     start("voiceprint", take_voiceprint, waveform, regions, turns, vectors, recipe.merging, part)
     return futures

@@ -232,10 +232,13 @@ def submit_stages(
     if any(stage in plan.run for stage in READS_AUDIO):
         waveform = start("preload", audio.preload_waveform, results[Stage.EXTRACT])
     regions = start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
+    told = regions if recipe.diarization.needs_speech else None
     turns = start_stage(
-        Stage.DIARIZE, diarization.diarize_speakers, waveform, regions, recipe.diarization
+        Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarization
     )
-    voices = start_stage(Stage.EMBED, embeddings.embed_speakers, waveform, turns, recipe.embeddings)
+    voices = start_stage(
+        Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embeddings
+    )
     words = start_stage(
         Stage.TRANSCRIBE, transcription.transcribe_speech, waveform, regions, recipe.transcription
     )

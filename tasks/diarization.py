@@ -18,7 +18,7 @@ from whosaid.types import Diarization, Digest, SpeechRegions, Video, Waveform
 def diarize_speakers(
     video: Video,
     waveform: Waveform,
-    speech: SpeechRegions,
+    speech: SpeechRegions | None,
     params: diarization.Params,
     digest: Digest,
 ) -> Diarization:

@@ -9,13 +9,21 @@ from whosaid import embeddings
 from whosaid.engines.loading import load_embedder
 from whosaid.planning import Stage
 from whosaid.settings import read_settings
-from whosaid.types import Diarization, Digest, SpeakerEmbeddings, Video, Waveform
+from whosaid.types import (
+    Diarization,
+    Digest,
+    SpeakerEmbeddings,
+    SpeechRegions,
+    Video,
+    Waveform,
+)
 
 
 @task(**stored_stage(Stage.EMBED))
 def embed_speakers(
     video: Video,
     waveform: Waveform,
+    speech: SpeechRegions,
     diarization: Diarization,
     params: embeddings.Params,
     digest: Digest,
@@ -31,6 +39,7 @@ def embed_speakers(
             diarization,
             embedder,
             params,
+            speech=speech,
             digest=digest,
             progress=progress,
         )

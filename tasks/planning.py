@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from whosaid import audio, manifest
 from whosaid.digests import DigestIndex, digest_of
 from whosaid.folders import folder_name
-from whosaid.planning import Plan, Stage, plan_video, stage_digests
+from whosaid.planning import Plan, Stage, plan_video, stage_digests, upstream_of
 from whosaid.profiles import Recipe, choose_profile, identify_models, make_recipe
 from whosaid.settings import Settings, read_settings
 from whosaid.types import AudioFile, Digest, Span, Video
@@ -103,6 +103,7 @@ def plan_named(name: str, video: Digest, batch: Batch, force: Collection[Stage] 
         is_stored=partial(_is_stored, batch.settings),
         is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
         force=force,
+        upstream=upstream_of(batch.recipe),
     )
 
 

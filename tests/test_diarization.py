@@ -77,6 +77,8 @@ def test_without_speech_the_diarizer_is_not_asked():
         WAVEFORM, speech_of(), Fixed([(0, 1, "a")], []), Params(), digest="key"
     )
     assert (found.turns, found.exclusive, found.speakers) == ((), (), ())
+    alone = diarize_speakers(WAVEFORM, None, Fixed([(0, 1, "a")], []), Params(), digest="key")
+    assert rows(alone.turns) == [(0, 1, "SPEAKER_00")]
 
 
 @pytest.mark.parametrize(

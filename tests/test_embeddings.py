@@ -13,7 +13,14 @@ from whosaid.embeddings import (
     find_overlaps,
     pool_segments,
 )
-from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Waveform
+from whosaid.types import (
+    Diarization,
+    Span,
+    SpeakerEmbeddings,
+    SpeechRegions,
+    Turn,
+    Waveform,
+)
 
 WAVEFORM = Waveform(np.zeros(16_000 * 60, np.float32), "")
 
@@ -134,6 +141,17 @@ def test_what_cannot_be_embedded_is_nan():
     assert np.isnan(found.spread).tolist() == [False, True, True]
     np.testing.assert_allclose(found.speech, [2, 0, 0])
     assert found.segments == 1
+
+
+def test_a_segment_with_hardly_any_speech_is_left_out():
+    given = diarization([(0, 4, "a"), (5, 9, "a"), (10, 14, "b")])
+    regions = (Span(start=0.5, end=1.4), Span(start=6, end=7))
+    speech = SpeechRegions(digest="", regions=regions, windows=(), duration=60)
+    chosen = choose_segments(given, Params(), speech)
+    assert [(span.start, span.end) for span in chosen["a"]] == [(5, 9)]
+    assert chosen["b"] == []
+    found = embed_speakers(WAVEFORM, given, Clock(), Params(), speech=speech, digest="")
+    assert np.isnan(found.vectors).any(axis=1).tolist() == [False, True]
 
 
 def test_nobody():

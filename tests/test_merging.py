@@ -238,6 +238,11 @@ def test_words_are_joined_as_the_language_spaces_them(language, text):
     assert merge([(0, 0.1, t) for t in "abc"], TWO, language=language).segments[0].text == text
 
 
+def test_where_nobody_speaks_nobody_is_a_speaker():
+    result = merge([], TWO, regions=[])
+    assert (result.speakers, result.turns, result.warnings) == ((), (), ("no speech found",))
+
+
 def test_speakers_are_numbered_by_their_first_turn_with_talk_time_and_words():
     turns = [(0, 2, B), (1, 4, A), (3.5, 5, A), (6, 7, C)]
     exclusive = [(0, 1.5, B), (1.5, 5, A), (6, 7, C)]

@@ -11,6 +11,7 @@ from whosaid.planning import (
     plan_video,
     stage_digests,
     stages_of,
+    upstream_of,
 )
 from whosaid.profiles import Profile, make_recipe
 
@@ -114,6 +115,24 @@ def test_reasons_name_the_cause() -> None:
 
 def test_transcribing_does_not_wait_for_diarization() -> None:
     assert D not in UPSTREAM[T]
+
+
+def test_pyannote_does_not_wait_for_speech_to_be_found() -> None:
+    studio = make_recipe(Profile.STUDIO)
+    assert upstream_of(studio)[D] == (E,)
+    assert upstream_of(RECIPE)[D] == UPSTREAM[D] == (S,)
+    before = stage_digests("video", studio, MODELS)
+    other = make_recipe(Profile.STUDIO, speech={"onset": 0.6})
+    after = stage_digests("video", other, MODELS)
+    assert {stage for stage in before if before[stage] != after[stage]} == {S, M, T, G}
+    forced = plan_video(
+        before,
+        is_stored=lambda *_: True,
+        is_written=lambda _: True,
+        force=(S,),
+        upstream=upstream_of(studio),
+    )
+    assert list(forced.run) == [S, M, T, G]
 
 
 def test_a_stage_that_is_switched_off_is_nowhere() -> None:

@@ -64,6 +64,11 @@ class Params(StageParams):
             raise ValueError(f"no number of speakers is at least {least} and at most {most}")
         return self
 
+    @property
+    def needs_speech(self) -> bool:
+        """Whether the engine has to be told where speech is; pyannote finds it by itself."""
+        return self.engine == "clustering"
+
     def speaker_range(self) -> tuple[int, int]:
         """Return the least and the most speakers allowed."""
         least = self.num_speakers or self.min_speakers or 1
@@ -87,14 +92,15 @@ class Diarizer(Protocol):
     def diarize(
         self,
         waveform: Waveform,
-        speech: SpeechRegions,
+        speech: SpeechRegions | None,
         params: Params,
         progress: Progress = no_progress,
         let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not.
 
-        Calls `let_go` once its networks have heard everything: from then on another thread may
+        `speech` is None for an engine that finds it by itself, see `Params.needs_speech`. Calls
+        `let_go` once its networks have heard everything: from then on another thread may
         use it, and the device they run on.
         """
         ...
@@ -102,7 +108,7 @@ class Diarizer(Protocol):
 
 def diarize_speakers(
     waveform: Waveform,
-    speech: SpeechRegions,
+    speech: SpeechRegions | None,
     diarizer: Diarizer,
     params: Params,
     *,
@@ -110,8 +116,11 @@ def diarize_speakers(
     progress: Progress = no_progress,
     let_go: Callable[[], None] = nothing,
 ) -> Diarization:
-    """Return who speaks when, speakers numbered by their first turn. No speech, no turns."""
-    if not speech.regions:
+    """Return who speaks when, speakers numbered by their first turn.
+
+    No speech, no turns; where nobody said where it is, that is up to the engine.
+    """
+    if speech and not speech.regions:
         return Diarization(digest=digest, turns=(), exclusive=())
     regular, exclusive = diarizer.diarize(waveform, speech, params, progress, let_go)
     turns = tidy_turns(regular, waveform.duration)

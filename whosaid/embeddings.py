@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from whosaid import spans
 from whosaid.likeness import measure_likeness, split_voice
 from whosaid.types import (
     Diarization,
@@ -22,6 +23,7 @@ from whosaid.types import (
     Seconds,
     Span,
     SpeakerEmbeddings,
+    SpeechRegions,
     StageParams,
     TorchType,
     Turn,
@@ -30,6 +32,9 @@ from whosaid.types import (
 )
 
 VERSION = 3
+
+LEAST_SPEECH = 0.25
+"""A segment with a smaller share of speech is none."""
 
 
 class Params(StageParams):
@@ -77,19 +82,24 @@ def embed_speakers(
     embedder: Embedder,
     params: Params,
     *,
+    speech: SpeechRegions | None = None,
     digest: Digest,
     progress: Progress = no_progress,
 ) -> SpeakerEmbeddings:
-    """Embed segments of each speaker alone and pool them, in one call of the embedder."""
+    """Embed segments of each speaker alone and pool them, in one call of the embedder.
+
+    Segments with hardly any of the `speech`, if it is known, are left out: they are noise to a
+    diarizer that finds speech in another way.
+    """
     speakers = diarization.speakers
-    chosen = choose_segments(diarization, params)
-    spans = sorted(
+    chosen = choose_segments(diarization, params, speech)
+    segments = sorted(
         ((segment, row) for row, name in enumerate(speakers) for segment in chosen[name]),
         key=lambda item: (item[0].start, item[1]),
     )
-    owner = np.array([row for _, row in spans], dtype=np.int64)
-    length = np.array([segment.duration for segment, _ in spans])
-    vectors = embedder.embed(waveform, [segment for segment, _ in spans], progress)
+    owner = np.array([row for _, row in segments], dtype=np.int64)
+    length = np.array([segment.duration for segment, _ in segments])
+    vectors = embedder.embed(waveform, [segment for segment, _ in segments], progress)
     usable = np.logical_and.reduce(np.isfinite(vectors), axis=1)
     members = _members(owner, usable, len(speakers))
     rows = [pool_segments(vectors[m], length[m]) for m in members]
@@ -100,7 +110,7 @@ def embed_speakers(
         if part.any():
             likeness[row, row] = measure_likeness([vectors[m[~part]], vectors[m[part]]])[0, 1]
             parts[row] = [
-                spans[side[length[side].argmax()]][0].start for side in (m[~part], m[part])
+                segments[side[length[side].argmax()]][0].start for side in (m[~part], m[part])
             ]
     return SpeakerEmbeddings(
         digest=digest,
@@ -116,7 +126,9 @@ def embed_speakers(
     )
 
 
-def choose_segments(diarization: Diarization, params: Params) -> dict[str, list[Span]]:
+def choose_segments(
+    diarization: Diarization, params: Params, speech: SpeechRegions | None = None
+) -> dict[str, list[Span]]:
     """Return segments of each speaker in which nobody else is active, the longest first.
 
     They come from the exclusive turns less every overlap of the regular ones, split where they
@@ -131,7 +143,16 @@ def choose_segments(diarization: Diarization, params: Params) -> dict[str, list[
         pieces = chosen.setdefault(turn.speaker, [])
         for clean in _subtract(turn, overlaps):
             pieces.extend(_split(clean, params.max_segment))
+    if speech:
+        chosen = {speaker: _spoken(pieces, speech) for speaker, pieces in chosen.items()}
     return {speaker: _best(pieces, params) for speaker, pieces in chosen.items()}
+
+
+def _spoken(pieces: Sequence[Span], speech: SpeechRegions) -> list[Span]:
+    start, end = spans.array(pieces).T
+    spoken = spans.covered(spans.array(speech.regions), start, end)
+    enough = spoken >= LEAST_SPEECH * (end - start)
+    return [piece for piece, keep in zip(pieces, enough.tolist(), strict=True) if keep]
 
 
 def _best(pieces: Sequence[Span], params: Params) -> list[Span]:

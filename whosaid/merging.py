@@ -104,6 +104,8 @@ def merge_transcript(
 
     Warnings name speakers by their label: names may change with the voice library.
     """
+    if not (speech.regions or transcript.words):  # what a diarizer took for speakers is noise
+        diarization = diarization.model_copy(update={"turns": (), "exclusive": ()})
     doubts = likeness.tell_doubts(
         embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
     )

@@ -30,12 +30,24 @@ UPSTREAM: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.EXTRACT: (),
     Stage.SPEECH: (Stage.EXTRACT,),
     Stage.DIARIZE: (Stage.SPEECH,),
-    Stage.EMBED: (Stage.DIARIZE,),
+    Stage.EMBED: (Stage.SPEECH, Stage.DIARIZE),
     Stage.TRANSCRIBE: (Stage.SPEECH,),
     Stage.EDGES: (Stage.EMBED, Stage.TRANSCRIBE),
     Stage.MERGE: (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES),
 }
 """What each stage builds on. Transcribing does not wait for diarization."""
+
+
+def upstream_of(recipe: Recipe) -> Mapping[Stage, tuple[Stage, ...]]:
+    """Return what each stage builds on with the engines of a recipe.
+
+    pyannote finds speech by itself: it begins as soon as the audio is there, and keeps its turns
+    when speech is found in another way.
+    """
+    if recipe.diarization.needs_speech:
+        return UPSTREAM
+    return {**UPSTREAM, Stage.DIARIZE: (Stage.EXTRACT,)}
+
 
 READS_AUDIO = (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES)
 
@@ -87,10 +99,11 @@ def stage_digests(
         Stage.EDGES: recipe.edges,
         Stage.MERGE: recipe.merging,
     }
+    upstream = upstream_of(recipe)
     digests: dict[Stage, Digest] = {}
     for stage in stages_of(recipe):
         digests[stage] = digest_of(
-            [digests[above] for above in UPSTREAM[stage] if above in digests] or video,
+            [digests[above] for above in upstream[stage] if above in digests] or video,
             stage,
             VERSIONS[stage],
             model_identities.get(stage, "").rpartition(":")[2],  # a moved model is the same
@@ -107,6 +120,7 @@ def plan_video(
     is_stored: Callable[[Stage, Digest], bool],
     is_written: Callable[[Digest], bool],
     force: Collection[Stage] = (),
+    upstream: Mapping[Stage, tuple[Stage, ...]] = UPSTREAM,
 ) -> Plan:
     """Decide which stages of a video have to be computed.
 
@@ -115,6 +129,7 @@ def plan_video(
         is_stored: whether a stage's result can be read back.
         is_written: whether the output folder holds a whole transcript of this merge digest.
         force: stages to compute again, with everything that builds on them.
+        upstream: what each stage builds on, as of `upstream_of`.
 
     Raises:
         InputError: a stage to force is switched off.
@@ -125,7 +140,7 @@ def plan_video(
     for stage in digests:
         if stage in force:
             forced[stage] = "forced"
-        elif above := next((above for above in UPSTREAM[stage] if above in forced), None):
+        elif above := next((above for above in upstream[stage] if above in forced), None):
             forced[stage] = f"{above} is computed again"
     if not forced and is_written(digests[Stage.MERGE]):
         return Plan(digests=digests, run={}, stored=tuple(digests))

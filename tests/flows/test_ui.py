@@ -101,6 +101,7 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     start_from_form(page, desk, desk.videos / "telephone talk.mp4", tmp_path / "form.png")
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     page.screenshot(path=tmp_path / "run.png")
+    page.reload()  # the page may have asked for the artifacts before there were any
     page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text(re.compile("^video-")).last.click()
     for speaker in desk.transcript("telephone talk").speakers:  # numbered over the whole site

@@ -38,12 +38,13 @@ class Clustering:
     def diarize(
         self,
         waveform: Waveform,
-        speech: SpeechRegions,
+        speech: SpeechRegions | None,
         params: Params,
         progress: Progress = no_progress,
         let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return the same turns twice: this engine gives each moment to one speaker."""
+        assert speech, "this engine has to be told where speech is"  # noqa: S101
         edges = np.array([(r.start, r.end) for r in speech.regions]).reshape(-1, 2)
         start, end, region = clustering.place_windows(
             edges[:, 0], edges[:, 1], params.window, params.hop

@@ -271,7 +271,7 @@ class Pyannote:
     def diarize(
         self,
         waveform: Waveform,
-        speech: SpeechRegions,  # noqa: ARG002 - pyannote finds speech by itself
+        speech: SpeechRegions | None,  # noqa: ARG002 - pyannote finds speech by itself
         params: Params,
         progress: Progress = no_progress,
         let_go: Callable[[], None] = nothing,
