@@ -269,6 +269,9 @@ def _mark_dead_runs(flows: list[str]) -> AutomationCore:
                 "prefect.flow-run.heartbeat",
                 *(f"prefect.flow-run.{ended}" for ended in ("Completed", "Failed", "Cancelled")),
                 *(f"prefect.flow-run.{ended}" for ended in ("Crashed", "Paused")),
+                # A heartbeat may arrive after the report of the crash: a run that waits for its
+                # second start is not silent.
+                *(f"prefect.flow-run.{waits}" for waits in ("AwaitingRetry", "Pending")),
             },
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
             # Only own flows: others may say more rarely that they live.

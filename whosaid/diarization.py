@@ -50,7 +50,7 @@ class Params(StageParams):
     compute_type: TorchType = Field(
         default="auto",
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
-        "bfloat16 on a GPU or CPU made for it, there half the time and less",
+        "bfloat16 on a GPU or CPU made for it (on such a CPU: half the time)",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
