@@ -92,6 +92,7 @@ def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = Non
         page.screenshot(path=shot)
     with page.expect_response(re.compile("create_flow_run$")) as created:
         page.get_by_role("button", name="Submit").click()
+    assert created.value.ok, f"{created.value.text()}: {created.value.request.post_data}"
     page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")  # type: ignore[attr-defined]
 
 
