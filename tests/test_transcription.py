@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
+from whosaid.errors import StoppedError
 from whosaid.transcription import (
     Heard,
     Params,
@@ -124,6 +127,7 @@ class Scripted:
     """Answers with given texts, and counts how often it is asked again."""
 
     computes_in = "cpu"
+    at_once = 1
 
     def __init__(self, first, *again):
         self.first = first
@@ -195,6 +199,40 @@ def test_hearing_again_is_bounded(retries, windows):
     assert len(transcript.doubtful) == 2
 
 
+def test_as_many_windows_are_heard_again_side_by_side_as_the_engine_allows():
+    engine = Scripted([WindowText(LOOP), WindowText(later(LOOP, 20))], WindowText([]))
+    together = threading.Barrier(2, timeout=30)
+    answer = engine.transcribe_again
+    engine.transcribe_again = lambda *args: (args[4] or together.wait(), answer(*args))[1]
+    engine.at_once = 2
+    transcribe(engine)
+    assert sorted(engine.asked_again) == [(0, "en", 0), (0, "en", 1), (20, "en", 0), (20, "en", 1)]
+
+
+def test_a_stop_leaves_out_what_was_to_be_heard_again():
+    engine = Scripted([WindowText(LOOP), WindowText(later(LOOP, 20))], WindowText([]))
+    started, stopped = threading.Event(), threading.Event()
+    answer = engine.transcribe_again
+
+    def slow(*args):
+        started.set()
+        assert stopped.wait(30)
+        return answer(*args)
+
+    class Stop(list):
+        def append(self, fraction):
+            super().append(fraction)
+            if len(self) == 2:  # after the first pass
+                started.wait(30)
+                threading.Timer(0.5, stopped.set).start()  # who stops waits for it
+                raise StoppedError("stopped")
+
+    engine.transcribe_again = slow
+    with pytest.raises(StoppedError):
+        transcribe(engine, Stop())
+    assert {start for start, _, _ in engine.asked_again} == {0}
+
+
 def test_no_speech_gives_no_words_and_asks_no_engine():
     speech = SpeechRegions(digest="s", regions=(), windows=(), duration=5)
     waveform = Waveform(np.zeros(80_000, np.float32), "w")
@@ -204,6 +242,6 @@ def test_no_speech_gives_no_words_and_asks_no_engine():
 
 
 def test_speed_only_params_do_not_enter_the_key():
-    fast = Params(processes=4, cpu_threads=2, device="cuda", batch_size=16)
+    fast = Params(processes=4, cpu_threads=2, workers=3, device="cuda", batch_size=16)
     assert fast.in_key() == Params().in_key()
     assert Params(beam_size=1).in_key() != Params().in_key()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from typing import ClassVar, Literal, Protocol
@@ -46,7 +47,11 @@ FIRST_PASS = 0.9
 class Params(StageParams):
     """What a run may choose about transcription."""
 
-    NOT_IN_KEY: ClassVar[frozenset[str]] = StageParams.NOT_IN_KEY | {"processes", "cpu_threads"}
+    NOT_IN_KEY: ClassVar[frozenset[str]] = StageParams.NOT_IN_KEY | {
+        "processes",
+        "cpu_threads",
+        "workers",
+    }
 
     engine: Literal["pocketsphinx", "faster_whisper"] = Field(
         "pocketsphinx",
@@ -58,13 +63,19 @@ class Params(StageParams):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     batch_size: int | None = Field(
-        None, ge=1, le=256, description="windows heard at once on the device; empty: by device"
+        None, ge=1, le=256, description="windows a worker hears at once; empty: by device"
     )
     processes: int | None = Field(
         None, ge=1, le=256, description="pocketsphinx processes; empty: by cores and memory"
     )
     cpu_threads: int | None = Field(
         None, ge=1, le=256, description="threads of a model that runs on the CPU; empty: all cores"
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Whisper: batches heard side by side, sharing threads; empty: by device",
     )
     compute_type: Literal[
         "auto", "int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"
@@ -126,6 +137,9 @@ class Transcriber(Protocol):
     computes_in: str
     """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
 
+    at_once: int
+    """How many threads may call `transcribe_again` side by side."""
+
     def transcribe(
         self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
     ) -> Heard:
@@ -163,8 +177,8 @@ def transcribe_speech(
         for text, window in zip(heard.texts, windows, strict=True)
     ]
     doubted = [i for i, (_, doubts) in enumerate(checked) if doubts][: params.retries]
-    for done, i in enumerate(doubted):
-        progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
+
+    def hear_again(i: int) -> None:
         attempts = count()
         while checked[i][1] and (
             again := transcriber.transcribe_again(
@@ -173,6 +187,15 @@ def transcribe_speech(
         ):
             rechecked = check_window(again, windows[i], speech.regions, params)
             checked[i] = min(checked[i], rechecked, key=lambda text: len(text[1]))
+
+    with ThreadPoolExecutor(transcriber.at_once) as threads:
+        hearings = [threads.submit(hear_again, i) for i in doubted]
+        try:
+            for done, hearing in enumerate(hearings):
+                progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
+                hearing.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
     progress(1.0)
     return Transcript(
         digest=digest,

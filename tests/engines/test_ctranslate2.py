@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from whosaid.engines.ctranslate2 import (
     GIB,
     choose_compute_type,
     choose_device,
+    choose_workers,
     find_cublas,
     is_out_of_memory,
     load_cublas,
@@ -61,6 +63,21 @@ def test_compute_type_of_a_model_of_3_gib(monkeypatch, device, can_do, memory, c
     monkeypatch.setattr(ctranslate2, "gpu_bytes", lambda: memory)
     assert choose_compute_type(device, 3 * GIB) == chosen
     assert asked == [device]
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "memory", "workers"),
+    [
+        ("cpu", 16, 16 * GIB, 2),
+        ("cpu", 2, 16 * GIB, 2),
+        ("cpu", 2, 15 * GIB, 1),
+        ("cpu", 1, 64 * GIB, 1),
+        ("cuda", 16, 64 * GIB, 1),
+    ],
+)
+def test_workers_for_a_model_of_3_gib(monkeypatch, device, threads, memory, workers):
+    monkeypatch.setattr(ctranslate2.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory))
+    assert choose_workers(device, threads, 3 * GIB) == workers
 
 
 def test_cublas_is_found_in_its_package(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import threading
 from dataclasses import replace
 from difflib import SequenceMatcher
 
@@ -147,6 +148,27 @@ def test_one_at_a_time_equals_a_batch(which, beam_size, request):
         assert a.cut_off == b.cut_off
 
 
+def test_workers_hear_side_by_side_and_the_same(folder, engine, monkeypatch):
+    sound, windows, _ = talk("en", (4,) * 5)
+    params = Params(language="en", batch_size=2)
+    expected = engine.transcribe(sound, windows, params, no_progress)
+    two = FasterWhisper(folder, device="cpu", compute_type="float32", cpu_threads=2, workers=2)
+    hear, sizes, together = two._hear, [], threading.Barrier(2, timeout=30)
+
+    def hear_beside_another(sounds, *args):
+        sizes.append(len(sounds))
+        if len(sounds) == 2:
+            together.wait()
+        return hear(sounds, *args)
+
+    monkeypatch.setattr(two, "_hear", hear_beside_another)
+    heard = two.transcribe(sound, windows, params, no_progress)
+    assert sizes == [2, 2, 1]
+    assert [(w.text, w.start, w.end) for w in all_words(heard)] == [
+        (w.text, w.start, w.end) for w in all_words(expected)
+    ]
+
+
 def hear_alone(engine, samples, **params):
     """Return what a window of speech, as somebody took it for, is heard as."""
     speech = speech_of([Span(start=0, end=len(samples) / SAMPLE_RATE_HZ)])
@@ -209,6 +231,7 @@ def test_a_doubtful_window_is_heard_the_second_time(engine):
 
     class BrokenAtFirst:
         computes_in = engine.computes_in
+        at_once = engine.at_once
 
         def transcribe(self, *args):
             heard = engine.transcribe(*args)

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import ctranslate2
+import psutil
 
 from whosaid.errors import InputError, TransientError
 
@@ -66,6 +67,23 @@ def choose_batch_size(device: str) -> int:
     More than 32 are hardly faster. Five beams of the largest model take a third of a GiB each.
     """
     return min(max(gpu_bytes() // GIB, 4), 32) if device == "cuda" else 4
+
+
+def choose_workers(device: str, threads: int, model_bytes: int) -> int:
+    """Return how many batches to hear side by side, sharing the threads of a CPU.
+
+    Two are faster than one with twice the threads, which wait for each other after every product:
+    by 1.1 to 1.2 on two cores. The second takes memory for a batch of its own: of Whisper small's
+    size 1.3 GB, no more than a quarter of the machine's is taken for it.
+
+    Args:
+        device: "cpu" or "cuda".
+        threads: how many there are to share.
+        model_bytes: size of the model's weights on disk.
+    """
+    if device == "cuda" or threads < 2:
+        return 1
+    return 2 if 4 * (model_bytes + GIB) <= psutil.virtual_memory().total else 1
 
 
 def gpu_bytes() -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain, groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from whosaid.engines.ctranslate2 import (
     choose_batch_size,
     choose_compute_type,
     choose_device,
+    choose_workers,
     is_out_of_memory,
     load_cublas,
     room_on,
@@ -74,6 +75,8 @@ class FasterWhisper:
         device: "auto", "cpu" or "cuda".
         compute_type: a number type of CTranslate2, or "auto"; see `choose_compute_type`.
         cpu_threads: threads on a CPU; None for one a core.
+        workers: how many batches are heard side by side; they share the threads, and the weights.
+            None for what suits the machine; see `choose_workers`.
 
     Raises:
         InputError: the folder holds no usable model, or the device can't be used.
@@ -86,6 +89,7 @@ class FasterWhisper:
         device: str = "auto",
         compute_type: str = "auto",
         cpu_threads: int | None = None,
+        workers: int | None = None,
     ) -> None:
         for pattern in FILES:
             if not any(model.glob(pattern)):
@@ -97,15 +101,19 @@ class FasterWhisper:
         self._device = choose_device(device)
         if self._device == "cuda":
             load_cublas()
+        weights = (model / "model.bin").stat().st_size
         if compute_type == "auto":
-            compute_type = choose_compute_type(self._device, (model / "model.bin").stat().st_size)
+            compute_type = choose_compute_type(self._device, weights)
+        threads = cpu_threads or os.cpu_count() or 1
+        self.at_once = workers or choose_workers(self._device, threads, weights)
         try:
             with room_on(self._device):
                 self._whisper = WhisperModel(
                     str(model),
                     device=self._device,
                     compute_type=compute_type,
-                    cpu_threads=cpu_threads or os.cpu_count() or 0,
+                    cpu_threads=max(threads // self.at_once, 1),
+                    num_workers=self.at_once,
                 )
             self.computes_in = f"{self._device}, {self._whisper.model.compute_type}"
             # Not every folder says how many mels its model reads; the model itself knows.
@@ -137,7 +145,7 @@ class FasterWhisper:
         tokenizer = self._tokenizer(language)
         prompt = self._prompt(tokenizer, params)
         room = self._whisper.max_length - len(prompt) - 1
-        batch_size = params.batch_size or choose_batch_size(self._device)
+        batch_size = (params.batch_size or choose_batch_size(self._device)) * self.at_once
         order = sorted(range(len(windows)), key=lambda i: (-windows[i].duration, i))
         total = sum(window.duration for window in windows)
         texts: dict[int, WindowText] = {}
@@ -149,13 +157,22 @@ class FasterWhisper:
         def hear(batch: Sequence[int]) -> dict[int, WindowText]:
             spans = [windows[i] for i in batch]
             limit = min(_token_limit(longest(batch[0])), room)
-            heard = self._hear(features.take(batch), spans, tokenizer, prompt, limit, params)
-            return dict(zip(batch, heard, strict=True))
+            sounds = features.take(batch)
+            size = ceil(len(batch) / self.at_once)
+            shares = [slice(first, first + size) for first in range(0, len(batch), size)]
+            heard = [
+                workers.submit(
+                    self._hear, sounds[its], spans[its], tokenizer, prompt, limit, params
+                )
+                for its in shares
+            ]
+            wait(heard)  # a batch that does not fit is halved when nothing of it runs any more
+            return dict(zip(batch, chain.from_iterable(it.result() for it in heard), strict=True))
 
         def on_smaller(size: int) -> None:
             notes[:] = [f"{self._device} ran out of memory; windows transcribed at once: {size}"]
 
-        with ThreadPoolExecutor(1) as thread:
+        with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(self.at_once) as workers:
             features = _Ahead(order, lambda i: self._features(waveform, windows[i]), thread)
             for _, alike in groupby(order, longest):
                 for heard in run_in_batches(

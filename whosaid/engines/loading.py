@@ -139,10 +139,11 @@ def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator
                     device=params.device,
                     compute_type=params.compute_type,
                     cpu_threads=params.cpu_threads,
+                    workers=params.workers,
                 )
             case _:
                 assert_never(params.engine)
 
-    key = (params.engine, path, params.device, params.compute_type, params.cpu_threads)
-    with _only_one(key, load) as transcriber:
+    options = (params.device, params.compute_type, params.cpu_threads, params.workers)
+    with _only_one((params.engine, path, *options), load) as transcriber:
         yield transcriber

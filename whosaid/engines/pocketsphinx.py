@@ -53,6 +53,7 @@ class Pocketsphinx:
         self.model = model
         self.patience = patience
         self.computes_in = "cpu"
+        self.at_once = 1
 
     def transcribe(
         self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
