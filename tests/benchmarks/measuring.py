@@ -260,16 +260,21 @@ def run_process(
 
 
 def _look(tree: psutil.Process, cpu: dict[int, float]) -> tuple[int, int]:
-    """Note the CPU seconds of each process of a tree; return the memory of all, and the private."""
+    """Note the CPU seconds of each process of a tree; return the memory of all, and the private.
+
+    Of those seen before: a process that has just begun still shares its parent's memory, which
+    would count twice.
+    """
     memory = private = 0
     with suppress(psutil.Error):
         for process in (tree, *tree.children(recursive=True)):
             with suppress(psutil.Error):
                 with process.oneshot():
                     times, used = process.cpu_times(), process.memory_info()
+                if process.pid in cpu:
+                    memory += used.rss
+                    private += used.rss - getattr(used, "shared", used.rss)
                 cpu[process.pid] = times.user + times.system
-                memory += used.rss
-                private += used.rss - getattr(used, "shared", used.rss)
     return memory, private
 
 
