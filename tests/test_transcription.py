@@ -224,7 +224,7 @@ def test_a_stop_leaves_out_what_was_to_be_heard_again():
             super().append(fraction)
             if len(self) == 2:  # after the first pass
                 started.wait(30)
-                threading.Timer(0.5, stopped.set).start()  # who stops waits for it
+                threading.Timer(2, stopped.set).start()  # who stops waits for it
                 raise StoppedError("stopped")
 
     engine.transcribe_again = slow

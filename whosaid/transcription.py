@@ -9,6 +9,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from typing import ClassVar, Literal, Protocol
@@ -189,13 +190,15 @@ def transcribe_speech(
             checked[i] = min(checked[i], rechecked, key=lambda text: len(text[1]))
 
     with ThreadPoolExecutor(transcriber.at_once) as threads:
-        hearings = [threads.submit(hear_again, i) for i in doubted]
+        # What is logged belongs to the run whose context this is.
+        hearings = [threads.submit(copy_context().run, hear_again, i) for i in doubted]
         try:
             for done, hearing in enumerate(hearings):
                 progress(FIRST_PASS + (1 - FIRST_PASS) * done / len(doubted))
                 hearing.result()
         finally:
             threads.shutdown(cancel_futures=True)
+            hearings.clear()
     progress(1.0)
     return Transcript(
         digest=digest,

@@ -68,9 +68,9 @@ def test_compute_type_of_a_model_of_3_gib(monkeypatch, device, can_do, memory, c
 @pytest.mark.parametrize(
     ("device", "threads", "memory", "workers"),
     [
-        ("cpu", 16, 16 * GIB, 2),
-        ("cpu", 2, 16 * GIB, 2),
-        ("cpu", 2, 15 * GIB, 1),
+        ("cpu", 16, 26 * GIB, 2),
+        ("cpu", 2, 26 * GIB, 2),
+        ("cpu", 2, 25 * GIB, 1),
         ("cpu", 1, 64 * GIB, 1),
         ("cuda", 16, 64 * GIB, 1),
     ],

@@ -73,8 +73,8 @@ def choose_workers(device: str, threads: int, model_bytes: int) -> int:
     """Return how many batches to hear side by side, sharing the threads of a CPU.
 
     Two are faster than one with twice the threads, which wait for each other after every product:
-    by 1.1 to 1.2 on two cores. The second takes memory for a batch of its own: of Whisper small's
-    size 1.3 GB, no more than a quarter of the machine's is taken for it.
+    by 1.1 to 1.2 on two cores. The second takes memory for a batch of its own, with Whisper small
+    1.3 GB; a quarter of the machine's shall hold that. Guessed for other sizes.
 
     Args:
         device: "cpu" or "cuda".
@@ -83,7 +83,7 @@ def choose_workers(device: str, threads: int, model_bytes: int) -> int:
     """
     if device == "cuda" or threads < 2:
         return 1
-    return 2 if 4 * (model_bytes + GIB) <= psutil.virtual_memory().total else 1
+    return 2 if 4 * (2 * model_bytes + GIB // 2) <= psutil.virtual_memory().total else 1
 
 
 def gpu_bytes() -> int:

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import chain, groupby
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class FasterWhisper:
                     str(model),
                     device=self._device,
                     compute_type=compute_type,
-                    cpu_threads=max(threads // self.at_once, 1),
+                    cpu_threads=ceil(threads / self.at_once),
                     num_workers=self.at_once,
                 )
             self.computes_in = f"{self._device}, {self._whisper.model.compute_type}"
@@ -167,7 +167,11 @@ class FasterWhisper:
                 for its in shares
             ]
             wait(heard)  # a batch that does not fit is halved when nothing of it runs any more
-            return dict(zip(batch, chain.from_iterable(it.result() for it in heard), strict=True))
+            try:
+                texts = [text for share in heard for text in share.result()]
+            finally:
+                heard.clear()  # an exception that is kept keeps what it failed on in memory
+            return dict(zip(batch, texts, strict=True))
 
         def on_smaller(size: int) -> None:
             notes[:] = [f"{self._device} ran out of memory; windows transcribed at once: {size}"]
