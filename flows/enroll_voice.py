@@ -17,6 +17,7 @@ from flows.transcribe_videos import Futures, cause
 from tasks import audio, diarization, embeddings, speech
 from tasks.inspection import find_all
 from tasks.library import delete_embeddings
+from tasks.models import make_models_ready
 from tasks.planning import Batch, plan_clip, prepare_batch
 from tasks.policies import for_plan
 from tasks.progress import announce_end
@@ -53,6 +54,7 @@ def enroll_voice(
     if (start or end) and len(clips) != 1:
         raise InputError("a part is of one recording", "name that recording alone")
     batch = prepare_batch(profile)
+    make_models_ready(batch, (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED))
     found, lost = find_all(clips)
     problems = [outcome.problem for outcome in lost]
     heard: list[tuple[Video, Futures]] = []

@@ -26,6 +26,7 @@ from tasks import audio, diarization, edges, embeddings, merging, reporting, spe
 from tasks.inspection import find_all
 from tasks.lanes import missing_limit
 from tasks.library import note_unchanged
+from tasks.models import make_models_ready
 from tasks.planning import Batch, plan_for, prepare_batch
 from tasks.policies import for_plan, read_stored
 from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
@@ -92,6 +93,7 @@ def transcribe_videos(
     get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
     if missing := missing_limit(batch.settings.gpu_tag):
         get_run_logger().warning(missing)
+    make_models_ready(batch)
 
     found, outcomes = find_all(paths)
     claims, claimed = Claims(batch.settings.claims), []

@@ -63,7 +63,7 @@ _RECIPES: dict[Profile, dict[str, Any]] = {
         "label": "open",
         "diarization": {"engine": "clustering", "embedder": "speechbrain"},
         "embeddings": {"engine": "speechbrain"},
-        "transcription": {"engine": "faster_whisper"},
+        "transcription": {"engine": "faster_whisper", "model": "faster-whisper-small"},
     },
     Profile.EMBEDDED: {
         "profile": Profile.EMBEDDED,
@@ -97,7 +97,8 @@ def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
     missing = ""
     for best in _RECIPES:
         try:
-            find_models(make_recipe(best), models_dir)
+            for engine, model in models_used(make_recipe(best)).values():
+                models.locate(engine, model, models_dir)
         except InputError as error:
             missing = missing or error.problem
         else:
@@ -146,19 +147,13 @@ def models_used(recipe: Recipe) -> dict[str, tuple[str, str]]:
     }
 
 
-def find_models(recipe: Recipe, models_dir: Path) -> dict[str, Path]:
-    """Return where the models of a recipe lie, by the stage that loads them.
+def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
+    """Return what identifies the models of a recipe, by the stage that loads them.
 
     Raises:
-        InputError: one is not installed.
+        InputError: one is not here, and a run could not bring it.
     """
     return {
-        stage: models.find_model(engine, name, models_dir)
+        stage: models.identify_model(engine, name, models_dir, index)
         for stage, (engine, name) in models_used(recipe).items()
     }
-
-
-def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
-    """Return what identifies the models of a recipe, by the stage that loads them."""
-    found = find_models(recipe, models_dir)
-    return {stage: models.identify(path, index) for stage, path in found.items()}

