@@ -56,7 +56,7 @@ def _join(model: Model, settings: Settings) -> None:
 
 
 def _fetch(model: Model, settings: Settings) -> None:
-    from whosaid.engines.huggingface_hub import address_of, fetch_model
+    from whosaid.engines.huggingface_hub import OFFLINE_WAY, address_of, fetch_model
 
     packages = " and ".join(model.packages)
     _tell(
@@ -78,10 +78,11 @@ def _fetch(model: Model, settings: Settings) -> None:
         raise
     except WhosaidError as error:
         _tell(model, "failed")
+        then = error.next_step.removesuffix(f", {OFFLINE_WAY}")
         raise InputError(
             f"the model {model.name} is not here: there is no package {packages}, and"
             f" {error.problem}",
-            f"run: uv sync; or {error.next_step}",
+            f"run: uv sync; or {then}; {OFFLINE_WAY}",
         ) from None
     _tell(model, "done")
 

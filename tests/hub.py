@@ -46,7 +46,7 @@ ECAPA: Mapping[str, bytes] = {
 
 @dataclass
 class Repo:
-    """A repository with one commit, which `main` stands for; `revision` names it where that counts."""
+    """A repository with one commit, which `main` stands for; `revision` is the commit's name."""
 
     files: Mapping[str, bytes]
     gated: bool = False

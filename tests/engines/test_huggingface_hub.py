@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.carried import CONTENT, SMALL
 from tests.hub import COMMUNITY, ECAPA, WHISPER, Hub, Repo, running
 from whosaid.engines import huggingface_hub as engine
 from whosaid.engines.huggingface_hub import check_token, fetch_model
@@ -271,8 +272,11 @@ def test_the_hub_can_be_switched_off(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="HF_HUB_OFFLINE is set: nothing can be fetched: unset it"):
-        fetch(hub, tmp_path)
+    for model in (TINY, SMALL, MODELS["campplus-zh-en"]):
+        with pytest.raises(
+            InputError, match="HF_HUB_OFFLINE is set: nothing can be fetched: unset"
+        ):
+            fetch(hub, tmp_path, model)
     assert hub.asked == []
 
 
@@ -331,6 +335,59 @@ def test_what_is_no_token_is_refused_untold(token: str) -> None:
 )
 def test_space_around_a_token_does_not_count(given: str | None, token: str | None) -> None:
     assert check_token(given) == token
+
+
+@pytest.fixture
+def pinned(hub: Hub) -> Repo:
+    """Return the repository of a model whose bytes are known."""
+    hub.repos[SMALL.repo] = Repo(CONTENT, revision=SMALL.revision)
+    return hub.repos[SMALL.repo]
+
+
+def test_known_bytes_are_fetched_at_their_revision(hub: Hub, pinned: Repo, tmp_path: Path) -> None:
+    hub.repos[SMALL.repo].files = {**CONTENT, "preprocessor_config.json": b"new since"}
+    path = fetch(hub, tmp_path, SMALL)
+    assert path == tmp_path / SMALL.name / SMALL.revision
+    assert contents(path) == CONTENT
+    assert {asked.path.split("/")[4] for asked in hub.asked} == {SMALL.revision}
+    assert [asked.path for asked in hub.asked if "/api/" in asked.path] == []
+    ((_, record),) = installed(tmp_path)
+    assert (record.files, record.revision) == (SMALL.files, SMALL.revision)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "config.json"])
+def test_other_bytes_than_the_known_ones_are_refused(
+    hub: Hub, pinned: Repo, tmp_path: Path, name: str
+) -> None:
+    """Also where the hub itself says that they are right."""
+    pinned.files = {**CONTENT, name: CONTENT[name][:-1] + b"?"}
+    with pytest.raises(TransientError, match=f"{name} of {SMALL.repo} came damaged"):
+        fetch(hub, tmp_path, SMALL)
+    pinned.files = {**CONTENT, name: CONTENT[name] + b"?"}
+    with pytest.raises(TransientError, match=f"fetching {SMALL.repo} from 127.0.0.1 failed"):
+        fetch(hub, tmp_path, SMALL)
+    assert installed(tmp_path) == []
+
+
+def test_another_revision_than_the_known_one_is_refused(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="small-whisper is known at the revision abc123 only: lea"):
+        fetch(hub, tmp_path, SMALL, revision="main")
+    assert hub.asked == []
+
+
+def test_modelscope_is_asked_without_the_token(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MODELS["campplus-zh-en"]
+    assert engine.address_of(model) == f"modelscope.cn/{model.repo}"
+    content = find_model("campplus", "", tmp_path).read_bytes()
+    hub.repos[model.repo] = Repo({"campplus_cn_en_common.pt": content}, revision=model.revision)
+    monkeypatch.setattr(engine, "MODELSCOPE", hub.url)
+    path = fetch(hub, tmp_path, model, token=TOKEN, endpoint=None)
+    assert (path / "campplus_cn_en_common.pt").read_bytes() == content
+    (asked,) = hub.asked
+    assert asked.authorization == ""
+    assert asked.path == f"/{model.repo}/resolve/v1.0.0/campplus_cn_en_common.pt"
 
 
 def test_somebody_else_fetches_the_same(hub: Hub, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ for _below in ("httpx2", "httpcore2"):  # they log headers, and addresses that a
 LOOK_UP_S = 30.0
 """How long the hub may take to say what a repository holds."""
 
-_OFFLINE_WAY = "or copy it from a machine that has it: whosaid models import FOLDER"
+OFFLINE_WAY = "or copy it from a machine that has it: whosaid models import FOLDER"
 
 OnBytes = Callable[[int, int], None]
 """Told how many bytes are here, and how many there will be."""
@@ -303,12 +303,12 @@ class _Hub:
             case OfflineModeIsEnabled():
                 return InputError(
                     "HF_HUB_OFFLINE is set: nothing can be fetched",
-                    f"unset it and run: {self.command}, {_OFFLINE_WAY}",
+                    f"unset it and run: {self.command}, {OFFLINE_WAY}",
                 )
             case httpx2.HTTPError():
                 return TransientError(
                     f"{self.host} cannot be reached ({self._redacted(error)})",
-                    f"check the network and HTTPS_PROXY and {again}, {_OFFLINE_WAY}",
+                    f"check the network and HTTPS_PROXY and {again}, {OFFLINE_WAY}",
                 )
             case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
                 return disk_full(models_dir, str(error.strerror))

@@ -104,11 +104,10 @@ def _installed(engine: str, known: Model | None, folder: Path, record: Record) -
 
 
 def _to_come(model: Model, name: str, models_dir: Path) -> Found:
-    target = _loaded(model.engine, models_dir / model.name / model.revision)
-    if model.parts and pieces_of(model):
-        return Found(target, Source.PARTS, model)
     if model.comes_by_itself:
-        return Found(target, Source.HUB, model)
+        target = _loaded(model.engine, models_dir / model.name / model.revision)
+        whole = model.parts and pieces_of(model)
+        return Found(target, Source.PARTS if whole else Source.HUB, model)
     if model.package:
         raise InputError(
             f"the model {model.name} is missing: the package {model.packages[0]} has to hold it",

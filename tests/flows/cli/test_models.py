@@ -147,7 +147,10 @@ def test_fetch_list_verify(site: Site, run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["fetch"], "whosaid: nothing to fetch was named: name models (speaker-diarization-commun"),
+        (
+            ["fetch"],
+            "whosaid: nothing to fetch was named: name models (segmentation-3.0, campplus-z",
+        ),
         (["fetch", "nope"], "whosaid: there is no model 'nope': see which there are: whosaid mod"),
         (["fetch", "--profile", "best"], "whosaid: unknown profile 'best': choose one of auto, "),
         (["fetch", TINY, GATED, "--revision", "v1"], "whosaid: --revision is for one model: "),

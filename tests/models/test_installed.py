@@ -58,7 +58,9 @@ def copy(source: Path, site: Path, name: str = "") -> Path:
         ("silero", "silero-vad"),
         ("pyannote", "speaker-diarization-community-1"),
         ("speechbrain", "spkrec-ecapa-voxceleb"),
-        ("faster_whisper", "faster-whisper-small"),
+        ("faster_whisper", "faster-whisper-base"),
+        ("campplus", "campplus-zh-en"),
+        ("segmentation", "segmentation-3.0"),
     ],
 )
 def test_every_engine_has_a_default(engine: str, name: str) -> None:
@@ -68,8 +70,15 @@ def test_every_engine_has_a_default(engine: str, name: str) -> None:
 def test_the_catalogue_is_whole() -> None:
     assert len({model.name for model in CATALOGUE}) == len(CATALOGUE)
     for model in CATALOGUE:
-        assert bool(model.repo) != bool(model.package)
-        assert bool(model.repo) == (model.engine in KINDS) == bool(model.megabytes)
+        assert model.license
+        assert model.packages or model.repo
+        assert bool(model.repo) == (model.engine in KINDS)
+        assert not (model.files and model.megabytes)
+        if model.repo:
+            assert model.size
+            assert bool(model.files) == bool(model.revision) == bool(model.packages)
+            assert not model.files or not KINDS[model.engine].lacks(model.files)
+            assert not model.parts or model.parts.keys() == model.files.keys()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_the_catalogue_is_whole() -> None:
     [
         (
             "faster_whisper",
-            "",
+            "faster-whisper-small",
             (
                 "the model faster-whisper-small is not installed: "
                 "run: whosaid models fetch faster-whisper-small"
@@ -148,7 +157,7 @@ def test_a_name_does_not_mean_a_folder_that_happens_to_lie_around(
         find_model("faster_whisper", whisper.name, site)
 
 
-@pytest.mark.parametrize("engine", list(KINDS))
+@pytest.mark.parametrize("engine", list(FILES))
 @pytest.mark.parametrize("kept", [True, False])
 def test_import_recognises_each_kind(tmp_path: Path, site: Path, engine: str, kept: bool) -> None:
     files = dict(FILES[engine])
