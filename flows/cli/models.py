@@ -100,7 +100,7 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
     fitting = [path for path, its in here if its.revision == revision or not revision]
     carried = _source(model, models_dir) in {Source.PACKAGE, Source.PARTS}
     if fitting or carried:
-        where = fitting[-1] if fitting else f"in {_packages(model)}"
+        where = fitting[-1] if fitting else f"in {model.carriers}"
         _say(console, f"{model.name}: already here, {where}")
         return
 
@@ -137,7 +137,7 @@ def list_models() -> int:
                 users.setdefault(model.name, []).append(profile)
     table = Table("model", "engine", "profiles", "license", "size", "here", "source", box=None)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
-    table.columns[-1].overflow = "fold"
+    table.columns[-1].overflow, table.columns[-1].min_width = "fold", len("huggingface.co")
     here: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
         here.setdefault(record.name, []).append(record)
@@ -168,7 +168,7 @@ def _state(model: Model, records: list[Record], models_dir: Path) -> tuple[str, 
         case Source.PARTS:
             return "yes, in parts", packages
         case Source.HUB:
-            return "fetched by a run", hub
+            return "first run" + (", needs token" if model.gated else ""), hub
         case _:
             return "no, needs token" if model.gated else "no", hub if model.repo else packages
 
@@ -196,7 +196,7 @@ def show(name: str) -> int:
     model = _known(name)
     _say(console, f"{name}, for the engine {model.engine}, {model.license}")
     if model.packages:
-        _say(console, f"  carried by {_packages(model)}")
+        _say(console, f"  carried by {model.carriers}")
     if model.repo:
         revision = f" at {model.revision}" if model.revision else ""
         terms = ", after accepting its terms there" if model.gated else ""
@@ -207,11 +207,6 @@ def show(name: str) -> int:
     for file, its in (model.files or (here[-1][1].files if here else {})).items():
         _say(console, f"  {its.sha256}  {its.size:>11,}  {file}")
     return 0
-
-
-def _packages(model: Model) -> str:
-    word = "packages" if len(model.packages) > 1 else "package"
-    return f"the {word} {' and '.join(model.packages)}"
 
 
 @app.command(name="verify")
@@ -240,7 +235,7 @@ def verify_models(*names: str) -> int:
         if not found and names:
             model = _known(name)
             find_model(model.engine, name, models_dir)
-            _say(console, f"{name}: part of {_packages(model)}, nothing to compare")
+            _say(console, f"{name}: part of {model.carriers}, nothing to compare")
         for what, wrong, mend in found:
             _say(console, f"{what}: {wrong or 'whole'}")
             if wrong:
@@ -259,7 +254,7 @@ def _verified(name: str, models_dir: Path, console: Console) -> Iterator[tuple[s
     if model and pieces_of(model):
         with console.status(name):
             wrong = verify_packaged(model)
-        yield f"{name} in {_packages(model)}", wrong, f"run: {reinstall(model)}"
+        yield f"{name} in {model.carriers}", wrong, f"run: {reinstall(model)}"
 
 
 @app.command(name="import")

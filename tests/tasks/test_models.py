@@ -87,8 +87,8 @@ def test_a_package_that_is_gone_is_replaced_by_the_hub(
     make_models_ready(batch)
     assert told == [
         (
-            "small-whisper: fetching 0 MB from 127.0.0.1/tests/small-whisper (MIT), as there is no "
-            "package tests-first-half and tests-second-half here"
+            "small-whisper: fetching 0 MB from 127.0.0.1/tests/small-whisper (MIT), because "
+            "the packages tests-first-half and tests-second-half are not installed"
         ),
         "small-whisper: done",
     ]
@@ -125,8 +125,8 @@ def test_with_both_gone_a_run_ends_with_one_line(
         make_models_ready(batch)
     said = str(caught.value)
     assert said.startswith(
-        "the model small-whisper is not here: there is no package tests-first-half and "
-        "tests-second-half, and "
+        "the model small-whisper is not here: the packages tests-first-half and "
+        "tests-second-half are not installed, and "
     )
     assert line in said
     assert "run: uv sync; or " in said

@@ -68,6 +68,12 @@ class Model(Frozen):
         return tuple(dict.fromkeys(name.replace("_", "-") for name in named if name))
 
     @property
+    def carriers(self) -> str:
+        """The packages in words."""
+        word = "packages" if len(self.packages) > 1 else "package"
+        return f"the {word} {' and '.join(self.packages)}"
+
+    @property
     def comes_by_itself(self) -> bool:
         """Whether a run may fetch it: the environment should hold it, and the bytes are known."""
         return bool(self.packages and self.repo and self.files)

