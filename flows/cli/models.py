@@ -26,6 +26,7 @@ from whosaid.models import (
     find_model,
     import_models,
     installed,
+    join,
     known_model,
     locate,
     pieces_of,
@@ -36,6 +37,7 @@ from whosaid.models import (
 )
 from whosaid.profiles import Profile, choose_profile, make_recipe, models_used
 from whosaid.settings import read_settings
+from whosaid.types import no_progress
 
 app = App(name="models", help="Fetch, check and list the models that engines load.")
 
@@ -257,12 +259,46 @@ def _verified(name: str, models_dir: Path, console: Console) -> Iterator[tuple[s
         yield f"{name} in {model.carriers}", wrong, f"run: {reinstall(model)}"
 
 
+@app.command
+def export(folder: Path, *names: str) -> int:
+    """Copy models that are here to a folder: for a machine that reaches neither index nor hub.
+
+    There, `whosaid models import` takes them from the folder.
+
+    For example:
+
+        whosaid models export /media/usb/models
+        whosaid models export /media/usb/models campplus-zh-en faster-whisper-base
+
+    Args:
+        folder: Where to; what is there already is left alone.
+        names: Which models; all that are here if left out.
+    """
+    console = open_console()
+    models_dir = read_settings().models
+    carried = [model for model in CATALOGUE if model.comes_by_itself and pieces_of(model)]
+    here = dict.fromkeys([model.name for model in carried])
+    here |= dict.fromkeys(record.name for _, record in installed(models_dir))
+    if lacking := [name for name in names if name not in here]:
+        raise InputError(f"the model {lacking[0]} is not here", "see what is: whosaid models list")
+    for name in names or here:
+        with console.status(f"copying {name}"):
+            if copies := installed(models_dir, name):
+                for path, _ in copies:
+                    list(import_models(path, "", folder))
+            else:
+                join(_known(name), folder, no_progress, lambda: None)
+        _say(console, f"{name}: in {folder}")
+    return 0
+
+
 @app.command(name="import")
 def import_folder(folder: Path, *, name: str = "") -> int:
-    """Copy models from a folder: for a machine that cannot reach the hub.
+    """Copy models from a folder: for a machine that reaches neither index nor hub.
 
-    The folder holds the files of one model, or is the data/models of another site: then every
-    model in it is copied, and compared with what was installed there.
+    The folder holds the files of one model, or is the data/models of another site or what
+    `whosaid models export` filled: then every model in it is copied, and compared with what was
+    installed there. A model whose bytes are known is recognized by them.
 
     For example:
 

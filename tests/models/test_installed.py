@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.hub import COMMUNITY, ECAPA, WHISPER
 from whosaid.digests import DigestIndex
 from whosaid.errors import InputError
@@ -79,6 +80,18 @@ def test_the_catalogue_is_whole() -> None:
             assert bool(model.files) == bool(model.revision) == bool(model.packages)
             assert not model.files or not KINDS[model.engine].lacks(model.files)
             assert not model.parts or model.parts.keys() == model.files.keys()
+
+
+def test_the_notice_names_each_file_that_is_known() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    for model in CATALOGUE:
+        for name, file in model.files.items():
+            assert f"{name}\n{' ' * 14}{file.sha256}" in notice
+        if model.files:
+            assert f"({model.name})" in notice
+            assert f"{model.repo}" in notice
+            assert model.revision in notice
+            assert model.packages[0] in notice
 
 
 @pytest.mark.parametrize(

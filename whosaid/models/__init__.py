@@ -26,7 +26,7 @@ from whosaid.models.installed import (
     record_of,
     verify,
 )
-from whosaid.models.packaged import pieces_of, reinstall, verify_packaged
+from whosaid.models.packaged import join, pieces_of, reinstall, verify_packaged
 
 __all__ = [
     "CATALOGUE",
@@ -47,6 +47,7 @@ __all__ = [
     "import_models",
     "installed",
     "is_inside",
+    "join",
     "known_model",
     "locate",
     "now",

