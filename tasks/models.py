@@ -92,13 +92,14 @@ def _tell(model: Model, state: str, note: str = "") -> None:
 
 
 def find_hub_token(model: Model) -> str | None:
-    """Return the hub token, wherever it is kept; never shown.
+    """Return the token for a model's hub, wherever it is kept; never shown.
 
-    Prefect is only asked for a model that cannot do without, and only where it has a server.
+    Only the Hugging Face hub has one. Prefect is only asked for a model that cannot do without,
+    and only where it has a server.
     """
     from whosaid.engines.huggingface_hub import check_token, find_token
 
-    token = find_token()
+    token = find_token() if model.hub == "huggingface" else None
     if token or not model.gated:
         return token
     from prefect.client.orchestration import get_client

