@@ -84,6 +84,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
             monkeypatch.delenv(name)
     monkeypatch.setattr(environment, "SETTINGS", {})
     # The hub's library read its variables long ago.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # as engines set it
     monkeypatch.setattr(constants, "ENDPOINT", site.hub.url)
     rest = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", site.hub.url + rest)
