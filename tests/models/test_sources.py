@@ -254,12 +254,12 @@ def test_bytes_are_compared_once(
     site: Path, index: DigestIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process without an index, too; with one, for all processes."""
-    monkeypatch.setattr("whosaid.models.find._checked", set())
+    monkeypatch.setattr("whosaid.models.find._compared", set())
     path = find_model("segmentation", "", site, index=index)
     assert index.recall(path, path.stat())
     monkeypatch.setattr("whosaid.digests._hash", None)
     find_model("segmentation", "", site)
-    monkeypatch.setattr("whosaid.models.find._checked", set())
+    monkeypatch.setattr("whosaid.models.find._compared", set())
     find_model("segmentation", "", site, index=index)
 
 

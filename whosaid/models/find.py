@@ -3,7 +3,6 @@
 Loading them is not; see `engines/loading.py`. Nor is downloading; see `engines/huggingface_hub.py`.
 """
 
-import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -14,13 +13,14 @@ from whosaid.errors import InputError
 from whosaid.models.catalogue import (
     CATALOGUE,
     KINDS,
+    File,
     Model,
     default_model,
     known_model,
     loads_file,
 )
 from whosaid.models.installed import Record, installed, read_record
-from whosaid.models.packaged import check_digest, in_package, join, pieces_of, reinstall
+from whosaid.models.packaged import in_package, join, pieces_of, reinstall, wrong_bytes
 from whosaid.types import Digest, Progress, no_progress
 
 
@@ -178,10 +178,6 @@ def find_model(
     return found.path
 
 
-_checked: set[tuple[Path, int, int]] = set()
-"""Files of this process that have the known bytes: path, size, time of change."""
-
-
 def _check(found: Found, index: DigestIndex | None) -> None:
     """Refuse a model whose files have other bytes than the known ones."""
     model, path = found.model, found.path
@@ -189,23 +185,29 @@ def _check(found: Found, index: DigestIndex | None) -> None:
         return
     for name, file in model.files.items():
         where = path if loads_file(model.engine) else path / name
-        try:
-            stat = where.stat()
-        except OSError:
-            stat = os.stat_result((0,) * 10)
-        key = (where.absolute(), stat.st_size, stat.st_mtime_ns)
-        if key in _checked:
-            continue
-        digest = digest_file(where, index) if stat.st_size == file.size else ""
-        if found.source is Source.PACKAGE:
-            check_digest(model, name, digest, str(where))
-        elif digest != file.sha256:
-            folder = path.parent if loads_file(model.engine) else path
-            raise InputError(
-                f"{where} is not the {name} of {model.name} that whosaid knows, and is not loaded",
-                f"delete the folder {folder} and run the same command again",
-            )
-        _checked.add(key)
+        if not _has_bytes(where, file, index):
+            mend = f"delete the folder {where.parent} and run the same command again"
+            if found.source is Source.PACKAGE:
+                mend = f"run: {reinstall(model)}"
+            raise wrong_bytes(model, name, str(where), mend)
+
+
+_compared: set[tuple[Path, int, int]] = set()
+"""Files that have the known bytes, as this process found out: path, size, time of change."""
+
+
+def _has_bytes(path: Path, file: File, index: DigestIndex | None) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    key = (path.absolute(), stat.st_size, stat.st_mtime_ns)
+    if key in _compared:
+        return True
+    if stat.st_size != file.size or digest_file(path, index) != file.sha256:
+        return False
+    _compared.add(key)
+    return True
 
 
 def identify(path: Path, index: DigestIndex) -> str:

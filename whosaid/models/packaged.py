@@ -19,7 +19,7 @@ from whosaid.models.installed import (
     read_record,
     record_of,
 )
-from whosaid.types import Digest, Progress, no_progress
+from whosaid.types import Progress, no_progress
 
 _BLOCK_BYTES = 4 * 2**20
 
@@ -123,16 +123,16 @@ def _write(model: Model, staging: Path, progress: Progress) -> None:
                 content.update(block)
                 done += len(block)
                 progress(min(1.0, done / model.size))
-        check_digest(model, name, content.hexdigest(), " + ".join(map(str, paths)))
+        if content.hexdigest() != model.files[name].sha256:
+            where = " + ".join(map(str, paths))
+            raise wrong_bytes(model, name, where, f"run: {reinstall(model)}")
 
 
-def check_digest(model: Model, name: str, digest: Digest, where: str) -> None:
-    """Refuse a file from a package that has other bytes than the known ones."""
-    if digest != model.files[name].sha256:
-        raise InputError(
-            f"{where} is not the {name} of {model.name} that whosaid knows, and is not loaded",
-            f"run: {reinstall(model)}",
-        )
+def wrong_bytes(model: Model, name: str, where: str, mend: str) -> InputError:
+    """Return what to say of a file that is not the one that is known."""
+    return InputError(
+        f"{where} is not the {name} of {model.name} that whosaid knows, and is not loaded", mend
+    )
 
 
 def _read(paths: list[Path]) -> Iterator[bytes]:
