@@ -214,3 +214,84 @@ def test_an_outlier_between_two_alike_is_smoothed():
     labels = np.array([0, 0, 1, 0, 0, 1, 1, 1, 1, 1])
     found = clustering.smooth_labels(vectors, labels, np.zeros(10, int))
     assert found.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def fitted(vectors, labels, least, most):
+    weights = np.random.default_rng(5).uniform(0.3, 1.5, len(vectors))
+    found = clustering.fit_count(vectors, weights, np.array(labels), least, most)
+    assert sorted(set(found.tolist())) == list(range(found.max(initial=-1) + 1))
+    return found
+
+
+def rough(seed):
+    """Rows of some voices, and labels that are neither right nor in order."""
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 25, random.integers(1, 7))
+    vectors, _ = voices(counts, noise=random.uniform(0.3, 2.5), seed=seed)
+    return vectors, random.choice([0, 3, 4, 8, 9], len(vectors), p=[0.4, 0.3, 0.15, 0.1, 0.05])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_fitted_count_is_met_with_the_fewest_moves(seed):
+    vectors, labels = rough(seed)
+    found = len(set(labels.tolist()))
+    for count in range(1, min(len(vectors), 9) + 1):
+        fit = fitted(vectors, labels, count, count)
+        assert fit.max() + 1 == count
+        pairs = {*zip(fit.tolist(), labels.tolist(), strict=True)}
+        assert len(pairs) == max(found, count)  # clusters stay whole, or only fall into parts
+        again = fitted(vectors, np.array([7, 1, 2, 5, 6, 3, 8, 0, 4, 9])[labels], count, count)
+        assert again.tolist() == fit.tolist()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_step_touches_what_it_merges_or_splits(seed):
+    vectors, labels = rough(seed)
+    found = len(set(labels.tolist()))
+    for count in range(1, min(len(vectors), found + 4)):
+        most, one_more = (fitted(vectors, labels, wish, wish) for wish in (count, count + 1))
+        pairs = {*zip(most.tolist(), one_more.tolist(), strict=True)}
+        assert len(pairs) == count + 1  # all others are the same rows in both
+        if count == found:
+            assert same_partition(most, labels)
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 5), (2, 2), (2, 9), (0, 2)])
+def test_a_count_within_the_bounds_is_left_alone(least, most):
+    vectors, _ = voices([9, 4], noise=2.0)
+    labels = np.random.default_rng(1).permutation(13) % 2
+    assert same_partition(fitted(vectors, labels, least, most), labels)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_no_more_clusters_than_rows(rows):
+    vectors, _ = voices([rows])
+    assert fitted(vectors, [0] * rows, 5, 7).tolist() == list(range(rows))
+
+
+def test_equal_rows_are_split_all_the_same():
+    assert len(set(fitted(np.eye(8)[[0] * 30], [0] * 30, 4, 4).tolist())) == 4
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.6])
+@pytest.mark.parametrize("counts", [[40, 30], [50, 40, 10], [200, 100, 12], [30, 30, 30, 30, 12]])
+def test_fitting_to_the_true_count_finds_the_voices(counts, noise):
+    vectors, truth = voices(counts, noise=noise)
+    halves = 2 * truth + np.random.default_rng(2).integers(0, 2, len(truth))
+    two_in_one = np.maximum(truth - 1, 0)
+    for wrong in (halves, two_in_one, np.zeros_like(truth)):
+        assert same_partition(fitted(vectors, wrong, len(counts), len(counts)), truth)
+
+
+def test_a_voice_is_split_off_before_a_noise():
+    vectors, truth = voices([300, 60, 1], noise=1.0)
+    found = fitted(vectors, np.zeros_like(truth), 2, 2)
+    assert same_partition(found[:360], truth[:360])
+
+
+def test_splitting_many_rows_thins_them_out(monkeypatch):
+    vectors, truth = voices([300, 200, 100], noise=0.6)
+    shuffled = np.random.default_rng(1).permutation(600)
+    monkeypatch.setattr(clustering, "MOST_ROWS", 150)
+    found = fitted(vectors[shuffled], np.zeros(600, int), 3, 3)
+    assert same_partition(found, truth[shuffled])

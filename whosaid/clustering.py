@@ -244,3 +244,109 @@ def smooth_labels(
             path[i - 1] = came_from[i, path[i]]
         labels = _renumbered(path)
     return labels
+
+
+SMALLEST_PART_S: tuple[Seconds, Seconds] = (0.6, 10.0)
+SMALLEST_PART = 0.02
+"""What is split off a cluster is that share of all speech, within these bounds, if possible."""
+
+
+def fit_count(vectors: Vectors, weights: Vectors, labels: Labels, least: int, most: int) -> Labels:
+    """Return labels 0…k-1 with least ≤ k ≤ most: those given, merged or split where k is not.
+
+    For a number of speakers that is known. Clusters are merged, the two most alike first; or a
+    branch of a cluster's own linkage tree is split off, the one least like the rest of its cluster
+    first. All other rows stay with the rows they were with.
+
+    Args:
+        vectors: unit rows.
+        weights: the speech in each, over 0 s; sound that rows share is counted once.
+        labels: found without knowing the number. What they are called does not matter.
+        least: is missed where there are fewer rows.
+        most: at least `least`.
+    """
+    labels = _by_first_row(labels)
+    while (count := int(labels.max(initial=-1)) + 1) > most:
+        sums = np.eye(count)[labels].T @ _summands(vectors, weights)
+        alike = _likeness(sums[:, None], sums[None], sums, weights)
+        alike += DOUBT_S / np.minimum.outer(sums[:, -2], sums[:, -2])
+        alike[np.tril_indices(count)] = -np.inf
+        a, b = np.unravel_index(int(np.argmax(alike)), alike.shape)
+        labels = _renumbered(np.where(labels == b, a, labels))
+    if count >= least:
+        return labels
+    smallest = float(np.clip(SMALLEST_PART * weights.sum(), *SMALLEST_PART_S))
+    splits = [_best_split(vectors, weights, labels == k, smallest) for k in range(count)]
+    while count < min(least, len(labels)):
+        split = max(range(count), key=lambda k: splits[k][:2])
+        labels[splits[split][2]] = count
+        splits[split], new = (
+            _best_split(vectors, weights, labels == k, smallest) for k in (split, count)
+        )
+        splits.append(new)
+        count += 1
+    return _by_first_row(labels)
+
+
+def _best_split(
+    vectors: Vectors, weights: Vectors, cluster: npt.NDArray[np.bool], smallest: Seconds
+) -> tuple[bool, float, Labels]:
+    """Return how good the best split of a cluster is, and the rows that it splits off.
+
+    How good: whether both parts have enough speech, then how unlike each other they are.
+    """
+    rows = np.flatnonzero(cluster)
+    if len(rows) < 2:
+        return False, -np.inf, rows
+    some = np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
+    few, speech = vectors[rows[some]], weights[rows[some]] * (len(rows) / len(some))
+    count, tree = len(some), link(few, "average", "cosine")[:, :2].astype(np.int64)
+    sums = np.concatenate([_summands(few, speech), np.empty((count - 1, few.shape[1] + 2))])
+    for branch, children in enumerate(tree, count):
+        sums[branch] = sums[children].sum(axis=0)
+    branches, rest = sums[:-1], sums[-1] - sums[:-1]
+    unlike = 1 - _likeness(branches, rest, sums[-1:], speech)
+    enough = np.minimum(branches[:, -2], rest[:, -2]) >= smallest
+    best = int(np.lexsort((unlike, enough))[-1])
+    part = np.arange(len(sums)) == best
+    for branch in range(best, count - 1, -1):
+        part[tree[branch - count]] |= part[branch]
+    two = part[:count].astype(np.int64)
+    away = np.argmax(vectors[rows] @ centroids(few, two, 2).T, axis=1)
+    away[some] = two
+    return bool(enough[best]), float(unlike[best]), rows[away == 1]
+
+
+def _summands(vectors: Vectors, weights: Vectors) -> Vectors:
+    """Return what is added up over a cluster for `_likeness`, shape (rows, dimension + 2)."""
+    return np.column_stack([vectors * weights[:, None], weights, weights**2])
+
+
+def _likeness(one: Vectors, other: Vectors, usual: Vectors, weights: Vectors) -> Vectors:
+    """Return how alike the voices of clusters are: 1 for one voice cut at random, however noisy.
+
+    From sums over rows, of shape (…, dimension + 2), with pairs of rows weighted by the speech in
+    both. The mean cosine inside a cluster is the squared length of its voice without the noise, so
+    this is the distance of two voices, on the scale of the mean inside the `usual` clusters, on
+    which a cluster with few pairs leans, too. A ratio, as in `voice_similarity`, would favor small
+    branches of a tree.
+    """
+
+    def inside(sums: Vectors) -> tuple[Vectors, Vectors]:
+        return (sums[..., :-2] ** 2).sum(-1) - sums[..., -1], sums[..., -2] ** 2 - sums[..., -1]
+
+    total, pairs = (found.sum() for found in inside(usual))
+    mean = max(total / pairs, 0.05) if pairs > 0 else 1.0
+    prior = PRIOR_PAIRS * weights.mean() ** 2
+    within = [
+        (total + prior * mean) / (pairs + prior) for total, pairs in (inside(one), inside(other))
+    ]
+    between = (one[..., :-2] * other[..., :-2]).sum(-1) / (one[..., -2] * other[..., -2])
+    likeness: Vectors = 1 - (sum(within) / 2 - between) / mean
+    return likeness
+
+
+def _by_first_row(labels: Labels) -> Labels:
+    """Return labels 0…k-1 in the order in which they first come up."""
+    _, first, numbers = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[numbers]
