@@ -17,6 +17,7 @@ import torch
 import yaml
 from pyannote.audio import Pipeline
 from pyannote.audio.pipelines import clustering
+from pyannote.audio.utils import vbx
 from pyannote.core import SlidingWindow, SlidingWindowFeature
 from scipy.cluster.hierarchy import linkage
 
@@ -229,36 +230,25 @@ def test_a_full_gpu_halves_the_batches(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("params", "expected", "found"),
+    ("params", "found"),
     [
-        ({"num_speakers": 2}, (2, 2, 2), {2}),
-        ({"num_speakers": 3}, (3, 3, 3), {3}),
-        ({"min_speakers": 3}, (None, 3, np.inf), {3, 4, 5, 6}),
-        ({"max_speakers": 1}, (1, 1, 1), {1}),
-        ({"min_speakers": 2, "max_speakers": 4}, (None, 2, 4), {2, 3, 4}),
-        ({}, (None, 1, np.inf), {1, 2, 3, 4, 5, 6}),
+        ({"num_speakers": 2}, {2}),
+        ({"num_speakers": 3}, {3}),
+        ({"num_speakers": 7}, {7}),
+        ({"min_speakers": 3}, {3, 4, 5, 6}),
+        ({"max_speakers": 1}, {1}),
+        ({"min_speakers": 2, "max_speakers": 4}, {2, 3, 4}),
+        ({}, {1, 2, 3, 4, 5, 6}),
     ],
 )
-def test_number_of_speakers_reaches_the_clustering(
+def test_number_of_speakers(
     method: str,
     params: dict[str, int],
-    expected: tuple[float | None, ...],
     found: set[int],
     engines: dict[str, Pyannote],
     talk: npt.NDArray[np.float32],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = []
-    kind = getattr(clustering, method)
-    cluster = kind.__call__
-
-    def record(self: Any, **given: Any) -> Any:
-        asked.append(tuple(given[f"{name}_clusters"] for name in ("num", "min", "max")))
-        return cluster(self, **given)
-
-    monkeypatch.setattr(kind, "__call__", record)
     regular, exclusive = run(engines[method], talk, **params)
-    assert asked == [expected]
     assert speakers(regular) in found
     assert speakers(exclusive) <= speakers(regular)
 
@@ -402,15 +392,12 @@ def test_threads(folders: dict[str, Path], talk: npt.NDArray[np.float32]) -> Non
 
 
 def test_what_pyannote_prints_goes_to_the_log(
-    engines: dict[str, Pyannote],
-    talk: npt.NDArray[np.float32],
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        run(engines["AgglomerativeClustering"], talk, num_speakers=20)
+        vars(vbx)["print"]("WARNING: Value of auxiliary function has decreased!")
     assert capfd.readouterr() == ("", "")
-    assert "Found only" in caplog.text
+    assert "has decreased" in caplog.text
 
 
 # --- folders
