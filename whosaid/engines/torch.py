@@ -28,13 +28,15 @@ def choose_device(asked: str) -> torch.device:
 def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
     """Return the number type asked for; `auto` is bfloat16 on a device that is made for it.
 
-    On others, GPUs before Ampere and most older CPUs, it is slower than float32.
+    On others, GPUs before Ampere and most older CPUs, it is slower than float32. So it is on a CPU
+    whose newer instructions torch does not use, such as under `ATEN_CPU_CAPABILITY=avx2`.
     """
     if asked == "auto":
         if device.type == "cuda":
             quick = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
-            quick = torch.cpu.get_capabilities().get("avx512_bf16", False)
+            uses_them = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+            quick = uses_them and torch.cpu.get_capabilities().get("avx512_bf16", False)
         return torch.bfloat16 if quick else torch.float32
     dtype: torch.dtype = getattr(torch, asked)
     return dtype
