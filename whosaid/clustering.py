@@ -1,7 +1,4 @@
-"""How voices are told apart by clustering: windows over speech, and labels for their vectors.
-
-Vectors and turns are not made here; see `engines/clustering.py`.
-"""
+"""Tell voices apart by clustering: windows over speech, and labels for their vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from whosaid.diarization import Params
+from whosaid.diarization import MOST_SPEAKERS, Params
 from whosaid.types import Seconds
 
 Labels = npt.NDArray[np.int64]
@@ -89,6 +86,9 @@ LINK_ROWS = 256
 MOST_ROWS = 2500
 """Linkage takes memory and time of rows²: more are thinned out evenly, the others assigned."""
 
+CLEAR_WINDOW_S: Seconds = 1.0
+"""A shorter window says too little of a voice to found a cluster."""
+
 SHORTEST_VOICE_S: Seconds = 2.0
 """A cluster with less speech is no speaker, unless the recording is short itself."""
 
@@ -99,20 +99,44 @@ PRIOR_PAIRS = 40
 """How many pairs of windows the mean over all clusters counts for in `voice_similarity`."""
 
 
+def label_windows(
+    vectors: Vectors, start: Vectors, end: Vectors, piece: Labels, params: Params
+) -> Labels:
+    """Return a speaker for each window, 0…speakers-1.
+
+    Windows that hold enough of a voice are clustered, all are given to a cluster and smoothed in
+    time; a number of speakers that is known only then merges or splits what was found.
+
+    Args:
+        vectors: unit rows.
+        start: of each window.
+        end: of each window.
+        piece: which stretch of one local speaker a window is in, ascending.
+        params: `same_voice`, `hop` and the number of speakers.
+    """
+    long = np.flatnonzero(end - start >= CLEAR_WINDOW_S)
+    if len(long) < 2:
+        long = np.arange(len(vectors))
+    found = cluster_windows(vectors[long], start[long], end[long], params)
+    labels = np.argmax(vectors @ centroids(vectors[long], found, int(found.max()) + 1).T, axis=1)
+    weights = np.minimum(end - start, params.hop)
+    labels = smooth_labels(vectors, labels, piece, weights / params.hop)
+    return fit_count(vectors, weights, labels, *params.speaker_range())
+
+
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
     """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
 
     Average linkage is cut where the silhouette is best, then voices too alike are joined. Neither
     step holds a threshold on the distance itself, whose scale differs between encoders and sounds.
     """
-    least, most = params.speaker_range()
-    if most == 1 or len(vectors) <= max(least, 2):
-        return np.minimum(np.arange(len(vectors)), least - 1)
+    if len(vectors) <= 2:
+        return np.zeros(len(vectors), np.int64)
     rows = np.unique(np.linspace(0, len(vectors) - 1, MOST_ROWS).astype(np.int64))
     some, first, last = vectors[rows], start[rows], end[rows]
     weights = np.minimum(end - start, params.hop)[rows] * (len(vectors) / len(rows))
-    labels = _cut_tree(some, weights, max(least, 2), most)
-    while (count := int(labels.max()) + 1) > least:
+    labels = _cut_tree(some, weights, 2, MOST_SPEAKERS)
+    while (count := int(labels.max()) + 1) > 1:
         speech = np.bincount(labels, weights)
         alike = voice_similarity(some, first, last, labels) + DOUBT_S / np.minimum.outer(
             speech, speech
@@ -220,17 +244,31 @@ def _nearest(vectors: Vectors, labels: Labels) -> Labels:
 
 
 def smooth_labels(
-    vectors: Vectors, labels: Labels, region: Labels, *, inside: float = 0.15, pause: float = 0.05
+    vectors: Vectors,
+    labels: Labels,
+    piece: Labels,
+    weights: Vectors,
+    *,
+    inside: float = 0.15,
+    pause: float = 0.05,
 ) -> Labels:
     """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
 
-    `inside` and `pause` are what a change of speaker costs inside a region and between two. A
-    label may vanish; the others are renumbered.
+    A label may vanish; the others are renumbered.
+
+    Args:
+        vectors: unit rows.
+        labels: of the rows.
+        piece: which piece a row is in, ascending.
+        weights: how much a row's similarity counts, 1 for a whole window.
+        inside: what a change of speaker costs inside a piece.
+        pause: what it costs between two.
     """
-    price = np.where(np.diff(region, prepend=-1) == 0, inside, pause).tolist()
+    price = np.where(np.diff(piece, prepend=-1) == 0, inside, pause).tolist()
+    weighted = vectors * weights[:, None]
     for _ in range(2):
         count = int(labels.max()) + 1
-        similarity = vectors @ centroids(vectors, labels, count).T
+        similarity = weighted @ centroids(weighted, labels, count).T
         came_from = np.tile(np.arange(count), (len(labels), 1))
         total = similarity[0]
         for i in range(1, len(labels)):

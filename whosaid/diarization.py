@@ -23,7 +23,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 3
+VERSION = 4
 
 
 class Params(StageParams):
@@ -32,20 +32,20 @@ class Params(StageParams):
     engine: Literal["clustering", "pyannote"] = Field(
         default="clustering", description="clustering needs no download"
     )
-    embedder: Literal["resemblyzer", "speechbrain"] = Field(
-        default="resemblyzer", description="the speaker encoder of the clustering engine"
+    embedder: Literal["campplus", "speechbrain"] = Field(
+        default="campplus", description="the speaker encoder of the clustering engine"
     )
     model: str = Field(default="", description="the model; empty is the engine's default")
     num_speakers: int | None = Field(default=None, ge=1, description="exactly so many, if known")
     min_speakers: int | None = Field(default=None, ge=1, description="at least so many")
     max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
     window: Seconds = Field(default=1.6, ge=0.5, le=10, description="clustering: sound a vector")
-    hop: Seconds = Field(default=0.5, ge=0.1, le=5, description="clustering: between vectors")
+    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="clustering: between vectors")
     same_voice: float = Field(
         default=0.84, gt=0, le=1, description="clustering: join voices at least this similar"
     )
     max_pause: Seconds = Field(
-        default=0.5, ge=0, description="clustering: join one speaker's turns across shorter pauses"
+        default=0.3, ge=0, description="clustering: join one speaker's turns across shorter pauses"
     )
     compute_type: TorchType = Field(
         default="auto",

@@ -1,7 +1,4 @@
-"""The diarizer that clusters an embedder's vectors lives here: windows, labels, turns.
-
-Its maths does not (see `whosaid/clustering.py`), nor the encoders (see `engines/resemblyzer.py`).
-"""
+"""Diarize by clustering the vectors of a speaker encoder: windows, labels, turns, overlaps."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from whosaid import clustering
+from whosaid import clustering, local_speakers, spans
 from whosaid.diarization import Params, nothing
 from whosaid.embeddings import Embedder
 from whosaid.types import (
@@ -25,11 +22,21 @@ from whosaid.types import (
 )
 
 SNAP_S: Seconds = 0.3
-"""A change of speaker inside a region moves at most this far, to the quietest moment."""
+"""A change of speaker inside a piece moves at most this far, to the quietest moment."""
+
+LEAST_HEARD_S: Seconds = 0.42
+"""A shorter piece is heard with what is around it: encoders need so much."""
+
+TWO_SPEAKERS = 0.45
+"""Somebody speaks beside another where so many of the chunks that hear it hear two."""
 
 
 class Clustering:
-    """Windows over speech → vectors → clusters → smoothed labels → turns. Hears no overlaps."""
+    """Windows over pieces of one local speaker → vectors → clusters → smoothed labels → turns.
+
+    Segmentation finds where speakers change and where two speak at once, clustering who they are:
+    a window that holds two voices tells neither.
+    """
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -43,44 +50,84 @@ class Clustering:
         progress: Progress = no_progress,
         let_go: Callable[[], None] = nothing,
     ) -> tuple[list[Turn], list[Turn]]:
-        """Return the same turns twice: this engine gives each moment to one speaker."""
+        """Return regular turns, which may overlap, and exclusive turns, which do not."""
         assert speech, "this engine has to be told where speech is"  # noqa: S101
-        edges = np.array([(r.start, r.end) for r in speech.regions]).reshape(-1, 2)
-        start, end, region = clustering.place_windows(
-            edges[:, 0], edges[:, 1], params.window, params.hop
+        frames = local_speakers.count_frames(waveform.duration)
+        active = local_speakers.unpack(speech.local_speakers)
+        pieces = local_speakers.cut_pieces(
+            spans.array(speech.regions), local_speakers.stitch(active, frames)
         )
-        spans = [Span(start=s, end=e) for s, e in zip(start.tolist(), end.tolist(), strict=True)]
-        vectors = self._embedder.embed(waveform, spans, lambda done: progress(0.9 * done))
+        start, end, piece = clustering.place_windows(
+            pieces[:, 0], pieces[:, 1], params.window, params.hop
+        )
+        vectors = self._embedder.embed(
+            waveform, _heard(start, end, waveform.duration), lambda done: progress(0.9 * done)
+        )
         let_go()
         usable = np.isfinite(vectors).all(axis=1)
         if not usable.any():
             return [], []
-        start, end, region = start[usable], end[usable], region[usable]
+        start, end, piece = start[usable], end[usable], piece[usable]
         rows = clustering.unit_rows(vectors[usable].astype(np.float64))
-        labels = clustering.cluster_windows(rows, start, end, params)
-        smooth = clustering.smooth_labels(rows, labels, region)
-        if smooth.max() + 1 >= params.speaker_range()[0]:
-            labels = smooth
-        turns = _turns(waveform, edges, (start + end) / 2, region, labels, params.max_pause)
+        labels = clustering.label_windows(rows, start, end, piece, params)
+        exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, params.max_pause)
+        overlaps = _overlaps(active, exclusive, rows, start, end, labels, frames)
         progress(1.0)
-        return turns, turns
+        return sorted([*exclusive, *overlaps], key=lambda turn: turn.start), exclusive
+
+
+def _heard(
+    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], duration: Seconds
+) -> list[Span]:
+    """Return what the encoder hears of windows: them, and what is around those too short."""
+    lacking = np.maximum(LEAST_HEARD_S - (end - start), 0) / 2
+    first = (start - lacking).clip(0, max(duration - LEAST_HEARD_S, 0))
+    last = np.maximum(end + lacking, first + np.minimum(LEAST_HEARD_S, duration))
+    return [Span(start=s, end=e) for s, e in zip(first.tolist(), last.tolist(), strict=True)]
+
+
+def _overlaps(
+    active: local_speakers.Bools,
+    exclusive: list[Turn],
+    rows: npt.NDArray[np.float64],
+    start: npt.NDArray[np.float64],
+    end: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    frames: int,
+) -> list[Turn]:
+    """Return turns of those who speak while an exclusive turn is somebody else's."""
+    alike = rows @ clustering.centroids(rows, labels, int(labels.max()) + 1).T
+    similarity = np.zeros((frames, alike.shape[1]))
+    edges = local_speakers.to_frame(np.column_stack([start, end])).clip(0, frames)
+    for (first, last), row in zip(edges.tolist(), alike, strict=True):
+        similarity[first : last + 1] = row
+    whose = np.full(frames, -1)
+    for turn in exclusive:
+        first, last = local_speakers.to_frame(np.array([turn.start, turn.end])).clip(0, frames)
+        whose[first : last + 1] = int(turn.speaker)
+    times, speakers = local_speakers.find_second_speakers(
+        active, whose, similarity, share=TWO_SPEAKERS
+    )
+    return [
+        Turn(start=s, end=e, speaker=str(speaker))
+        for (s, e), speaker in zip(times.tolist(), speakers.tolist(), strict=True)
+    ]
 
 
 def _turns(
     waveform: Waveform,
-    regions: npt.NDArray[np.float64],
+    pieces: npt.NDArray[np.float64],
     centre: npt.NDArray[np.float64],
-    region: npt.NDArray[np.int64],
+    piece: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
     max_pause: Seconds,
 ) -> list[Turn]:
-    """Return turns that cover the regions that have windows; changes lie between windows."""
+    """Return turns that cover the pieces that have windows; changes inside lie between windows."""
     turns: list[Turn] = []
-    for r in np.unique(region).tolist():
-        inside = np.flatnonzero(region == r)
+    for inside in np.split(np.arange(len(piece)), np.flatnonzero(np.diff(piece)) + 1):
         change = inside[1:][labels[inside[1:]] != labels[inside[:-1]]]
         cuts = [_quietest(waveform, (centre[i - 1] + centre[i]) / 2) for i in change.tolist()]
-        begin, finish = regions[r].tolist()
+        begin, finish = pieces[piece[inside[0]]].tolist()
         edges = np.clip(np.maximum.accumulate([begin, *cuts, finish]), begin, finish).tolist()
         for first, s, e in zip([inside[0], *change], edges[:-1], edges[1:], strict=True):
             speaker = str(labels[first])
