@@ -90,7 +90,7 @@ def transcribe_videos(
         output=output,
         params=params,
     )
-    get_run_logger().info("profile %s: %s", batch.recipe.label, batch.profile_reason)
+    get_run_logger().info("profile %s: %s", batch.recipe.profile, batch.profile_reason)
     if missing := missing_limit(batch.settings.gpu_tag):
         get_run_logger().warning(missing)
     make_models_ready(batch)

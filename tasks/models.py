@@ -31,7 +31,8 @@ def make_models_ready(batch: Batch, stages: Collection[Stage] = tuple(Stage)) ->
         WhosaidError: a model can't be had, or has other bytes than it should.
     """
     used = models_used(batch.recipe)
-    for engine, name in dict.fromkeys(used[stage] for stage in stages if stage in used):
+    wanted = (model for stage in stages for model in used.get(stage, ()))
+    for engine, name in dict.fromkeys(wanted):
         found = locate(engine, name, batch.settings.models)
         if found.model and found.source is Source.HUB:
             _fetch(found.model, batch.settings)

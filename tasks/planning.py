@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     settings: Settings
     recipe: Recipe
     profile_reason: str
-    model_identities: dict[str, str]
+    model_identities: dict[str, tuple[str, ...]]
     output: Path
 
     def folder(self, video: Video) -> Path:

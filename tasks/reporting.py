@@ -22,7 +22,7 @@ def write_outputs(
     video: Video,
     recipe: Recipe,
     plan: Plan,
-    model_identities: dict[str, str],
+    model_identities: dict[str, tuple[str, ...]],
     transcript: SpeakerTranscript,
     identified: Identified | None,
     results: dict[str, StageResult],

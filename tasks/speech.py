@@ -2,10 +2,11 @@
 
 from prefect import task
 
+from tasks.lanes import on_gpu
 from tasks.policies import stored_stage
 from tasks.progress import showing, timed
 from whosaid import speech
-from whosaid.engines.loading import load_voice_activity
+from whosaid.engines.loading import load_segmenter, load_voice_activity
 from whosaid.planning import Stage
 from whosaid.settings import read_settings
 from whosaid.types import Digest, SpeechRegions, Video, Waveform
@@ -15,9 +16,15 @@ from whosaid.types import Digest, SpeechRegions, Video, Waveform
 def detect_speech(
     video: Video, waveform: Waveform, params: speech.Params, digest: Digest
 ) -> SpeechRegions:
-    """Find where somebody speaks, and the windows that recognisers read."""
-    with (
-        load_voice_activity(read_settings().models) as vad,
-        showing(video.path, Stage.SPEECH) as progress,
-    ):
-        return timed(speech.detect_speech, waveform, vad, params, digest=digest, progress=progress)
+    """Find where somebody speaks, and the windows that recognizers read."""
+    models = read_settings().models
+    with load_voice_activity(models) as vad, showing(video.path, Stage.SPEECH) as progress:
+        return timed(
+            speech.detect_speech,
+            waveform,
+            vad,
+            on_gpu(load_segmenter(params, models)),
+            params,
+            digest=digest,
+            progress=progress,
+        )

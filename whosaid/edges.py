@@ -1,7 +1,4 @@
-"""Whose the words beside a change of speaker are, by their sound, lives here.
-
-The encoder does not (see `engines/resemblyzer.py`), nor whose all other words are (`merging.py`).
-"""
+"""Decide by their sound whose the words beside a change of speaker are."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Which segments stand for a speaker, and how they become one voiceprint, live here.
-
-The encoder does not (see `engines/resemblyzer.py`, `engines/speechbrain.py`), nor how alike voices
-are (see `likeness.py`), nor who it is (see `voices.py`).
-"""
+"""Choose the segments that stand for a speaker, and pool them to one voiceprint."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 3
+VERSION = 4
 
 LEAST_SPEECH = 0.25
 """A segment with a smaller share of speech is none."""
@@ -40,8 +36,8 @@ LEAST_SPEECH = 0.25
 class Params(StageParams):
     """What is embedded of each speaker: at most `max_segments`, however long the video is."""
 
-    engine: Literal["resemblyzer", "speechbrain"] = Field(
-        default="resemblyzer", description="the speaker encoder"
+    engine: Literal["campplus", "speechbrain"] = Field(
+        default="campplus", description="the speaker encoder"
     )
     model: str = Field(default="", description="its model; empty is the engine's default")
     max_segments: int = Field(default=20, ge=1, le=200, description="segments a speaker")

@@ -46,7 +46,8 @@ def count_frames(duration: Seconds) -> int:
 
 def first_frames(chunks: int) -> Ints:
     """Return the frame of the recording that each chunk begins with, shape (chunks,)."""
-    return np.rint(np.arange(chunks) * CHUNK_STEP_S / FRAME_STEP_S).astype(np.int64)
+    first: Ints = np.rint(np.arange(chunks) * CHUNK_STEP_S / FRAME_STEP_S).astype(np.int64)
+    return first
 
 
 def to_time(frame: Ints | Floats) -> Floats:
@@ -156,7 +157,7 @@ def _long_runs(labels: Ints) -> Ints:
         whose[shortest] = whose[max(beside, key=lambda i: length[i])]
         keep = np.r_[True, whose[1:] != whose[:-1]]
         edges, whose = np.r_[edges[:-1][keep], edges[-1]], whose[keep]
-    return edges
+    return np.asarray(edges)
 
 
 def find_second_speakers(
@@ -186,7 +187,8 @@ def find_second_speakers(
     score = average(votes, frames)
     inside = np.flatnonzero(first >= 0)
     score[inside, first[inside]] = -1
-    second = np.where(two & (first >= 0) & (score.max(axis=1) > share / 2), score.argmax(axis=1), -1)
+    heard = two & (first >= 0) & (score.max(axis=1) > share / 2)
+    second = np.where(heard, score.argmax(axis=1), -1)
     edges = np.r_[0, np.flatnonzero(np.diff(second)) + 1, len(second)]
     spoken = second[edges[:-1]] >= 0
     times = np.column_stack([to_time(edges[:-1]), to_time(edges[1:])])[spoken]

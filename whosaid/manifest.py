@@ -32,7 +32,7 @@ def describe_run(
     video: Video,
     recipe: Recipe,
     plan: Plan,
-    model_identities: Mapping[str, str],
+    model_identities: Mapping[str, Sequence[str]],
     transcript: SpeakerTranscript,
     results: Mapping[str, StageResult],
     *,
@@ -65,8 +65,7 @@ def describe_run(
             "audio_streams": video.audio_streams,
         },
         "profile": recipe.profile,
-        "quality": recipe.label,
-        "advice": recipe.advice,
+        "made_by": recipe.made_by,
         "speakers": len(transcript.speakers),
         "words": sum(speaker.words for speaker in transcript.speakers)
         + sum(word.speaker is None for segment in transcript.segments for word in segment.words),
@@ -75,8 +74,8 @@ def describe_run(
         "stages": stages,
         "smaller_batches": smaller_batches(),
         "telemetry": dict(telemetry or {}),
-        "models": dict(model_identities),
-        "params": recipe.model_dump(mode="json", exclude={"profile", "label", "advice"}),
+        "models": {stage: ", ".join(names) for stage, names in model_identities.items()},
+        "params": recipe.model_dump(mode="json", exclude={"profile"}),
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in _REPORTED_PACKAGES},
@@ -99,10 +98,7 @@ def renamed(
 
 def describe_quality(recipe: Recipe) -> dict[str, Any]:
     """Return what a transcript says of its own worth: the same on every run, no times or places."""
-    notes = [f"quality: {recipe.label}"]
-    if recipe.advice:
-        notes.append(recipe.advice)
-    return {"profile": recipe.profile, "quality": recipe.label, "notes": notes}
+    return {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
 
 
 def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ A stage's digest names how its result comes about: the digests it builds on, the
 its params and the identity of its model. All of them are known before anything runs.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 
 from whosaid import audio, diarization, edges, embeddings, merging, speech, transcription
@@ -81,7 +81,7 @@ def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
 
 
 def stage_digests(
-    video: Digest, recipe: Recipe, model_identities: Mapping[str, str]
+    video: Digest, recipe: Recipe, model_identities: Mapping[str, Sequence[str]]
 ) -> dict[Stage, Digest]:
     """Return the digest of every stage of a video that the recipe has.
 
@@ -106,7 +106,8 @@ def stage_digests(
             [digests[above] for above in upstream[stage] if above in digests] or video,
             stage,
             VERSIONS[stage],
-            model_identities.get(stage, "").rpartition(":")[2],  # a moved model is the same
+            # A moved model is the same.
+            [identity.rpartition(":")[2] for identity in model_identities.get(stage, ())],
             params[stage].in_key(),
             # Not who the speakers are, which changes, but whether anybody asks.
             *([recipe.voices.identify] if stage is Stage.MERGE else []),

@@ -37,8 +37,6 @@ class Recipe(Frozen):
     """Every choice that decides on a transcript, stage by stage."""
 
     profile: Profile
-    label: str
-    advice: str = ""
     audio: AudioParams = AudioParams()
     speech: SpeechParams = SpeechParams()
     diarization: DiarizationParams = DiarizationParams()
@@ -48,34 +46,30 @@ class Recipe(Frozen):
     merging: MergingParams = MergingParams()
     voices: VoiceParams = VoiceParams()
 
+    @property
+    def made_by(self) -> str:
+        """The models that decide on words and speakers, for people."""
+        used = models_used(self)
+        (words,), (speakers,) = used["transcribe"], used["diarize"]
+        return f"words by {_model_name(*words)}, speakers by {_model_name(*speakers)}"
+
+
+def _model_name(engine: str, name: str) -> str:
+    return Path(name).name if name else models.default_model(engine).name
+
 
 _LARGE = "faster-whisper-large-v3-turbo"
 _RECIPES: dict[Profile, dict[str, Any]] = {
     Profile.STUDIO: {
         "profile": Profile.STUDIO,
-        "label": "studio",
         "diarization": {"engine": "pyannote"},
-        "embeddings": {"engine": "speechbrain"},
-        "transcription": {"engine": "faster_whisper", "model": _LARGE},
+        "transcription": {"model": _LARGE},
     },
     Profile.OPEN: {
         "profile": Profile.OPEN,
-        "label": "open",
-        "diarization": {"engine": "clustering", "embedder": "speechbrain"},
-        "embeddings": {"engine": "speechbrain"},
-        "transcription": {"engine": "faster_whisper", "model": "faster-whisper-small"},
+        "transcription": {"model": "faster-whisper-small"},
     },
-    Profile.EMBEDDED: {
-        "profile": Profile.EMBEDDED,
-        "label": "embedded (draft)",
-        "advice": "speakers and times are usable, the words are a draft by a small recogniser; "
-        "for real ones run: whosaid models fetch --profile open",
-        "diarization": {"engine": "clustering", "embedder": "resemblyzer"},
-        "embeddings": {"engine": "resemblyzer"},
-        "transcription": {"engine": "pocketsphinx"},
-        # Measured to pay off with these turns; turns as fine as pyannote's it can only harm.
-        "edges": {"enabled": True},
-    },
+    Profile.EMBEDDED: {"profile": Profile.EMBEDDED},
 }
 """Best first: `auto` takes the first whose models are here."""
 
@@ -97,8 +91,9 @@ def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
     missing = ""
     for best in _RECIPES:
         try:
-            for engine, model in models_used(make_recipe(best)).values():
-                models.locate(engine, model, models_dir)
+            for used in models_used(make_recipe(best)).values():
+                for engine, model in used:
+                    models.locate(engine, model, models_dir)
         except InputError as error:
             missing = missing or error.problem
         else:
@@ -135,25 +130,29 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
         ) from None
 
 
-def models_used(recipe: Recipe) -> dict[str, tuple[str, str]]:
-    """Return the engine and the model's name (empty: its default) by the stage that loads it."""
+def models_used(recipe: Recipe) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the models by the stage that loads them: engine and name, empty for its default."""
     diarizer = recipe.diarization
     engine = diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine
     return {
-        "speech": ("silero", ""),
-        "diarize": (engine, diarizer.model),
-        "embed": (recipe.embeddings.engine, recipe.embeddings.model),
-        "transcribe": (recipe.transcription.engine, recipe.transcription.model),
+        "speech": (("silero", ""), ("segmentation", "")),
+        "diarize": ((engine, diarizer.model),),
+        "embed": ((recipe.embeddings.engine, recipe.embeddings.model),),
+        "transcribe": ((recipe.transcription.engine, recipe.transcription.model),),
     }
 
 
-def identify_models(recipe: Recipe, models_dir: Path, index: DigestIndex) -> dict[str, str]:
+def identify_models(
+    recipe: Recipe, models_dir: Path, index: DigestIndex
+) -> dict[str, tuple[str, ...]]:
     """Return what identifies the models of a recipe, by the stage that loads them.
 
     Raises:
         InputError: one is not here, and a run could not bring it.
     """
     return {
-        stage: models.identify_model(engine, name, models_dir, index)
-        for stage, (engine, name) in models_used(recipe).items()
+        stage: tuple(
+            models.identify_model(engine, name, models_dir, index) for engine, name in used
+        )
+        for stage, used in models_used(recipe).items()
     }

@@ -133,12 +133,10 @@ def print_outcomes(
         + ("nothing was to be computed" if nothing else f"{wall_s:.1f} s in all"),
         highlight=False,
     )
-    if recipe.advice and done:
-        console.print(f"{recipe.label}: {recipe.advice}", style="dim", highlight=False)
 
 
 def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
-    table = Table(title=f"whosaid: {recipe.label}", title_justify="left")
+    table = Table(title=f"whosaid: {recipe.profile}: {recipe.made_by}", title_justify="left")
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "seconds", "x real time"):
         table.add_column(heading, justify="right")

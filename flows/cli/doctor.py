@@ -150,7 +150,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         what = f"profile {profile}"
         used = models_used(make_recipe(profile)).values()
         try:
-            found = [locate(engine, name, settings.models) for engine, name in used]
+            found = [locate(*model, settings.models) for models in used for model in models]
         except WhosaidError as error:
             yield Finding(Light.YELLOW, what, error.problem, error.next_step)
             continue

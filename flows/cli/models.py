@@ -94,7 +94,11 @@ def _known(name: str) -> Model:
 def _models_of(profile: Profile) -> list[Model]:
     """Return the models that a profile uses on this machine."""
     used = models_used(make_recipe(profile)).values()
-    return [_known(name) if name else default_model(engine) for engine, name in used]
+    return [
+        _known(name) if name else default_model(engine)
+        for models in used
+        for engine, name in models
+    ]
 
 
 def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> None:

@@ -144,7 +144,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     asked, stages = options.asked(), options.stages()
     batch = prepare_batch(**asked)
     where = list(paths) or [_own_videos(console)]
-    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
     stop_on_ctrl_c(console)
     told: list[str] = []
     with progress_shown(console):
@@ -184,7 +184,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     stages = options.stages()
     batch = prepare_batch(**options.asked())
     where = list(paths) or [_own_videos(console)]
-    console.print(f"profile {batch.recipe.label}: {batch.profile_reason}", highlight=False)
+    console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
     with progress_shown(console):
         planned, outcomes = plan_all(where, batch, stages)
     table = Table("video", "stage", "what would happen")

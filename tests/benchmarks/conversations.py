@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 from pyannote.database.util import load_rttm
+from whosaid.engines.pocketsphinx import Pocketsphinx
 
 from whosaid import embeddings, transcription
-from whosaid.engines.pocketsphinx import Pocketsphinx
 from whosaid.types import (
     SAMPLE_RATE_HZ,
     Diarization,

@@ -21,10 +21,10 @@ import torch
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import diarization, speech
 from whosaid.engines.clustering import Clustering
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.engines.silero import Silero
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, Waveform
 

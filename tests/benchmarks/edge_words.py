@@ -32,10 +32,10 @@ from conversations import (
     recognise,
 )
 from scipy.optimize import linear_sum_assignment
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import diarization, edges, embeddings, merging, speech
 from whosaid.engines.clustering import Clustering
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.engines.silero import Silero
 from whosaid.types import Diarization, EdgeDecisions, SpeakerTranscript, Turn
 

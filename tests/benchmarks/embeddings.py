@@ -34,10 +34,10 @@ from measuring import (
     table,
     temporary_folder,
 )
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import embeddings
 from whosaid.engines.loading import load_embedder
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
 
 VIDEO_S = 6600

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from conversations import Source, dump, installed, read_sources
 from scipy.signal import butter, fftconvolve, sosfilt
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import diarization, embeddings, likeness, merging, spans, speech
 from whosaid.engines.clustering import Clustering
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.engines.silero import Silero
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, SpeakerEmbeddings, Waveform
 

@@ -29,9 +29,9 @@ import torch
 from conversations import clean_stretches, dump, installed, read_sources
 from scipy.optimize import minimize
 from scipy.signal import butter, fftconvolve, sosfilt
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import embeddings
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.types import (
     SAMPLE_RATE_HZ,
     Diarization,

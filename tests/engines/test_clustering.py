@@ -11,10 +11,10 @@ import soundfile
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
+from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import diarization, embeddings, speech
 from whosaid.engines.clustering import Clustering
-from whosaid.engines.resemblyzer import Resemblyzer
 from whosaid.engines.silero import Silero
 from whosaid.models import find_model
 from whosaid.types import Waveform

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -301,21 +302,23 @@ class _CamPlus(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         x = self.head(features.transpose(1, 2))
         for name, layer in self.xvector.named_children():
-            if name == "dense":
-                x = x.float()
-                x = torch.cat([x.mean(-1), x.std(-1, unbiased=True)], dim=-1)
-            x = layer(x)
-        return x
+            if name != "dense":
+                x = layer(x)
+        x = x.float()
+        x = torch.cat([x.mean(-1), x.std(-1, unbiased=True)], dim=-1)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.xvector.dense(x)
 
     def fused(self) -> _CamPlus:
-        """Fold each normalization that follows a convolution into it: a tenth less work."""
+        """Fold each normalization that follows a convolution into it; return this network."""
         for module in self.modules():
-            for convolution, norm in (("conv1", "bn1"), ("conv2", "bn2")):
-                if hasattr(module, norm):
-                    fused = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
-                    setattr(module, convolution, fused)
-                    setattr(module, norm, nn.Identity())
+            for first, then in (("conv1", "bn1"), ("conv2", "bn2")):
+                if hasattr(module, then):
+                    fused = fuse_conv_bn_eval(getattr(module, first), getattr(module, then))
+                    setattr(module, first, fused)
+                    setattr(module, then, nn.Identity())
             if isinstance(module, _DenseLayer):
-                module.linear1 = fuse_conv_bn_eval(module.linear1, module.nonlinear2.batchnorm)
+                norm: Any = module.nonlinear2.batchnorm
+                module.linear1 = fuse_conv_bn_eval(module.linear1, norm)
                 module.nonlinear2 = nn.ReLU()
         return self

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from whosaid import diarization, embeddings, transcription
+from whosaid import diarization, embeddings, speech, transcription
 from whosaid.diarization import Diarizer
 from whosaid.embeddings import Embedder
 from whosaid.models import find_model
-from whosaid.speech import VoiceActivity
+from whosaid.speech import Segmenter, VoiceActivity
 from whosaid.transcription import Transcriber
 
-EmbedderName = Literal["resemblyzer", "speechbrain"]
+EmbedderName = Literal["campplus", "speechbrain"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 _loaded: dict[tuple[Any, ...], tuple[Any, threading.Lock]] = {}
@@ -60,6 +60,20 @@ def load_voice_activity(models_dir: Path) -> Iterator[VoiceActivity]:
 
 
 @contextmanager
+def load_segmenter(params: speech.Params, models_dir: Path) -> Iterator[Segmenter]:
+    """Yield the network that tells local speakers apart."""
+    path = find_model("segmentation", "", models_dir)
+
+    def load() -> Segmenter:
+        from whosaid.engines.segmentation import Segmentation
+
+        return Segmentation(path, params.device, params.batch_size)
+
+    with _only_one(("segmentation", path, params.device, params.batch_size), load) as model:
+        yield model
+
+
+@contextmanager
 def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embedder]:
     """Yield the embedder that a run chose."""
     options = (params.device, params.batch_size, params.compute_type)
@@ -80,10 +94,10 @@ def _embedder(
 
     def load() -> Embedder:
         match engine:
-            case "resemblyzer":
-                from whosaid.engines.resemblyzer import Resemblyzer
+            case "campplus":
+                from whosaid.engines.campplus import CamPlus
 
-                return Resemblyzer(path, device, batch_size, compute_type)
+                return CamPlus(path, device, batch_size, compute_type)
             case "speechbrain":
                 from whosaid.engines.speechbrain import Speechbrain
 
@@ -127,10 +141,6 @@ def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator
 
     def load() -> Transcriber:
         match params.engine:
-            case "pocketsphinx":
-                from whosaid.engines.pocketsphinx import Pocketsphinx
-
-                return Pocketsphinx(path)
             case "faster_whisper":
                 from whosaid.engines.faster_whisper import FasterWhisper
 

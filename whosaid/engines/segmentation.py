@@ -28,8 +28,8 @@ LOWEST_HZ = 50
 NARROWEST_HZ = 50
 """SincNet's filters begin at least this high and are at least this wide."""
 
-_PICKLED = tuple(f"pyannote.audio.core.task.{name}" for name in ("Specifications", "Problem", "Resolution"))
-"""Classes that the checkpoint names beside its tensors. Stand-ins read it without pyannote."""
+_PICKLED = ("Specifications", "Problem", "Resolution")
+"""Classes of pyannote's that the checkpoint names. Stand-ins read it without pyannote."""
 
 
 class Segmentation:
@@ -117,7 +117,9 @@ class _PyanNet(nn.Module):
 
 
 def _load(path: Path) -> _PyanNet:
-    stand_ins = [(type(name.rpartition(".")[2], (_StandIn,), {}), name) for name in _PICKLED]
+    stand_ins = [
+        (type(name, (_StandIn,), {}), f"pyannote.audio.core.task.{name}") for name in _PICKLED
+    ]
     try:
         with torch.serialization.safe_globals([*stand_ins, TorchVersion]):
             state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]

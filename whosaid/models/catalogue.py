@@ -168,20 +168,6 @@ CATALOGUE = (
         revision="v1.0.0",
     ),
     Model(
-        name="resemblyzer",
-        engine="resemblyzer",
-        license="Apache-2.0",
-        package="resemblyzer",
-        inside="pretrained.pt",
-    ),
-    Model(
-        name="pocketsphinx-en-us",
-        engine="pocketsphinx",
-        license="BSD-2-Clause",
-        package="pocketsphinx",
-        inside="model/en-us",
-    ),
-    Model(
         name="faster-whisper-base",
         engine="faster_whisper",
         license="MIT",
