@@ -307,7 +307,9 @@ class _CamPlus(nn.Module):
         x = x.float()
         x = torch.cat([x.mean(-1), x.std(-1, unbiased=True)], dim=-1)
         with torch.autocast(x.device.type, enabled=False):
-            return self.xvector.dense(x)
+            dense: nn.Module = self.xvector.get_submodule("dense")
+            pooled: torch.Tensor = dense(x)
+            return pooled
 
     def fused(self) -> _CamPlus:
         """Fold each normalization that follows a convolution into it; return this network."""
