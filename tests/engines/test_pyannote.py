@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyannote.audio
 import pytest
 import soundfile
 import torch
@@ -24,12 +23,16 @@ from pyannote.core import SlidingWindow, SlidingWindowFeature
 from scipy.cluster.hierarchy import linkage
 
 from tests.checkpoints.pyannote import build_pipeline
+from tests.scoring import SAMPLE_RTTM, diarization_error
 from whosaid.clustering import unit_rows
 from whosaid.diarization import Params
+from whosaid.engines.campplus import CamPlus
 from whosaid.engines.pyannote import Pyannote
 from whosaid.engines.torch import full_precision
 from whosaid.errors import InputError, StoppedError
-from whosaid.types import SpeechRegions, Turn, Waveform
+from whosaid.models.catalogue import default_model
+from whosaid.models.packaged import in_package
+from whosaid.types import Span, SpeechRegions, Turn, Waveform
 
 RATE_HZ = 16_000
 METHODS = ("VBxClustering", "AgglomerativeClustering")
@@ -71,7 +74,7 @@ def stock(folders: dict[str, Path]) -> dict[str, Pipeline]:
 def talk() -> npt.NDArray[np.float32]:
     """Return 14.3 s of a telephone talk by two, read-only as a memory map is."""
     sound, _ = soundfile.read(
-        Path(pyannote.audio.__file__).parent / "sample" / "sample.wav",
+        SAMPLE_RTTM.with_suffix(".wav"),
         start=round(6.5 * RATE_HZ),
         frames=round(14.3 * RATE_HZ),
         dtype="float32",
@@ -293,6 +296,58 @@ def test_a_number_merges_or_splits_what_was_found_freely(
     assert len({*zip(truth.tolist(), fitted.tolist(), strict=True)}) == 4
     assert len(set(found(min_clusters=5).tolist())) == 5
     assert len(set(found(max_clusters=2).tolist())) == min(count, 2)
+
+
+@pytest.fixture(scope="module")
+def whole_talk() -> Waveform:
+    sound, _ = soundfile.read(SAMPLE_RTTM.with_suffix(".wav"), dtype="float32")
+    return Waveform(sound, "digest")
+
+
+@pytest.fixture(scope="module")
+def voices(engine: Pyannote, whole_talk: Waveform) -> npt.NDArray[np.float32]:
+    """Return CAM++'s vectors of the longest stretch of each speaker in each chunk of the talk."""
+    model = in_package(default_model("campplus"))
+    if model is None:
+        pytest.skip("the package that carries CAM++ is not installed")
+    sound = torch.from_numpy(whole_talk.samples)[None]
+    file = {"waveform": sound, "sample_rate": RATE_HZ}
+    heard = engine._pipeline.get_segmentations(file)
+    spans = []
+    for start, chunk in enumerate(heard.data):
+        for active in (chunk > 0).T & (chunk.sum(axis=1) < 2):
+            edges = np.flatnonzero(np.diff(active, prepend=False, append=False)).reshape(-1, 2)
+            first, last = max(edges.tolist(), key=lambda edge: edge[1] - edge[0], default=(0, 0))
+            begin, end = start + np.array([first, last]) * 10 / chunk.shape[0]
+            spans.append(Span(start=begin, end=end))
+    vectors = CamPlus(model, "cpu").embed(whole_talk, spans)
+    return np.nan_to_num(vectors).reshape(len(heard.data), 3, -1)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.45, 0.6, 0.75, 0.9, 1.1])
+def test_the_true_number_never_raises_the_error(
+    threshold: float,
+    engines: dict[str, Pyannote],
+    whole_talk: Waveform,
+    voices: npt.NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real voices, which without their number are anything from one voice to many."""
+    engine = engines["AgglomerativeClustering"]
+    monkeypatch.setattr(engine._pipeline, "get_embeddings", lambda *_, **__: voices.copy())
+    monkeypatch.setattr(engine._pipeline.clustering, "threshold", threshold)
+    free, given = (
+        engine.diarize(whole_talk, SPEECH, Params(engine="pyannote", num_speakers=number))[0]
+        for number in (None, 2)
+    )
+    print(
+        threshold,
+        speakers(free),
+        [diarization_error(turns, SAMPLE_RTTM) for turns in (free, given)],
+    )
+    assert speakers(given) == 2
+    assert diarization_error(given, SAMPLE_RTTM) <= diarization_error(free, SAMPLE_RTTM) + 0.005
+    assert diarization_error(given, SAMPLE_RTTM) < 0.15
 
 
 @pytest.mark.parametrize("method", METHODS)
