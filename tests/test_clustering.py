@@ -140,7 +140,8 @@ def test_voices_are_counted(counts, noise):
 )
 def test_wishes_are_honoured(wish, found):
     vectors, _ = voices([40, 40, 40], noise=1.0)
-    labels = clustering.cluster_windows(vectors, *moments(120), Params(**wish))
+    piece = np.arange(120) // 20
+    labels = clustering.label_windows(vectors, *moments(120), piece, Params(**wish))
     assert sorted(set(labels.tolist())) == list(range(found))
 
 
@@ -155,7 +156,8 @@ def test_wishes_are_honoured(wish, found):
 )
 def test_hardly_any_windows(count, wish, labels):
     vectors, _ = voices([count])
-    found = clustering.cluster_windows(vectors, *moments(count), Params(**wish))
+    piece = np.zeros(count, int)
+    found = clustering.label_windows(vectors, *moments(count), piece, Params(**wish))
     assert found.tolist() == labels
 
 
@@ -204,7 +206,9 @@ def test_one_voice_cut_at_random_is_wholly_alike():
 )
 def test_clear_labels_stay(given, region, expected):
     vectors = np.eye(2)[given]
-    found = clustering.smooth_labels(vectors, np.array(given), np.array(region))
+    found = clustering.smooth_labels(
+        vectors, np.array(given), np.array(region), np.ones(len(given))
+    )
     assert found.tolist() == expected
 
 
@@ -212,7 +216,7 @@ def test_an_outlier_between_two_alike_is_smoothed():
     vectors = clustering.unit_rows(np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]])
     vectors[2] = clustering.unit_rows(np.array([[0.65, 0.75]]))  # hardly nearer to the other
     labels = np.array([0, 0, 1, 0, 0, 1, 1, 1, 1, 1])
-    found = clustering.smooth_labels(vectors, labels, np.zeros(10, int))
+    found = clustering.smooth_labels(vectors, labels, np.zeros(10, int), np.ones(10))
     assert found.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
