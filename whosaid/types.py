@@ -43,6 +43,14 @@ WHISPER_LANGUAGES = """
 """Languages as codes, for people to choose from; which of them a model knows, its engine says."""
 
 
+UNSPACED_SCRIPTS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, Kana, Han: written without spaces between words. For `[…]` in a
+regular expression."""
+
+
 def no_progress(fraction: float) -> None:
     """Ignore the finished fraction: for callers that show no progress."""
 
@@ -273,6 +281,9 @@ class Word(Span):
 
     text: str
     confidence: float
+    spaced: bool = Field(
+        default=True, description="written with a space before it, unless it comes first"
+    )
 
 
 class WindowNote(Span):
@@ -281,10 +292,23 @@ class WindowNote(Span):
     reason: str
 
 
+class LanguagePart(Span):
+    """A stretch that sounds like one language, and how probable that is, 0 to 1."""
+
+    language: str
+    probability: float
+
+
 class Transcript(EngineResult):
     """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
 
     language: str
+    language_probability: float | None = Field(
+        default=None, description="that this language is spoken, 0 to 1; None: the engine can't say"
+    )
+    languages: tuple[LanguagePart, ...] = Field(
+        default=(), description="what the speech sounds like, in order; empty: the engine can't say"
+    )
     words: tuple[Word, ...]
     doubtful: tuple[WindowNote, ...] = ()
     notes: tuple[str, ...] = ()
@@ -323,8 +347,17 @@ class SpeakerTranscript(StageResult):
     """Who said what, when: what whosaid is for."""
 
     language: str
+    language_probability: float | None = Field(
+        default=None, description="that this language is spoken, 0 to 1; None: not known"
+    )
+    languages: tuple[LanguagePart, ...] = Field(
+        default=(), description="what the speech sounds like, in order; empty: not known"
+    )
     duration: Seconds
     speech: Seconds
+    coverage: float | None = Field(
+        default=None, description="share of the speech that has words, 0 to 1; None: not known"
+    )
     speakers: tuple[Speaker, ...]
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...]

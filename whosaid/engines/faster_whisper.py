@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from math import ceil
@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_suppressed_tokens, merge_punctuations
+from faster_whisper.transcribe import get_suppressed_tokens
 
 from whosaid.engines.ctranslate2 import (
     choose_batch_size,
@@ -34,7 +35,7 @@ from whosaid.engines.ctranslate2 import (
 from whosaid.engines.log_mel import LogMel
 from whosaid.errors import InputError, TransientError
 from whosaid.gpu import run_in_batches
-from whosaid.transcription import Heard, Params, WindowText
+from whosaid.transcription import Heard, Params, WindowText, join_pieces
 from whosaid.types import Progress, Seconds, Span, Waveform, Word
 
 FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
@@ -57,9 +58,6 @@ Features = npt.NDArray[np.float32]
 
 DETECTIONS = 5
 """The language is heard in this many windows, the loudest of as many equal parts."""
-
-PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
-"""Punctuation that belongs to the following and to the previous word, as in faster-whisper."""
 
 CAREFULLY: tuple[dict[str, Any], ...] = ({}, {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2})
 """How windows are heard again: with timestamps; then without loops. Both give the same text each
@@ -216,11 +214,13 @@ class FasterWhisper:
             segments = list(generated)
         lengths = [len(segment.tokens) for segment in segments]
         return WindowText(
-            words=[
-                _word(window, word.start, word.end, word.word, word.probability)
-                for segment in segments
-                for word in segment.words or ()
-            ],
+            words=join_pieces(
+                [
+                    _piece(window, word.start, word.end, word.word, word.probability)
+                    for segment in segments
+                    for word in segment.words or ()
+                ]
+            ),
             log_probability=(
                 float(np.average([segment.avg_logprob for segment in segments], weights=lengths))
                 if segments
@@ -256,24 +256,57 @@ class FasterWhisper:
         spoken = [[token for token in row if token < tokenizer.eot] for row in tokens]
         frames = [round(window.duration * FRAMES_PER_SECOND) for window in windows]
         frames = np.clip(frames, SHORTEST_FRAMES, WINDOW_S * FRAMES_PER_SECOND).tolist()
-        aligned = whisper.find_alignment(tokenizer, spoken, encoded, frames)
-        texts = []
-        for window, row, result, words in zip(windows, tokens, results, aligned, strict=True):
-            merge_punctuations(words, PREPENDED, APPENDED)
-            texts.append(
-                WindowText(
-                    words=[
-                        _word(window, it["start"], it["end"], it["word"], it["probability"])
-                        for it in words
-                        if it["word"]
-                    ],
-                    # The score is the mean over the tokens; Whisper counts the end as one more.
-                    log_probability=result.scores[0] * len(row) / (len(row) + 1),
-                    no_speech=result.no_speech_prob,
-                    cut_off=len(row) >= min(limit, _token_limit(window.duration)),
-                )
+        aligned = self._align(encoded, tokenizer, spoken, frames)
+        languages = self._tell_languages(encoded)
+        return [
+            WindowText(
+                words=join_pieces(
+                    [_piece(window, *piece) for piece in self._cut(tokenizer, row_spoken, found)]
+                ),
+                # The score is the mean over the tokens; Whisper counts the end as one more.
+                log_probability=result.scores[0] * len(row) / (len(row) + 1),
+                no_speech=result.no_speech_prob,
+                cut_off=len(row) >= min(limit, _token_limit(window.duration)),
+                languages=probabilities,
             )
-        return texts
+            for window, row, row_spoken, result, found, probabilities in zip(
+                windows, tokens, spoken, results, aligned, languages, strict=True
+            )
+        ]
+
+    def _align(
+        self, encoded: StorageView, tokenizer: Tokenizer, spoken: list[list[int]], frames: list[int]
+    ) -> list[Any]:
+        """Return for each row of tokens when each was said, as CTranslate2 tells it."""
+        if not any(spoken):
+            return [None] * len(spoken)
+        return list(self._whisper.model.align(encoded, tokenizer.sot_sequence, spoken, frames))
+
+    def _cut(
+        self, tokenizer: Tokenizer, tokens: list[int], aligned: Any
+    ) -> Iterator[tuple[Seconds, Seconds, str, float]]:
+        """Yield start, end, text, probability of the smallest pieces of a row that are text."""
+        if not tokens:
+            return
+        pieces, of_pieces = tokenizer.split_tokens_on_unicode(tokens)
+        token, frame = np.array(aligned.alignments).T
+        begins = frame[np.diff(token, prepend=-1) > 0] / self._whisper.tokens_per_second
+        first = 0
+        for piece, its in zip(pieces, of_pieces, strict=True):
+            last = first + len(its)
+            probability = float(np.mean(aligned.text_token_probs[first:last]))
+            yield float(begins[first]), float(begins[last]), piece, probability
+            first = last
+
+    def _tell_languages(self, encoded: StorageView) -> list[dict[str, float]]:
+        """Return for each row how probable each language is; nothing of an English-only model."""
+        rows = encoded.shape[0]
+        if not self._whisper.model.is_multilingual:
+            return [{}] * rows
+        return [
+            {token[2:-2]: probability for token, probability in found}
+            for found in self._whisper.model.detect_language(encoded)
+        ]
 
     def _check_language(self, language: str | None) -> str | None:
         """Return the language to hear, None for one to detect."""
@@ -295,8 +328,7 @@ class FasterWhisper:
             )
             with room_on(self._device):
                 encoded = self._whisper.encode(self._features(waveform, windows[loudest]))
-                (found,) = self._whisper.model.detect_language(encoded)
-            probabilities.update({token[2:-2]: probability for token, probability in found})
+                probabilities.update(self._tell_languages(encoded)[0])
         return max(sorted(probabilities), key=probabilities.__getitem__)
 
     def _tokenizer(self, language: str) -> Tokenizer:
@@ -352,10 +384,10 @@ def _token_limit(duration: Seconds) -> int:
     return ceil(duration * TOKENS_PER_SECOND) + 20
 
 
-def _word(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:
+def _piece(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:
     return Word(
         start=window.start + float(start),
         end=window.start + float(end),
-        text=text.strip(),
+        text=text,
         confidence=float(probability),
     )

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, delete, func, insert, literal_column, select, text
 
 from whosaid.errors import InputError
-from whosaid.types import Digest, Seconds, Video
+from whosaid.types import UNSPACED_SCRIPTS, Digest, Seconds, Video
 from whosaid.voices.tables import LINE_WORDS, appearances, lines, transcripts
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
-# A word, or one character of a script without spaces: Thai, Lao, Burmese, Khmer, Kana, Han.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(rf"[{_UNSPACED}\U00020000-\U0003ffff]|[^\W_{_UNSPACED}\U00020000-\U0003ffff]+")
+# A word, or one character of a script without spaces.
+_TOKEN = re.compile(rf"[{UNSPACED_SCRIPTS}]|[^\W_{UNSPACED_SCRIPTS}]+")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _MOST_WORDS = 16_000
 """A tsvector has no more positions; a line has a few dozen."""
