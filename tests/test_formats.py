@@ -20,6 +20,7 @@ from whosaid import formats
 from whosaid.errors import InputError
 from whosaid.merging import join_words
 from whosaid.types import (
+    LanguagePart,
     Segment,
     Speaker,
     SpeakerTranscript,
@@ -60,14 +61,20 @@ ADVERSARIAL = [
 ]
 
 
-def transcript_of(rows, names=(), *, language="en", **fields) -> SpeakerTranscript:
+def transcript_of(rows, names=(), *, spaced=True, **fields) -> SpeakerTranscript:
     """Make a transcript of segments: rows of speaker and its words, (start, end, text)."""
     segments = []
     for speaker, words in rows:
         spoken = tuple(
-            SpokenWord(start=s, end=e, text=t, confidence=0.8, speaker=speaker)
-            if speaker
-            else SpokenWord(start=s, end=e, text=t, confidence=0.8, speaker=None, reason="no turn")
+            SpokenWord(
+                start=s,
+                end=e,
+                text=t,
+                confidence=0.8,
+                spaced=spaced,
+                speaker=speaker,
+                reason=None if speaker else "no turn",
+            )
             for s, e, t in words
         )
         segments.append(
@@ -75,7 +82,7 @@ def transcript_of(rows, names=(), *, language="en", **fields) -> SpeakerTranscri
                 start=spoken[0].start,
                 end=max(word.end for word in spoken),
                 speaker=speaker,
-                text=join_words(spoken, language),
+                text=join_words(spoken),
                 confidence=0.8,
                 overlap=False,
                 words=spoken,
@@ -84,7 +91,7 @@ def transcript_of(rows, names=(), *, language="en", **fields) -> SpeakerTranscri
     labels = sorted({segment.speaker for segment in segments if segment.speaker})
     return SpeakerTranscript(
         digest="abc",
-        language=language,
+        language="en",
         duration=max((segment.end for segment in segments), default=0.0),
         speech=0.0,
         speakers=tuple(
@@ -254,9 +261,9 @@ def cues_of(transcript):
     return srts, vtts
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("spaced", [True, False])
 @pytest.mark.parametrize("seed", range(15))
-def test_captions_are_short_in_order_apart_and_hold_every_word(seed, language):
+def test_captions_are_short_in_order_apart_and_hold_every_word(seed, spaced):
     draw = random.Random(seed)
     rows, now = [], 0.0
     for _ in range(draw.randrange(1, 12)):
@@ -268,7 +275,7 @@ def test_captions_are_short_in_order_apart_and_hold_every_word(seed, language):
             words.append((now, now + length, text + draw.choice(["", "", "", ".", ","])))
         rows.append((draw.choice(["S0", "S1", None]), words))
     names = [f"Dr. {label}" for label in sorted({speaker for speaker, _ in rows if speaker})]
-    transcript = transcript_of(rows, names, language=language)
+    transcript = transcript_of(rows, names, spaced=spaced)
     said = squeezed("".join(text for _, words in rows for *_, text in words))
     srts, vtts = cues_of(transcript)
 
@@ -299,6 +306,45 @@ def test_captions_break_between_words_and_carry_the_words_times():
     assert cues_of(nested)[1] == [(0.0, 3.0, ["a b"])]
     slow = transcript_of([("S0", [(float(i), i + 0.5, "word") for i in range(9)])], ["Ann"])
     assert [(start, end) for start, end, _ in cues_of(slow)[1]] == [(0.0, 6.5), (7.0, 8.5)]
+
+
+def test_words_written_without_spaces_have_none_and_captions_break_between_them():
+    texts = ["我们", "用", *[" Visual", " Studio"], *["今天", "写", "程序", "。"] * 8]
+    words = [
+        SpokenWord(
+            start=i / 4,
+            end=i / 4 + 0.2,
+            text=text.strip(),
+            confidence=0.8,
+            spaced=text[0] == " " or not i,
+            speaker="S0",
+        )
+        for i, text in enumerate(texts)
+    ]
+    text = join_words(words)
+    assert text.startswith("我们用 Visual Studio今天写程序。今天")
+    plain = transcript_of([("S0", [(0.0, 0.2, "x")])], ["Ann"])
+    segment = plain.segments[0].model_copy(update={"words": tuple(words), "text": text, "end": 9.0})
+    transcript = plain.model_copy(update={"segments": (segment,)})
+    files = rendered(transcript)
+    assert f"Ann: {text}\n" in files["txt"]
+    assert text in files["csv"]
+    _, cues = cues_of(transcript)
+    assert "".join("".join(lines) for *_, lines in cues) == text
+    assert cues[0][2][0] == text[: len(cues[0][2][0])]
+    assert len(cues) > 1
+    assert formats.read_transcript(files["json"]) == transcript
+    older = re.sub(r'"spaced": \w+, ', "", files["json"])
+    assert "spaced" not in older
+    assert formats.read_transcript(older) == transcript, "told by the text"
+
+
+def test_how_sure_the_language_is_and_how_much_speech_has_words_is_said():
+    transcript = SIMPLE.model_copy(update={"language_probability": 0.98, "coverage": 0.954})
+    assert (
+        "of it speech, 95% of that with words, language: en (0.98 of 1)\n"
+        in (rendered(transcript)["txt"])
+    )
 
 
 def test_a_caption_on_its_second_line_ends_with_the_sentence():
@@ -360,7 +406,7 @@ def test_the_documentation_names_every_file_field_and_column():
     page = (ROOT / "docs" / "transcript-format.md").read_text("utf-8")
     assert table_of(page, "The files of a transcript") == {*NAMES, "manifest.json"}
     assert f"schema version {formats.SCHEMA_VERSION}" in page
-    for model in (SpeakerTranscript, Speaker, Segment, SpokenWord, Turn, WindowNote):
+    for model in (SpeakerTranscript, LanguagePart, Speaker, Segment, SpokenWord, Turn, WindowNote):
         extra = {"schema_version", "name", "about"} if model is SpeakerTranscript else set()
         assert table_of(page, model.__name__) == set(model.model_fields) | extra, model
     assert table_of(page, "transcript.csv") == set(formats.to_dataframe(SIMPLE).columns)

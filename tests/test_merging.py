@@ -13,6 +13,7 @@ from whosaid.types import (
     Diarization,
     EdgeDecision,
     EdgeDecisions,
+    LanguagePart,
     Span,
     SpeakerEmbeddings,
     SpeakerTranscript,
@@ -38,7 +39,18 @@ def merge(
     words, turns=(), *, exclusive=None, regions=None, language="en", voiceless=(), **params
 ) -> SpeakerTranscript:
     """Merge rows of (start, end[, text[, confidence]]) with rows of (start, end, speaker)."""
-    full = [(*row, *("w", 0.9)[len(row) - 2 :]) for row in words]
+    full = [
+        it
+        if isinstance(it, Word)
+        else Word(
+            **dict(zip(("start", "end", "text", "confidence"), (*it, *defaults), strict=True))
+        )
+        for it in words
+        for defaults in [() if isinstance(it, Word) else ("w", 0.9)[len(it) - 2 :]]
+    ]
+    languages = {
+        key: params.pop(key) for key in ("language_probability", "languages") if key in params
+    }
     doubtful = params.pop("doubtful", ())
     speakers = tuple(sorted({speaker for *_, speaker in turns}))
     vectors = np.array([[math.nan] * 2 if s in voiceless else [1, 0] for s in speakers])
@@ -50,7 +62,8 @@ def merge(
         Transcript(
             digest="t",
             language=language,
-            words=tuple(Word(start=s, end=e, text=t, confidence=c) for s, e, t, c in full),
+            words=tuple(full),
+            **languages,
             doubtful=doubtful,
         ),
         Diarization(
@@ -228,14 +241,60 @@ def test_confidence_is_weighted_by_length(words, confidence):
     assert segment.confidence == pytest.approx(confidence)
 
 
+def test_words_are_joined_as_they_are_spaced():
+    spaced = {"我们": False, "用": False, "Visual": True, "Studio": True, "写": False}
+    words = [
+        Word(start=i / 10, end=i / 10, text=text, confidence=1, spaced=before)
+        for i, (text, before) in enumerate(spaced.items())
+    ]
+    assert join_words(words) == "我们用 Visual Studio写"
+    assert join_words(words[2:4]) == "Visual Studio"
+    merged = merge([(i / 10, i / 10 + 0.1, t) for i, t in enumerate("abc")], TWO)
+    assert merged.segments[0].text == "a b c"
+    merged = merge(words, TWO)
+    assert merged.segments[0].text == "我们用 Visual Studio写"
+    assert [word.spaced for word in words_of(merged)] == list(spaced.values())
+
+
+def parts(*rows):
+    return tuple(
+        LanguagePart(start=start, end=end, language=language, probability=probability)
+        for start, end, language, probability in rows
+    )
+
+
 @pytest.mark.parametrize(
-    ("language", "text"),
-    [("en", "a b c"), ("de", "a b c"), ("ja", "abc"), ("zh", "abc"), ("ar", "a b c")],
+    ("probability", "languages", "warning"),
+    [
+        (None, (), ""),
+        (0.99, parts((0, 9, "en", 0.99)), ""),
+        (0.6, parts((0, 9, "en", 0.6)), ""),
+        (0.9, parts((0, 9, "en", 0.99), (9, 10, "cy", 0.4)), ""),
+        (0.4, parts((0, 9, "en", 0.4)), "the language, en, is a guess (0.40 of 1)"),
+        (0.3, parts((0, 9, "th", 0.5)), "the language, en, is a guess (0.30 of 1)"),
+        (0.02, parts((0, 9, "de", 0.97)), "this sounds like de (0.97 of 1) and was written down"),
+        (
+            0.7,
+            parts((0, 30, "fr", 0.9), (30, 180, "en", 0.9)),
+            "several languages: fr at 0 s-30 s, written down as en",
+        ),
+    ],
 )
-def test_words_are_joined_as_the_language_spaces_them(language, text):
-    words = [Word(start=0, end=1, text=text, confidence=1) for text in ("a", "b", "c")]
-    assert join_words(words, language) == text
-    assert merge([(0, 0.1, t) for t in "abc"], TWO, language=language).segments[0].text == text
+def test_doubts_about_the_language_are_told(probability, languages, warning):
+    merged = merge(
+        [(0, 1), (1, 2), (2, 3), (3, 4)], TWO, language_probability=probability, languages=languages
+    )
+    assert (merged.language_probability, merged.languages) == (probability, languages)
+    found = [text for text in merged.warnings if "language" in text or "sounds" in text]
+    assert len(found) == bool(warning)
+    assert not warning or found[0].startswith(warning)
+
+
+def test_the_share_of_speech_with_words_is_told():
+    assert merge([(0, 1)], TWO).coverage == 0.375, "half a second around a word counts"
+    assert merge([(0, 4)], TWO, max_word=4).coverage == 1
+    assert merge([], TWO).coverage == 0
+    assert merge([], []).coverage is None
 
 
 def test_where_nobody_speaks_nobody_is_a_speaker():

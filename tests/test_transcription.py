@@ -13,10 +13,12 @@ from whosaid.transcription import (
     Params,
     WindowText,
     check_window,
+    cut_at_pauses,
+    find_gaps,
+    join_pieces,
     repeats_itself,
     tidy_words,
     transcribe_speech,
-    wordless_speech,
 )
 from whosaid.types import Span, SpeechRegions, Waveform, Word
 
@@ -29,6 +31,65 @@ def words(*triples):
     return [Word(text=text, start=start, end=end, confidence=0.5) for text, start, end in triples]
 
 
+def pieces(*texts, length=0.1):
+    """Return what a tokenizer cuts words into, one after the other, more and more sure."""
+    return [
+        Word(text=text, start=i * length, end=(i + 1) * length, confidence=i / 10)
+        for i, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ([" eight", " o", "'", "clock", "."], "eight| o'clock."),
+        ([" 1", ",", "200", " people", ","], "1,200| people,"),
+        ([" 99", ".", "9", "%"], "99.9%"),
+        ([" mother", "-", "in", "-", "law", " said"], "mother-in-law| said"),
+        ([" www", ".", "example", ".", "com"], "www.example.com"),
+        ([" 10", ".", "30", " a", ".", "m", "."], "10.30| a.m."),
+        ([' "', "No", ',"', " she", " said", "..."], '"No,"| she| said...'),
+        ([" -", " Yes", " ..."], "- Yes ..."),
+        (["looked", " up"], "looked| up"),
+        (["我们", "用", " Visual", " Stu", "dio", "写", "程", "序", "。", "「", "好", "」"],
+         "我们用 Visual Studio写程序。「好」"),
+        (["今天", "，", "2", "0", "24", "年"], "今天，2024年"),
+        ([" 今天", " 好"], "今天 好"),
+        (["สวั", "ส", "ดี", "ครับ"], "สวัสดีครับ"),
+        (["안", "녕", " 하세요"], "안녕| 하세요"),
+        ([" ", "so", "", " it"], "so| it"),
+        ([" ♪"], "♪"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_pieces_are_joined_to_words_that_keep_their_spaces(cut, expected):
+    words = join_pieces(pieces(*cut))
+    assert "".join(f" {w.text}" if w.spaced else w.text for w in words).strip() == (
+        expected.replace("|", "")
+    )
+    if "|" in expected or expected.isascii():
+        assert [word.text for word in words] == [
+            text.strip() for text in expected.split("|") if text
+        ]
+
+
+def test_words_without_spaces_stay_small_and_syllables_whole():
+    assert [w.text for w in join_pieces(pieces("我们", "用", " Vis", "ual", "写", "。"))] == [
+        "我们",
+        "用",
+        "Visual",
+        "写。",
+    ]
+    assert [w.text for w in join_pieces(pieces("ด", "\u0e35", "ครับ"))] == ["ด\u0e35", "ครับ"]
+
+
+def test_a_joined_word_has_the_times_of_its_letters_and_confidence_by_length():
+    first, second = join_pieces(pieces(" o", "'", "clock", ".", " it"))
+    assert (first.start, first.end) == (0, pytest.approx(0.3))
+    assert first.confidence == pytest.approx(0.2 * 5 / 6)
+    assert (second.text, second.start) == ("it", 0.4)
+
+
 def times(tidy):
     return [(word.text, word.start, word.end) for word in tidy]
 
@@ -37,7 +98,9 @@ def times(tidy):
     ("heard", "expected"),
     [
         ([("a", 10.5, 10.9)], [("a", 10.5, 10.9)]),
-        ([("b", 11, 12), ("a", 10.5, 11)], [("a", 10.5, 11), ("b", 11, 12)]),
+        ([("b", 11, 11.5), ("a", 10.5, 11)], [("a", 10.5, 11), ("b", 11, 11.5)]),
+        ([("lasts as spoken", 10, 13)], [("lasts as spoken", 11.3, 13)]),
+        ([("the sentence ends.", 10, 13)], [("the sentence ends.", 10, 11.9)]),
         ([("over the pause", 12.9, 15)], [("over the pause", 14, 15)]),
         ([("into the pause", 12, 13.9)], [("into the pause", 12, 13)]),
         ([("outside the window", 9.5, 10.5)], [("outside the window", 10, 10.5)]),
@@ -75,16 +138,54 @@ def test_loops_are_found_and_plain_speech_is_not(text, loops):
     assert repeats_itself(text.split(), max_compression=2.4) is loops
 
 
-def test_wordless_speech_counts_speech_only():
+def test_gaps_are_speech_that_is_longer_than_its_words_can_last():
     heard = words(("a", 11, 12), ("b", 25, 26))
-    gaps = wordless_speech(heard, Span(start=10, end=30), spans((10, 14), (20, 28)))
-    assert [((gap.start, gap.end), wordless) for gap, wordless in gaps] == [
-        ((10, 11), 1),
-        ((12, 25), 7),
-        ((26, 28), 2),
+    gaps = find_gaps(heard, Span(start=10, end=30), spans((10, 14), (20, 28)), 1.5)
+    assert [((gap.start, gap.end), wordless) for gap, wordless in gaps] == [((10, 28), 10)]
+    gaps = find_gaps(words(*SOUND), Span(start=0, end=40), spans((0, 10), (14, 18), (20, 40)), 1.5)
+    assert [((gap.start, gap.end), round(lost, 2)) for gap, lost in gaps] == [
+        ((9.9, 18), 4.1),
+        ((29.9, 40), 10.1),
     ]
 
 
+@pytest.mark.parametrize(
+    ("stretched", "found"),
+    [
+        ((("He", 19.6, 21.8), ("took", 21.8, 23.4)), [(18.9, 22.6)]),  # a sentence of 3 s is lost
+        ((("He", 19.6, 20.2), ("took", 20.2, 20.9)), [(18.9, 23.4)]),
+        ((("He", 19.6, 21.8), ("took the medicine", 21.8, 23.4)), [(18.9, 21.2)]),
+        (
+            (("He", 19.6, 21.8), ("took", 21.8, 22.2), ("a", 22.3, 22.4), ("dose", 22.5, 23.4)),
+            [(18.9, 21.2)],
+        ),
+        ((("He", 19, 19.6), ("took", 19.7, 20.7), ("a", 21, 21.5), ("large dose", 22, 23.4)), []),
+    ],
+)
+def test_words_stretched_over_lost_ones_leave_a_gap(stretched, found):
+    heard = words(("attention.", 18.3, 18.9), *stretched, ("the", 23.4, 23.6), ("end.", 23.7, 24))
+    window, speech = Span(start=18, end=24), spans((18.3, 24))
+    gaps = find_gaps(tidy_words(heard, window, speech, 0.5), window, speech, 1.5)
+    assert [(gap.start, gap.end) for gap, _ in gaps] == found
+
+
+def test_a_gap_is_heard_with_the_words_beside_it_as_far_as_the_next_pauses():
+    window = Span(start=0, end=30)
+    heard = words(
+        ("a", 1, 2), ("b", 2.5, 3), ("c", 3, 4), ("d", 8, 9), ("e", 9.1, 10), ("f", 11, 12)
+    )
+    found = cut_at_pauses(Span(start=4, end=8), heard, window)
+    assert (found.start, found.end) == (2.3, 10.2)
+    found = cut_at_pauses(Span(start=12, end=28), heard, window)
+    assert (found.start, found.end) == (10.8, 28.2)
+    fluent = words(*((f"{i}", i / 2, i / 2 + 0.5) for i in range(60) if not 30 <= i < 34))
+    found = cut_at_pauses(Span(start=15, end=17), fluent, window)
+    assert (found.start, found.end) == (15, 17), "no pause near"
+
+
+SOUND = [(f"word{i}", 0.5 * i, 0.5 * i + 0.4) for i in range(20)] + [
+    (f"word{i}", 20 + 0.5 * i, 20.4 + 0.5 * i) for i in range(20)
+]
 SENTENCE = words(*((f"word{i}", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
 LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
 
@@ -105,9 +206,9 @@ LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
         ),
         (WindowText(LOOP), ["the text repeats itself"]),
         (WindowText(SENTENCE, cut_off=True), ["the text repeats itself"]),
-        (WindowText([]), ["no words in 10 s of speech"]),
-        (WindowText(SENTENCE[:6]), ["no words in 7 s of speech"]),
-        (WindowText(words(("you", 0, 10))), ["no words in 8 s of speech"]),
+        (WindowText([]), ["no words in 10.0 s of speech"]),
+        (WindowText(SENTENCE[:6]), ["no words in 7.1 s of speech"]),
+        (WindowText(words(("you", 0, 10))), ["no words in 9.3 s of speech"]),
         (
             WindowText(SENTENCE + words(("thanks", 16, 17))),
             ["words left out where nobody speaks: 1"],
@@ -119,8 +220,8 @@ LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
     ],
 )
 def test_a_bad_window_is_doubted_with_its_reason(text, reasons):
-    _, doubts = check_window(text, Span(start=0, end=20), spans((0, 10)), Params())
-    assert [doubt.reason for doubt in doubts] == reasons
+    checked = check_window(text, Span(start=0, end=20), spans((0, 10)), Params())
+    assert [doubt.reason for doubt in checked.doubts] == reasons
 
 
 class Scripted:
@@ -129,12 +230,17 @@ class Scripted:
     computes_in = "cpu"
     at_once = 1
 
-    def __init__(self, first, *again):
+    def __init__(self, first, *again, alone=()):
         self.first = first
         self.again = again
+        self.alone = list(alone)
         self.asked_again = []
+        self.asked = []
 
     def transcribe(self, waveform, windows, params, progress):
+        self.asked.append([(window.start, window.end) for window in windows])
+        if len(self.asked) > 1:  # the gaps
+            return Heard("en", self.alone or [WindowText([])] * len(windows))
         progress(1.0)
         return Heard(language="en", texts=self.first, notes=["half the batch"])
 

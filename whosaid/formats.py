@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from whosaid.errors import InputError
-from whosaid.merging import UNSPACED_LANGUAGES
 from whosaid.types import Seconds, Segment, SpeakerTranscript, SpokenWord
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ _LINE_CHARACTERS = 42
 _CUE_LONGEST_MS = 7000
 _CUE_SHORTEST_MS = 1000
 _LABEL_CHARACTERS = 30
+_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 # SubRip has no escape: players take <…> and {…} for markup and swallow the words in between.
 _SUBRIP_LOOKALIKES = str.maketrans("<>{}", "‹›()")
@@ -106,6 +106,8 @@ def read_document(content: bytes | str) -> Document:
         if version != SCHEMA_VERSION:
             raise InputError(f"transcript.json has schema version {version!r}", next_step)
         name, about = document.pop("name"), document.pop("about")
+        for segment in document.get("segments", ()):
+            _note_spaces(segment)
         return Document(SpeakerTranscript.model_validate(document), str(name), dict(about))
     except ValidationError as error:
         first = error.errors()[0]
@@ -113,6 +115,15 @@ def read_document(content: bytes | str) -> Document:
         raise InputError(f"transcript.json: {where}: {first['msg']}", next_step) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"transcript.json cannot be read ({error})", next_step) from error
+
+
+def _note_spaces(segment: dict[str, Any]) -> None:
+    """Note which words have a space before them, which files of older versions tell by the text."""
+    at = 0
+    for word in segment["words"]:
+        if "spaced" not in word and (found := segment["text"].find(word["text"].strip(), at)) >= 0:
+            word["spaced"] = segment["text"][at:found].isspace() or not found
+            at = found + len(word["text"].strip())
 
 
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
@@ -159,13 +170,13 @@ def _cues(transcript: SpeakerTranscript, *, labelled: bool) -> list[_Cue]:
         name = names.get(segment.speaker, UNKNOWN_SPEAKER)
         head = f"{_shortened(name)}:" if labelled else ""
         cue: _Cue | None = None
-        for start_ms, end_ms, text in _pieces(segment, transcript.language):
+        for start_ms, end_ms, text in _pieces(segment):
             lines = _filled(cue.lines, text) if cue else []
             if (
                 cue is None
                 or len(lines) > _CUE_LINES
                 or end_ms - cue.start_ms > _CUE_LONGEST_MS
-                or (len(cue.lines) == _CUE_LINES and cue.lines[-1].endswith((".", "?", "!", "…")))
+                or (len(cue.lines) == _CUE_LINES and cue.lines[-1].endswith(_SENTENCE_ENDS))
             ):
                 if cue:
                     drafts.append(cue)
@@ -190,19 +201,18 @@ def _apart(drafts: list[_Cue]) -> list[_Cue]:
     return cues
 
 
-def _pieces(segment: Segment, language: str) -> Iterator[tuple[int, int, str]]:
+def _pieces(segment: Segment) -> Iterator[tuple[int, int, str]]:
     """Yield start, end (ms) and text of each word, cut where it is longer than a line.
 
-    The text begins with a space where the language has one between words.
+    The text begins with a space where one is written before the word.
     """
-    space = "" if language in UNSPACED_LANGUAGES else " "
     for word in segment.words:
         text = _plain(word.text)
         parts = [text[at : at + _LINE_CHARACTERS] for at in range(0, len(text), _LINE_CHARACTERS)]
         for number, part in enumerate(parts):
             start = word.start + word.duration * number / len(parts)
             end = word.start + word.duration * (number + 1) / len(parts)
-            yield _ms(start), _ms(end), part if number else space + part
+            yield _ms(start), _ms(end), part if number or not word.spaced else f" {part}"
 
 
 def _filled(lines: list[str], text: str) -> list[str]:
@@ -237,7 +247,11 @@ def _txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> 
     """Write for reading: what to know first, then a paragraph a segment."""
     names = _names(transcript)
     length, speech = _clock(_ms(transcript.duration)), _clock(_ms(transcript.speech))
-    head = [_plain(name), f"{length} long, {speech} of it speech, language: {transcript.language}"]
+    sure = transcript.language_probability
+    language = transcript.language + (f" ({sure:.2f} of 1)" if sure is not None else "")
+    covered = transcript.coverage
+    words = f", {covered:.0%} of that with words" if covered is not None else ""
+    head = [_plain(name), f"{length} long, {speech} of it speech{words}, language: {language}"]
     head += [
         f"{names[speaker.label]}: speaks {_clock(_ms(speaker.talk_time))}, {speaker.words} words"
         for speaker in transcript.speakers

@@ -69,6 +69,7 @@ def describe_run(
         "speakers": len(transcript.speakers),
         "words": sum(speaker.words for speaker in transcript.speakers)
         + sum(word.speaker is None for segment in transcript.segments for word in segment.words),
+        "coverage": transcript.coverage,
         "seconds": round(computed, 3),
         "times_real_time": round(video.duration / computed, 1) if computed else None,
         "stages": stages,
@@ -147,6 +148,7 @@ def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:
         duration=video.duration,
         speakers=manifest["speakers"],
         words=manifest["words"],
+        coverage=manifest.get("coverage"),
         seconds=0.0 if unchanged else manifest["seconds"],
         stored=tuple(manifest["stages"]) if unchanged else tuple(stored),
         warnings=tuple(manifest["warnings"]),

@@ -33,10 +33,11 @@ from whosaid.types import (
     Word,
 )
 
-VERSION = 2
+VERSION = 3
 
-UNSPACED_LANGUAGES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
-"""Written without spaces between words, as in Whisper's tokenizer."""
+SURE_LANGUAGE = 0.8
+"""Speech is another language only if that is at least so probable: Whisper is 0.95 to 1 sure of
+clear speech, and less than 0.5 where it guesses."""
 
 
 class Params(StageParams):
@@ -65,6 +66,9 @@ class Params(StageParams):
         ge=0,
         le=1,
         description="warn when more than this share of the speech has no words",
+    )
+    low_language: float = Field(
+        default=0.5, ge=0, le=1, description="warn when the language is less probable than this"
     )
     same_voice: float = Field(
         default=0.75,
@@ -140,6 +144,7 @@ def merge_transcript(
             end=end,
             text=word.text,
             confidence=word.confidence,
+            spaced=word.spaced,
             speaker=labels[owner] if owner >= 0 else None,
             reason=None if owner >= 0 else reason,
             overlap=overlap,
@@ -158,17 +163,21 @@ def merge_transcript(
         Speaker(label=label, name=f"Speaker {number}", talk_time=spans.length(turns), words=count)
         for number, (label, turns, count) in enumerate(zip(labels, regular, counts, strict=True), 1)
     )
+    coverage = _share_with_words(spoken, speech, params.max_pause)
     return SpeakerTranscript(
         digest=digest,
         language=transcript.language,
+        language_probability=transcript.language_probability,
+        languages=transcript.languages,
         duration=speech.duration,
         speech=speech.speech,
+        coverage=coverage,
         speakers=speakers,
-        segments=tuple(_segments(spoken, transcript.language, params.max_pause)),
+        segments=tuple(_segments(spoken, params.max_pause)),
         turns=diarization.turns,
         doubtful=transcript.doubtful,
         warnings=(
-            *_warnings(spoken, speakers, transcript, embeddings, speech, params),
+            *_warnings(spoken, speakers, transcript, embeddings, speech, coverage, params),
             *doubts,
         ),
     )
@@ -197,10 +206,9 @@ def name_speakers(
     return transcript.model_copy(update={"speakers": tuple(speakers)})
 
 
-def join_words(words: Sequence[Word], language: str) -> str:
-    """Return the words as one line of running text, as `language` spaces it."""
-    joint = "" if language in UNSPACED_LANGUAGES else " "
-    return " ".join(joint.join(word.text for word in words).split())
+def join_words(words: Sequence[Word]) -> str:
+    """Return the words as one line of running text."""
+    return " ".join("".join(f" {w.text}" if w.spaced else w.text for w in words).split())
 
 
 def _capped(words: Sequence[Word], speech: Floats, longest: Seconds) -> tuple[Floats, Floats]:
@@ -242,7 +250,7 @@ def _owners(
     return owners
 
 
-def _segments(words: Sequence[SpokenWord], language: str, max_pause: Seconds) -> Iterator[Segment]:
+def _segments(words: Sequence[SpokenWord], max_pause: Seconds) -> Iterator[Segment]:
     """Cut the words where the speaker changes or pauses."""
     if not words:
         return
@@ -257,7 +265,7 @@ def _segments(words: Sequence[SpokenWord], language: str, max_pause: Seconds) ->
             start=group[0].start,
             end=max(word.end for word in group),
             speaker=group[0].speaker,
-            text=join_words(group, language),
+            text=join_words(group),
             confidence=_mean_confidence(group),
             overlap=any(word.overlap for word in group),
             words=group,
@@ -270,23 +278,18 @@ def _warnings(
     transcript: Transcript,
     embeddings: SpeakerEmbeddings,
     speech: SpeechRegions,
+    coverage: float | None,
     params: Params,
 ) -> Iterator[str]:
     """Say what the reader must know: what is missing, and what not to trust."""
     yield from transcript.notes
+    yield from _language_warnings(transcript, params)
     if not speech.regions:
         yield "no speech found"
     if speech.regions and not words:
         yield f"{_spell(speech.speech)} of speech, but no words were recognised in it"
-    if words and speech.regions:
-        # Half a pause on both sides of a word counts as spoken: speech regions hold small pauses.
-        margin = params.max_pause / 2
-        spoken = spans.union(spans.array(words) + np.array([-margin, margin]))
-        regions = spans.array(speech.regions)
-        with_words = float(spans.covered(spoken, regions[:, 0], regions[:, 1]).sum())
-        wordless = 1 - with_words / max(speech.speech, INSTANT)
-        if wordless > params.max_wordless:
-            yield f"{wordless:.0%} of the speech has no words"
+    if words and coverage is not None and 1 - coverage > params.max_wordless:
+        yield f"{1 - coverage:.0%} of the speech has no words"
     if (speech.regions or words) and not speakers:
         yield "no speaker was found"
     nobody = sum(word.speaker is None for word in words)
@@ -305,6 +308,55 @@ def _warnings(
     voiceless = [speaker.label for speaker in speakers if speaker.label not in known]
     if voiceless:
         yield f"too little clear speech for a voiceprint: {', '.join(voiceless)}"
+
+
+def _share_with_words(
+    words: Sequence[SpokenWord], speech: SpeechRegions, max_pause: Seconds
+) -> float | None:
+    """Return the share of the speech that has words, `None` where there is no speech.
+
+    Half a pause on both sides of a word counts: speech regions hold small pauses.
+    """
+    if not speech.regions:
+        return None
+    if not words:
+        return 0.0
+    spoken = spans.union(spans.array(words) + np.array([-max_pause / 2, max_pause / 2]))
+    regions = spans.array(speech.regions)
+    with_words = float(spans.covered(spoken, regions[:, 0], regions[:, 1]).sum())
+    return round(min(1.0, with_words / max(speech.speech, INSTANT)), 3)
+
+
+def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
+    """Say where another language is spoken than was written down, or that it was a guess."""
+    probability = transcript.language_probability
+    if probability is None or not transcript.language:
+        return
+    others = [
+        part
+        for part in transcript.languages
+        if part.language != transcript.language and part.probability >= SURE_LANGUAGE
+    ]
+    whole = sum(part.duration for part in transcript.languages)
+    if sum(part.duration for part in others) > whole / 2:
+        sounds = max(others, key=lambda part: part.duration)
+        yield (
+            f"this sounds like {sounds.language} ({sounds.probability:.2f} of 1) and was written "
+            f"down as {transcript.language}: set the language to {sounds.language}, or to none"
+        )
+    elif others:
+        places = ", ".join(
+            f"{part.language} at {_spell(part.start)}-{_spell(part.end)}" for part in others[:5]
+        )
+        yield (
+            f"several languages: {places}, written down as {transcript.language}: "
+            "transcribe these parts alone, with their language set"
+        )
+    elif probability < params.low_language:
+        yield (
+            f"the language, {transcript.language}, is a guess ({probability:.2f} of 1): "
+            "set it if it is wrong"
+        )
 
 
 def _mean_confidence(words: Sequence[Word]) -> float:

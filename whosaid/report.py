@@ -41,7 +41,7 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
         "",
         (
             f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
-            f"language {transcript.language or 'unknown'}, {manifest['words']} words. "
+            f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
             f"Quality: {manifest['quality']}. Took: {took}."
         ),
         "",
@@ -65,6 +65,16 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
         f"Outputs: `{folder}`",
     ]
     return "\n".join(lines)
+
+
+def _language(transcript: SpeakerTranscript) -> str:
+    sure = transcript.language_probability
+    return (transcript.language or "unknown") + ("" if sure is None else f" ({sure:.2f} of 1)")
+
+
+def _coverage(transcript: SpeakerTranscript) -> str:
+    covered = transcript.coverage
+    return "" if covered is None else f" in {covered:.0%} of the speech"
 
 
 def in_one_line(record: Record) -> str:

@@ -196,8 +196,7 @@ def transcribe_speech(
         check_window(text, window, speech.regions, params)
         for text, window in zip(heard.texts, windows, strict=True)
     ]
-    _hear_gaps(checked, waveform, speech, transcriber, params)
-    progress(WITH_GAPS)
+    _hear_gaps(checked, waveform, speech, transcriber, params, progress)
     _hear_again(checked, waveform, speech, transcriber, params, progress)
     progress(1.0)
     languages, probability = _sum_up_languages(heard, windows)
@@ -237,7 +236,7 @@ class Checked:
     @property
     def badness(self) -> tuple[int, Seconds]:
         """How bad it is: the less, the better."""
-        return len(self.reasons), sum(wordless for _, wordless in self.gaps)
+        return len(self.reasons) + len(self.gaps), sum(wordless for _, wordless in self.gaps)
 
 
 def check_window(
@@ -268,20 +267,22 @@ def _hear_gaps(
     speech: SpeechRegions,
     transcriber: Transcriber,
     params: Params,
+    progress: Progress,
 ) -> None:
     """Hear stretches of speech without words alone, all in one batch, and put in what is found.
 
     Whisper passes over sentences of a long window that it hears well in a short one.
     """
-    gaps = sorted(
-        (-wordless, i, gap) for i, window in enumerate(checked) for gap, wordless in window.gaps
-    )
-    places = sorted((i, gap.start, gap) for _, i, gap in gaps[: params.retries])
-    stretches = [cut_at_pauses(gap, checked[i].words, checked[i].window) for i, _, gap in places]
-    if not stretches:
+    gaps = [(i, gap, lost) for i, window in enumerate(checked) for gap, lost in window.gaps]
+    if not gaps or not params.retries:
         return
-    heard = transcriber.transcribe(waveform, stretches, params, no_progress)
-    for (i, _, _), stretch, text in zip(places, stretches, heard.texts, strict=True):
+    gaps = sorted(gaps, key=lambda it: it[2], reverse=True)[: params.retries]
+    stretches = [cut_at_pauses(gap, checked[i].words, checked[i].window) for i, gap, _ in gaps]
+    share = WITH_GAPS - FIRST_PASS
+    heard = transcriber.transcribe(
+        waveform, stretches, params, lambda fraction: progress(FIRST_PASS + share * fraction)
+    )
+    for (i, _, _), stretch, text in zip(gaps, stretches, heard.texts, strict=True):
         found = check_window(text, stretch, speech.regions, params)
         if not found.reasons:
             checked[i] = _with_found(checked[i], found, speech.regions, params)

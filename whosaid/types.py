@@ -386,6 +386,7 @@ class Outcome(Frozen):
     duration: Seconds = 0.0
     speakers: int = 0
     words: int = 0
+    coverage: float | None = Field(default=None, description="share of the speech that has words")
     seconds: Seconds = Field(default=0.0, description="sum over the stages computed in this run")
     stored: tuple[str, ...] = Field(default=(), description="stages that came from the cache")
     problem: str = Field(default="", description="one line: stage, what went wrong, what to do")

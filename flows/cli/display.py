@@ -138,20 +138,21 @@ def print_outcomes(
 def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
     table = Table(title=f"whosaid: {recipe.profile}: {recipe.made_by}", title_justify="left")
     table.add_column("video", overflow="fold")
-    for heading in ("length", "speakers", "words", "seconds", "x real time"):
+    for heading in ("length", "speakers", "words", "covered", "seconds", "x real time"):
         table.add_column(heading, justify="right")
     table.add_column("from cache", justify="right")
     for outcome in outcomes:
         name = Text(one_line(Path(outcome.path).name))
         if outcome.status in ("failed", "stopped"):
             length = clock(outcome.duration) if outcome.duration else ""
-            table.add_row(name, length, "", "", "", "", Text(outcome.status, style="red"))
+            table.add_row(name, length, "", "", "", "", "", Text(outcome.status, style="red"))
             continue
         table.add_row(
             name,
             clock(outcome.duration),
             str(outcome.speakers),
             str(outcome.words),
+            "" if outcome.coverage is None else f"{outcome.coverage:.0%}",
             f"{outcome.seconds:.1f}",
             f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
             _share(outcome, len(stages_of(recipe)) - 1),  # merging is never stored
