@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from whosaid.transcription import (
     Params,
     WindowText,
     check_window,
-    cut_at_pauses,
     find_gaps,
     join_pieces,
     repeats_itself,
@@ -144,7 +144,7 @@ def test_gaps_are_speech_that_is_longer_than_its_words_can_last():
     assert [((gap.start, gap.end), wordless) for gap, wordless in gaps] == [((10, 28), 10)]
     gaps = find_gaps(words(*SOUND), Span(start=0, end=40), spans((0, 10), (14, 18), (20, 40)), 1.5)
     assert [((gap.start, gap.end), round(lost, 2)) for gap, lost in gaps] == [
-        ((9.9, 18), 4.1),
+        ((14, 18), 4.1),
         ((29.9, 40), 10.1),
     ]
 
@@ -167,20 +167,6 @@ def test_words_stretched_over_lost_ones_leave_a_gap(stretched, found):
     window, speech = Span(start=18, end=24), spans((18.3, 24))
     gaps = find_gaps(tidy_words(heard, window, speech, 0.5), window, speech, 1.5)
     assert [(gap.start, gap.end) for gap, _ in gaps] == found
-
-
-def test_a_gap_is_heard_with_the_words_beside_it_as_far_as_the_next_pauses():
-    window = Span(start=0, end=30)
-    heard = words(
-        ("a", 1, 2), ("b", 2.5, 3), ("c", 3, 4), ("d", 8, 9), ("e", 9.1, 10), ("f", 11, 12)
-    )
-    found = cut_at_pauses(Span(start=4, end=8), heard, window)
-    assert (found.start, found.end) == (2.3, 10.2)
-    found = cut_at_pauses(Span(start=12, end=28), heard, window)
-    assert (found.start, found.end) == (10.8, 28.2)
-    fluent = words(*((f"{i}", i / 2, i / 2 + 0.5) for i in range(60) if not 30 <= i < 34))
-    found = cut_at_pauses(Span(start=15, end=17), fluent, window)
-    assert (found.start, found.end) == (15, 17), "no pause near"
 
 
 SOUND = [(f"word{i}", 0.5 * i, 0.5 * i + 0.4) for i in range(20)] + [
@@ -249,11 +235,9 @@ class Scripted:
         return self.again[attempt] if attempt < len(self.again) else None
 
 
-def transcribe(engine, fractions=None, **params):
+def transcribe(engine, fractions=None, regions=((0, 10), (20, 30)), **params):
     windows = spans((0, 20), (20, 40))
-    speech = SpeechRegions(
-        digest="s", regions=spans((0, 10), (20, 30)), windows=windows, duration=40
-    )
+    speech = SpeechRegions(digest="s", regions=spans(*regions), windows=windows, duration=40)
     return transcribe_speech(
         Waveform(np.zeros(40 * 16_000, np.float32), "w"),
         speech,
@@ -285,6 +269,37 @@ def test_only_doubtful_windows_are_heard_again_and_the_better_text_is_kept():
     assert transcript.notes == ("half the batch",)
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
+
+
+STRETCHED = [("He", 2, 4.2), ("took", 4.2, 5.9), *[(t, 6 + i / 2, 6.4 + i / 2) for i, t in
+    enumerate(["the", "dose", "and", "was", "glowing"])]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ([("In", 2, 2.2), ("a", 2.3, 2.4), ("moment", 2.5, 3), ("then", 3.4, 3.9), ("no.", 4, 4.5)],
+         "Start. In a moment then no. He took the dose and was glowing"),
+        ([("In", 2, 2.2), ("a", 2.3, 2.4), ("moment", 2.5, 3), ("he", 3.4, 3.9), ("took", 4, 4.5)],
+         "Start. In a moment he took the dose and was glowing"),
+        ([("moment", 2, 2.5)], "Start. He took the dose and was glowing"),
+        ([("no", i / 4, i / 4 + 0.2) for i in range(8, 20)],
+         "Start. He took the dose and was glowing"),
+        ([], "Start. He took the dose and was glowing"),
+    ],
+)  # fmt: skip
+def test_speech_without_words_is_heard_alone_and_what_is_found_put_in(found, text):
+    said = words(("Start.", 1, 1.5), *STRETCHED)
+    engine = Scripted(
+        [WindowText(said), WindowText(later(SENTENCE, 20))], alone=[WindowText(words(*found))]
+    )
+    transcript = transcribe(engine, regions=((1, 1.6), (2, 8.5), (20, 30)))
+    assert engine.asked[1:] == [[(1.8, pytest.approx(5.1))]]
+    first = [word for word in transcript.words if word.start < 20]
+    assert " ".join(word.text for word in first) == text
+    assert [bool(transcript.doubtful)] == [text.startswith("Start. He")]
+    assert all(a.start <= b.start for a, b in pairwise(first))
+    assert engine.asked_again == [], "a small gap is not worth more"
 
 
 @pytest.mark.parametrize("again", [(), (WindowText([]),), (WindowText(LOOP), WindowText([]))])
@@ -337,6 +352,23 @@ def test_a_stop_leaves_out_what_was_to_be_heard_again():
     with pytest.raises(StoppedError):
         transcribe(engine, Stop())
     assert {start for start, _, _ in engine.asked_again} == {0}
+
+
+def test_the_language_of_each_part_and_how_sure_it_is():
+    english, german = {"en": 0.9, "de": 0.1}, {"de": 0.7, "en": 0.3}
+    first = [
+        WindowText(SENTENCE, languages=english),
+        WindowText(later(SENTENCE, 20), languages=german),
+    ]
+    transcript = transcribe(Scripted(first))
+    assert transcript.language == "en"
+    assert transcript.language_probability == pytest.approx(0.6)
+    assert [(p.start, p.end, p.language, p.probability) for p in transcript.languages] == [
+        (0, 20, "en", 0.9),
+        (20, 40, "de", 0.7),
+    ]
+    transcript = transcribe(Scripted([WindowText(SENTENCE), WindowText(later(SENTENCE, 20))]))
+    assert (transcript.language_probability, transcript.languages) == (None, ())
 
 
 def test_no_speech_gives_no_words_and_asks_no_engine():

@@ -42,17 +42,17 @@ SHORTEST_WORD: Seconds = 0.02
 SURELY_NO_SPEECH = 0.95
 """Such a window is doubted even if its words seem sure: words made up in silence often do."""
 
-SHORTEST_PAUSE: Seconds = 0.15
-"""Between words. Speech is best cut where there is one: what is cut in two is heard as neither."""
+SHORTEST_SPEECH: Seconds = 0.3
+"""Less, beside a pause, is the end or the beginning of a word that is there."""
 
-REACH: Seconds = 4.0
-"""How far from speech without words a pause to cut at is looked for."""
+SAID_TWICE = 4
+"""So many words at most, which Whisper guesses at a cut, may be those on its other side."""
 
 MOST_WORDLESS: Seconds = 5.0
 """Windows with more speech without words, after that was heard alone, are heard in other ways."""
 
 MARGIN: Seconds = 0.2
-"""Of a pause, what is heard before and after the speech."""
+"""Of the pauses beside a gap, what is heard with it."""
 
 FIRST_PASS, WITH_GAPS = 0.9, 0.95
 """Shares of the progress: when every window is heard, and when stretches without words are too."""
@@ -269,45 +269,85 @@ def _hear_gaps(
     params: Params,
     progress: Progress,
 ) -> None:
-    """Hear stretches of speech without words alone, all in one batch, and put in what is found.
+    """Hear speech without words alone, all gaps in one batch, and put in what is found.
 
-    Whisper passes over sentences of a long window that it hears well in a short one.
+    Whisper passes over sentences of a window, also of a short one that holds any others.
     """
     gaps = [(i, gap, lost) for i, window in enumerate(checked) for gap, lost in window.gaps]
     if not gaps or not params.retries:
         return
     gaps = sorted(gaps, key=lambda it: it[2], reverse=True)[: params.retries]
-    stretches = [cut_at_pauses(gap, checked[i].words, checked[i].window) for i, gap, _ in gaps]
+    stretches = [_widened(gap, checked[i]) for i, gap, _ in gaps]
     share = WITH_GAPS - FIRST_PASS
     heard = transcriber.transcribe(
         waveform, stretches, params, lambda fraction: progress(FIRST_PASS + share * fraction)
     )
-    for (i, _, _), stretch, text in zip(gaps, stretches, heard.texts, strict=True):
+    for (i, _, lost), stretch, text in zip(gaps, stretches, heard.texts, strict=True):
         found = check_window(text, stretch, speech.regions, params)
-        if not found.reasons:
+        still = sum(wordless for _, wordless in found.gaps)
+        if found.words and not found.reasons and still <= lost / 2:
             checked[i] = _with_found(checked[i], found, speech.regions, params)
+
+
+def _widened(gap: Span, window: Checked) -> Span:
+    """Return a gap with as much around it as there is between it and the words beside it."""
+    before = [word.end for word in window.words if word.end <= gap.start]
+    behind = [word.start for word in window.words if word.start >= gap.end]
+    return Span(
+        start=max(gap.start - MARGIN, max(before, default=window.window.start)),
+        end=min(gap.end + MARGIN, min(behind, default=window.window.end)),
+    )
 
 
 def _with_found(
     window: Checked, found: Checked, regions: Sequence[Span], params: Params
 ) -> Checked:
-    """Return the window with the words found in a stretch of it, if that is better."""
-    inside = [
-        word
-        for word in window.words
-        if found.window.start <= (word.start + word.end) / 2 <= found.window.end
-    ]
-    if len(found.words) <= len(inside):
-        return window
-    outside = [word for word in window.words if word not in inside]
-    both = sorted([*outside, *found.words], key=lambda word: (word.start, word.end))
-    if repeats_itself([word.text for word in both], params.max_compression):
+    """Return the window with the words found in a gap of it, if that is better.
+
+    Words that were stretched over the gap and are not among those found are said beside it.
+    """
+    words, span = list(found.words), Span(start=found.words[0].start, end=found.words[-1].end)
+    said = {_folded(word.text) for word in words}
+    before, behind = [], []
+    for word in window.words:
+        inside = found.window.start <= (word.start + word.end) / 2 <= found.window.end
+        if inside and _folded(word.text) in said:
+            continue
+        if word.end <= span.start or (inside and not word.text[-1].isalnum()):
+            before.append(_clipped(word, window.window.start, span.start) if inside else word)
+        else:
+            behind.append(_clipped(word, span.end, window.window.end) if inside else word)
+    for length in range(min(len(words), SAID_TWICE), 0, -1):
+        if _same(words[:length], before[-length:]):
+            words = words[length:]
+        if _same(words[-length:], behind[:length]):
+            words = words[:-length]
+    both = [*before, *words, *behind]
+    if len(both) <= len(window.words) or repeats_itself(
+        [word.text for word in both], params.max_compression
+    ):
         return window
     speech = clip_spans(regions, window.window)
     mended = replace(
         window, words=both, gaps=find_gaps(both, window.window, speech, params.max_wordless)
     )
     return min(window, mended, key=lambda it: it.badness)
+
+
+def _clipped(word: Word, start: Seconds, end: Seconds) -> Word:
+    """Return the word moved between two times."""
+    first = max(start, min(word.start, end - SHORTEST_WORD))
+    last = min(max(word.end, first + SHORTEST_WORD), max(end, first + SHORTEST_WORD))
+    return word.model_copy(update={"start": round(first, 3), "end": round(last, 3)})
+
+
+def _same(words: Sequence[Word], others: Sequence[Word]) -> bool:
+    """Say whether the texts are the same but for case and punctuation."""
+    return [_folded(word.text) for word in words] == [_folded(word.text) for word in others]
+
+
+def _folded(text: str) -> str:
+    return text.casefold().strip(".,!?;:…\"'")
 
 
 def _hear_again(
@@ -495,7 +535,7 @@ def repeats_itself(texts: Sequence[str], max_compression: float) -> bool:
     joined = " ".join(texts).encode()
     if len(joined) > max_compression * len(zlib.compress(joined)):
         return True
-    folded = [text.casefold().strip(".,!?;:…\"'") for text in texts]
+    folded = [_folded(text) for text in texts]
     for length in range(1, 9):
         run = 0
         for previous, following in zip(folded, folded[length:], strict=False):
@@ -520,10 +560,12 @@ def find_gaps(
     starts = [*(word.start for word in words), window.end]
     for number, (end, start) in enumerate(zip(ends, starts, strict=True)):
         if inside := clip_spans(speech, Span(start=end, end=max(end, start))):
-            first = first if missing else inside[0].start
+            long = [span for span in inside if span.duration >= SHORTEST_SPEECH]
+            if not missing:
+                first, stop = (long or inside)[0].start, inside[-1].end
             missing += sum(span.duration for span in inside)
-            if missing > most:
-                most, stop = missing, inside[-1].end
+            most = max(most, missing)
+            stop = long[-1].end if long else stop
         word = words[number] if number < len(words) else None
         missing -= max(0.0, longest_spoken(word.text) - word.duration) if word else missing
         if missing <= 0 or most - missing > at_least:
@@ -531,25 +573,3 @@ def find_gaps(
                 gaps.append((Span(start=first, end=stop), most))
             missing = most = 0.0
     return gaps
-
-
-def cut_at_pauses(gap: Span, words: Sequence[Word], window: Span) -> Span:
-    """Return what is heard for a gap: it, and the words beside it as far as the next pauses."""
-    before = [word for word in words if word.end <= gap.start]
-    after = [word for word in words if word.start >= gap.end]
-    start, end = gap.start, gap.end
-    ends = [window.start, *(word.end for word in before)]
-    for silent, spoken in zip(ends[::-1], [start, *(w.start for w in before[::-1])], strict=True):
-        if gap.start - spoken <= REACH and (
-            spoken - silent >= SHORTEST_PAUSE or silent == window.start
-        ):
-            start = max((silent + spoken) / 2, spoken - MARGIN)
-            break
-    starts = [*(word.start for word in after), window.end]
-    for silent, spoken in zip(starts, [end, *(w.end for w in after)], strict=True):
-        if spoken - gap.end <= REACH and (
-            silent - spoken >= SHORTEST_PAUSE or silent == window.end
-        ):
-            end = min((silent + spoken) / 2, spoken + MARGIN)
-            break
-    return Span(start=start, end=end)
