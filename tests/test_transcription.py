@@ -280,7 +280,7 @@ STRETCHED = [("He", 2, 4.2), ("took", 4.2, 5.9), *[(t, 6 + i / 2, 6.4 + i / 2) f
     [
         ([("In", 2, 2.2), ("a", 2.3, 2.4), ("moment", 2.5, 3), ("then", 3.4, 3.9), ("no.", 4, 4.5)],
          "Start. In a moment then no. He took the dose and was glowing"),
-        ([("In", 2, 2.2), ("a", 2.3, 2.4), ("moment", 2.5, 3), ("he", 3.4, 3.9), ("took", 4, 4.5)],
+        ([("In", 2, 2.2), ("a", 2.3, 2.4), ("moment", 2.5, 3.3), ("he", 3.6, 4), ("took", 4.3, 5)],
          "Start. In a moment he took the dose and was glowing"),
         ([("moment", 2, 2.5)], "Start. He took the dose and was glowing"),
         ([("no", i / 4, i / 4 + 0.2) for i in range(8, 20)],

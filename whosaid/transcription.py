@@ -319,9 +319,9 @@ def _with_found(
             behind.append(_clipped(word, span.end, window.window.end) if inside else word)
     for length in range(min(len(words), SAID_TWICE), 0, -1):
         if _same(words[:length], before[-length:]):
-            words = words[length:]
+            before = before[:-length]
         if _same(words[-length:], behind[:length]):
-            words = words[:-length]
+            behind = behind[length:]
     both = [*before, *words, *behind]
     if len(both) <= len(window.words) or repeats_itself(
         [word.text for word in both], params.max_compression
@@ -442,8 +442,10 @@ def join_pieces(pieces: Sequence[Word]) -> list[Word]:
         rest = groups.pop()
         groups[-1] += rest
     words: list[Word] = []
+    spaced = False
     for group in groups:
         text = "".join(piece.text for piece in group)
+        spaced = spaced or text[0].isspace() if words else not _UNSPACED.match(text.strip())
         heard = [piece for piece in group if _last_letter(piece.text)] or group
         lengths = [len(piece.text.strip()) for piece in heard]
         weighted = sum(piece.confidence * n for piece, n in zip(heard, lengths, strict=True))
@@ -453,9 +455,10 @@ def join_pieces(pieces: Sequence[Word]) -> list[Word]:
                 end=max(piece.end for piece in heard),
                 text=text.strip(),
                 confidence=weighted / sum(lengths),
-                spaced=text[0].isspace() if words else not _UNSPACED.match(text.strip()),
+                spaced=spaced,
             )
         )
+        spaced = text[-1].isspace()
     return words
 
 
