@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from whosaid.profiles import Profile
+from whosaid.transcription import EACH_PART
 from whosaid.types import WHISPER_LANGUAGES
 
 
@@ -34,7 +35,7 @@ ProfileOrDefault = Annotated[
 LanguageOrDetect = Annotated[
     str | None,
     BeforeValidator(_nothing),
-    WithJsonSchema({"type": "string", "enum": ["detect", *WHISPER_LANGUAGES]}),
+    WithJsonSchema({"type": "string", "enum": ["detect", EACH_PART, *WHISPER_LANGUAGES]}),
     Field(json_schema_extra={"default": "detect"}),
 ]
 FolderOrDefault = Annotated[

@@ -258,7 +258,9 @@ def test_words_are_joined_as_they_are_spaced():
 
 def parts(*rows):
     return tuple(
-        LanguagePart(start=start, end=end, language=language, probability=probability)
+        LanguagePart(
+            start=start, end=end, language=language, probability=probability, transcribed="en"
+        )
         for start, end, language, probability in rows
     )
 

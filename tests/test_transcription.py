@@ -20,7 +20,7 @@ from whosaid.transcription import (
     tidy_words,
     transcribe_speech,
 )
-from whosaid.types import Span, SpeechRegions, Waveform, Word
+from whosaid.types import LanguagePart, Span, SpeechRegions, Waveform, Word
 
 
 def spans(*pairs):
@@ -363,10 +363,10 @@ def test_the_language_of_each_part_and_how_sure_it_is():
     transcript = transcribe(Scripted(first))
     assert transcript.language == "en"
     assert transcript.language_probability == pytest.approx(0.6)
-    assert [(p.start, p.end, p.language, p.probability) for p in transcript.languages] == [
-        (0, 20, "en", 0.9),
-        (20, 40, "de", 0.7),
-    ]
+    assert transcript.languages == (
+        LanguagePart(start=0, end=20, language="en", probability=0.9, transcribed="en"),
+        LanguagePart(start=20, end=40, language="de", probability=0.7, transcribed="en"),
+    )
     transcript = transcribe(Scripted([WindowText(SENTENCE), WindowText(later(SENTENCE, 20))]))
     assert (transcript.language_probability, transcript.languages) == (None, ())
 

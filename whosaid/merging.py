@@ -16,6 +16,7 @@ from pydantic import Field
 
 from whosaid import likeness, spans
 from whosaid.spans import INSTANT, Floats
+from whosaid.transcription import EACH_PART, SURE_LANGUAGE
 from whosaid.types import (
     Diarization,
     Digest,
@@ -35,9 +36,8 @@ from whosaid.types import (
 
 VERSION = 3
 
-SURE_LANGUAGE = 0.8
-"""Speech is another language only if that is at least so probable: Whisper is 0.95 to 1 sure of
-clear speech, and less than 0.5 where it guesses."""
+SHORTEST_PART: Seconds = 5.0
+"""Of less speech a recogniser cannot say for sure what language it is."""
 
 
 class Params(StageParams):
@@ -332,17 +332,17 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
     probability = transcript.language_probability
     if probability is None or not transcript.language:
         return
-    others = [
+    sure = [
         part
         for part in transcript.languages
-        if part.language != transcript.language and part.probability >= SURE_LANGUAGE
+        if part.probability >= SURE_LANGUAGE and part.duration >= SHORTEST_PART
     ]
-    whole = sum(part.duration for part in transcript.languages)
-    if sum(part.duration for part in others) > whole / 2:
-        sounds = max(others, key=lambda part: part.duration)
+    others = [part for part in sure if part.language != part.transcribed]
+    if others and len(others) == len(sure) and len({part.language for part in others}) == 1:
+        language = others[0].language
         yield (
-            f"this sounds like {sounds.language} ({sounds.probability:.2f} of 1) and was written "
-            f"down as {transcript.language}: set the language to {sounds.language}, or to none"
+            f"this sounds like {language} ({others[0].probability:.2f} of 1) and was written down "
+            f"as {transcript.language}: set the language to {language}"
         )
     elif others:
         places = ", ".join(
@@ -350,7 +350,7 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
         )
         yield (
             f"several languages: {places}, written down as {transcript.language}: "
-            "transcribe these parts alone, with their language set"
+            f"set the language to {EACH_PART}"
         )
     elif probability < params.low_language:
         yield (

@@ -42,6 +42,13 @@ SHORTEST_WORD: Seconds = 0.02
 SURELY_NO_SPEECH = 0.95
 """Such a window is doubted even if its words seem sure: words made up in silence often do."""
 
+EACH_PART = "auto-per-part"
+"""The language that stands for what each part of the video is spoken in."""
+
+SURE_LANGUAGE = 0.8
+"""Speech is another language than the rest only if that is at least so probable: Whisper base is
+0.95 to 1 sure of clear speech, and below 0.6 where it guesses."""
+
 SHORTEST_SPEECH: Seconds = 0.3
 """Less, beside a pause, is the end or the beginning of a word that is there."""
 
@@ -77,7 +84,9 @@ class Params(StageParams):
     )
     model: str = Field("", description="folder of the model, in the models folder")
     language: str | None = Field(
-        None, description="language code such as en or de; empty: detect it where the engine can"
+        None,
+        description="language code such as en or de; empty: detect it where the engine can; "
+        f"{EACH_PART}: detect it in every window",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     batch_size: int | None = Field(
@@ -131,7 +140,8 @@ class WindowText:
     """What an engine heard in one window, with its own scores where it has any.
 
     `words` have times in the video. `log_probability` is the mean over tokens. `cut_off` says that
-    the text would not end and was ended. `languages` are codes and how probable each is.
+    the text would not end and was ended. `languages` are codes and how probable each is, `language`
+    is the one it was transcribed as, empty for that of the whole video.
     """
 
     words: Sequence[Word]
@@ -139,6 +149,7 @@ class WindowText:
     no_speech: float | None = None
     cut_off: bool = False
     languages: Mapping[str, float] = field(default_factory=dict)
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,13 +198,16 @@ def transcribe_speech(
     """Turn speech into words; hear doubtful windows again and name those that stay doubtful."""
     windows = speech.windows
     if not windows:
-        return Transcript(digest=digest, language=params.language or "", words=())
+        language = "" if params.language == EACH_PART else params.language or ""
+        return Transcript(digest=digest, language=language, words=())
     heard = transcriber.transcribe(
         waveform, windows, params, lambda fraction: progress(FIRST_PASS * fraction)
     )
-    params = params.model_copy(update={"language": heard.language})
     checked = [
-        check_window(text, window, speech.regions, params)
+        replace(
+            check_window(text, window, speech.regions, params),
+            language=text.language or heard.language,
+        )
         for text, window in zip(heard.texts, windows, strict=True)
     ]
     _hear_gaps(checked, waveform, speech, transcriber, params, progress)
@@ -220,6 +234,7 @@ class Checked:
     words: Sequence[Word]
     reasons: Sequence[str]
     gaps: Sequence[tuple[Span, Seconds]]
+    language: str = ""
 
     @property
     def doubts(self) -> list[WindowNote]:
@@ -277,16 +292,17 @@ def _hear_gaps(
     if not gaps or not params.retries:
         return
     gaps = sorted(gaps, key=lambda it: it[2], reverse=True)[: params.retries]
-    stretches = [_widened(gap, checked[i]) for i, gap, _ in gaps]
-    share = WITH_GAPS - FIRST_PASS
-    heard = transcriber.transcribe(
-        waveform, stretches, params, lambda fraction: progress(FIRST_PASS + share * fraction)
-    )
-    for (i, _, lost), stretch, text in zip(gaps, stretches, heard.texts, strict=True):
-        found = check_window(text, stretch, speech.regions, params)
-        still = sum(wordless for _, wordless in found.gaps)
-        if found.words and not found.reasons and still <= lost / 2:
-            checked[i] = _with_found(checked[i], found, speech.regions, params)
+    for language in sorted({checked[i].language for i, _, _ in gaps}):
+        its = [gap for gap in gaps if checked[gap[0]].language == language]
+        stretches = [_widened(gap, checked[i]) for i, gap, _ in its]
+        known = params.model_copy(update={"language": language})
+        heard = transcriber.transcribe(waveform, stretches, known, no_progress)
+        for (i, _, lost), stretch, text in zip(its, stretches, heard.texts, strict=True):
+            found = check_window(text, stretch, speech.regions, params)
+            still = sum(wordless for _, wordless in found.gaps)
+            if found.words and not found.reasons and still <= lost / 2:
+                checked[i] = _with_found(checked[i], found, speech.regions, params)
+    progress(WITH_GAPS)
 
 
 def _widened(gap: Span, window: Checked) -> Span:
@@ -367,11 +383,12 @@ def _hear_again(
         attempts = count()
         while (checked[i].reasons or checked[i].gaps) and (
             again := transcriber.transcribe_again(
-                waveform, checked[i].window, params.language or "", params, next(attempts)
+                waveform, checked[i].window, checked[i].language, params, next(attempts)
             )
         ):
             rechecked = check_window(again, checked[i].window, speech.regions, params)
-            checked[i] = min(checked[i], rechecked, key=lambda window: window.badness)
+            if rechecked.badness < checked[i].badness:
+                checked[i] = replace(rechecked, language=checked[i].language)
 
     with ThreadPoolExecutor(transcriber.at_once) as threads:
         # What is logged belongs to the run whose context this is.
@@ -390,29 +407,33 @@ def _sum_up_languages(
 ) -> tuple[tuple[LanguagePart, ...], float | None]:
     """Return the language of each part, and the probability of the one that was transcribed."""
     rated = [
-        (window, text.languages)
+        (window, text.languages, text.language or heard.language)
         for window, text in zip(windows, heard.texts, strict=True)
         if text.languages
     ]
     if not rated:
         return (), None
-
-    def mean(group: Sequence[tuple[Span, Mapping[str, float]]], language: str) -> float:
-        weighted = sum(span.duration * them.get(language, 0.0) for span, them in group)
-        return round(weighted / max(sum(span.duration for span, _ in group), 1e-3), 3)
-
     parts = []
-    for language, members in groupby(rated, lambda it: max(it[1], key=it[1].__getitem__)):
+    for (language, transcribed), members in groupby(
+        rated, lambda it: (max(it[1], key=it[1].__getitem__), it[2])
+    ):
         group = list(members)
         parts.append(
             LanguagePart(
                 start=group[0][0].start,
                 end=group[-1][0].end,
                 language=language,
-                probability=mean(group, language),
+                probability=_mean([(span, them[language]) for span, them, _ in group]),
+                transcribed=transcribed,
             )
         )
-    return tuple(parts), mean(rated, heard.language)
+    return tuple(parts), _mean([(span, them.get(written, 0.0)) for span, them, written in rated])
+
+
+def _mean(rated: Sequence[tuple[Span, float]]) -> float:
+    """Return the mean weighted by length."""
+    weighted = sum(span.duration * value for span, value in rated)
+    return round(weighted / max(sum(span.duration for span, _ in rated), 1e-3), 3)
 
 
 def clip_spans(spans: Sequence[Span], window: Span) -> list[Span]:

@@ -293,10 +293,14 @@ class WindowNote(Span):
 
 
 class LanguagePart(Span):
-    """A stretch that sounds like one language, and how probable that is, 0 to 1."""
+    """A stretch that sounds like one language, and which it was transcribed as.
+
+    `probability`, 0 to 1, is how sure the recogniser is of what it sounds like.
+    """
 
     language: str
     probability: float
+    transcribed: str
 
 
 class Transcript(EngineResult):

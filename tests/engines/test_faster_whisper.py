@@ -112,7 +112,7 @@ def test_a_loop_lasts_no_longer_than_its_window_allows(bad_engine, monkeypatch):
     limits = []
     hear = bad_engine._hear
     monkeypatch.setattr(
-        bad_engine, "_hear", lambda *args: limits.append((len(args[1]), args[4])) or hear(*args)
+        bad_engine, "_hear", lambda *args: limits.append((len(args[1]), args[3])) or hear(*args)
     )
     monkeypatch.setattr(bad_engine._whisper, "max_length", 448)
     sound, windows, _ = talk("en", (4, 25, 9))
@@ -127,6 +127,32 @@ def test_a_language_can_be_set(engine):
     assert engine.transcribe(sound, windows, Params(language="de"), no_progress).language == "de"
     with pytest.raises(InputError, match="does not know the language 'xx'"):
         engine.transcribe(sound, windows, Params(language="xx"), no_progress)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_each_part_is_heard_in_its_own_language(engine, batch_size):
+    english, windows, said = talk("en", (9, 14))
+    german, later, more = talk("de", (6, 8), seed=1)
+    shift = english.duration
+    sound = Waveform(np.concatenate([english.samples, german.samples]), "both")
+    windows += [Span(start=it.start + shift, end=it.end + shift) for it in later]
+    params = Params(language="auto-per-part", batch_size=batch_size)
+    transcript = transcribe_speech(sound, speech_of(windows), engine, params, digest="d")
+    assert [(part.language, part.transcribed) for part in transcript.languages] == [
+        ("en", "en"),
+        ("de", "de"),
+    ]
+    assert transcript.languages[1].start == shift
+    texts = [word.text for word in (*said, *more)]
+    same = SequenceMatcher(None, texts, [w.text for w in transcript.words], autojunk=False)
+    assert same.ratio() > 0.9
+    plain = transcribe_speech(
+        sound, speech_of(windows), engine, Params(language="en", batch_size=batch_size), digest="d"
+    )
+    assert [(part.language, part.transcribed) for part in plain.languages] == [
+        ("en", "en"),
+        ("de", "en"),
+    ], "said, though it was not asked for"
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])

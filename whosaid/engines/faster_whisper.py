@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import groupby
 from math import ceil
@@ -35,7 +35,14 @@ from whosaid.engines.ctranslate2 import (
 from whosaid.engines.log_mel import LogMel
 from whosaid.errors import InputError, TransientError
 from whosaid.gpu import run_in_batches
-from whosaid.transcription import Heard, Params, WindowText, join_pieces
+from whosaid.transcription import (
+    EACH_PART,
+    SURE_LANGUAGE,
+    Heard,
+    Params,
+    WindowText,
+    join_pieces,
+)
 from whosaid.types import Progress, Seconds, Span, Waveform, Word
 
 FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
@@ -138,10 +145,10 @@ class FasterWhisper:
         """
         if not windows:
             return Heard(params.language or "", [])
-        language = self._check_language(params.language)
+        each_part = params.language == EACH_PART
+        language = self._check_language(None if each_part else params.language)
         language = language or self._detect_language(waveform, windows)
-        tokenizer = self._tokenizer(language)
-        prompt = self._prompt(tokenizer, params)
+        prompt = self._prompt(self._tokenizer(language), params)
         room = self._whisper.max_length - len(prompt) - 1
         batch_size = (params.batch_size or choose_batch_size(self._device)) * self.at_once
         order = sorted(range(len(windows)), key=lambda i: (-windows[i].duration, i))
@@ -159,9 +166,7 @@ class FasterWhisper:
             size = ceil(len(batch) / self.at_once)
             shares = [slice(first, first + size) for first in range(0, len(batch), size)]
             heard = [
-                workers.submit(
-                    self._hear, sounds[its], spans[its], tokenizer, prompt, limit, params
-                )
+                workers.submit(self._hear, sounds[its], spans[its], language, limit, params)
                 for its in shares
             ]
             wait(heard)  # a batch that does not fit is halved when nothing of it runs any more
@@ -234,19 +239,23 @@ class FasterWhisper:
         self,
         features: Features,
         windows: Sequence[Span],
-        tokenizer: Tokenizer,
-        prompt: list[int],
+        language: str,
         limit: int,
         params: Params,
     ) -> list[WindowText]:
         """Hear one batch. `features` has shape (windows, mels, frames of 30 s)."""
-        whisper = self._whisper
+        whisper, tokenizer = self._whisper, self._tokenizer(language)
         encoded = whisper.encode(features)
+        languages = self._tell_languages(encoded)
+        spoken_in = [language] * len(windows)
+        if params.language == EACH_PART:
+            spoken_in = [_sure_of(probabilities) or language for probabilities in languages]
+        prompts = [self._prompt(self._tokenizer(its), params) for its in spoken_in]
         results = whisper.model.generate(
             encoded,
-            [prompt] * len(windows),
+            prompts,
             beam_size=params.beam_size,
-            max_length=len(prompt) + limit,
+            max_length=len(prompts[0]) + limit,
             suppress_blank=True,
             suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
             return_scores=True,
@@ -257,7 +266,6 @@ class FasterWhisper:
         frames = [round(window.duration * FRAMES_PER_SECOND) for window in windows]
         frames = np.clip(frames, SHORTEST_FRAMES, WINDOW_S * FRAMES_PER_SECOND).tolist()
         aligned = self._align(encoded, tokenizer, spoken, frames)
-        languages = self._tell_languages(encoded)
         return [
             WindowText(
                 words=join_pieces(
@@ -268,9 +276,10 @@ class FasterWhisper:
                 no_speech=result.no_speech_prob,
                 cut_off=len(row) >= min(limit, _token_limit(window.duration)),
                 languages=probabilities,
+                language=its,
             )
-            for window, row, row_spoken, result, found, probabilities in zip(
-                windows, tokens, spoken, results, aligned, languages, strict=True
+            for window, row, row_spoken, result, found, probabilities, its in zip(
+                windows, tokens, spoken, results, aligned, languages, spoken_in, strict=True
             )
         ]
 
@@ -382,6 +391,12 @@ def _samples(waveform: Waveform, window: Span) -> npt.NDArray[np.float32]:
 
 def _token_limit(duration: Seconds) -> int:
     return ceil(duration * TOKENS_PER_SECOND) + 20
+
+
+def _sure_of(languages: Mapping[str, float]) -> str:
+    """Return the language that is surely spoken, empty if none is."""
+    found = max(languages, key=languages.__getitem__, default="")
+    return found if found and languages[found] >= SURE_LANGUAGE else ""
 
 
 def _piece(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:

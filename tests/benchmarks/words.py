@@ -1,0 +1,169 @@
+"""Measure words on a folder of recordings with their text, beside faster-whisper itself.
+
+    python tests/benchmarks/words.py FOLDER --model DIR [--set FIELD=VALUE …] [--steps]
+
+FOLDER holds `words.json`: for the name of each file, without its ending, `text` and `language`; or
+an `.stm` beside a file. Word error rates are percent of the reference's words, both sides
+normalized (see `word_errors.py`); "CPU" is CPU seconds a minute of audio, with speech found by
+Silero. `again` is how many stretches were heard a second time. faster-whisper runs its own voice
+activity detection, once sequentially and once in batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faster_whisper
+from measuring import Missing, arguments, finish, run, say, table
+from word_errors import count_errors
+
+from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.engines.silero import Silero
+from whosaid.merging import join_words
+from whosaid.speech import Params as SpeechParams
+from whosaid.speech import detect_speech
+from whosaid.transcription import Params, transcribe_speech
+from whosaid.types import Waveform
+
+VAD = Path(faster_whisper.__file__).parent / "assets" / "silero_vad_v6.onnx"
+
+
+class Clip(NamedTuple):
+    """A recording and what is said in it."""
+
+    name: str
+    waveform: Waveform
+    text: str
+    language: str
+
+
+class Heard(NamedTuple):
+    """What one way of transcribing made of a recording."""
+
+    text: str
+    again: int = 0
+    doubts: int = 0
+
+
+def read_clips(folder: Path) -> Iterator[Clip]:
+    """Yield the recordings of a folder that have a text."""
+    listed = folder / "words.json"
+    texts = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
+    for path in sorted(it for it in folder.iterdir() if it.suffix in {".flac", ".wav", ".mp4"}):
+        stm = path.with_suffix(".stm")
+        if path.stem in texts:
+            text, language = texts[path.stem]["text"], texts[path.stem]["language"]
+        elif stm.exists():
+            lines = stm.read_text(encoding="utf-8").splitlines()
+            text, language = " ".join(line.split(maxsplit=5)[5] for line in lines), "en"
+        else:
+            continue
+        samples = faster_whisper.decode_audio(str(path))
+        yield Clip(path.stem, Waveform(samples, path.stem), text, language)
+
+
+def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
+    """Return our way: batches of windows, doubtful ones heard again."""
+    engine = FasterWhisper(model, device=options.device, cpu_threads=options.threads)
+    vad = Silero(VAD)
+    params = Params.model_validate(dict(pair.split("=", 1) for pair in options.set))
+    asked: list[int] = []
+    first, again = engine.transcribe, engine.transcribe_again
+
+    def count(windows: int) -> None:
+        asked.append(windows)
+
+    engine.transcribe = lambda *args: (count(len(args[1])), first(*args))[1]  # type: ignore[method-assign]
+    engine.transcribe_again = lambda *args: (count(1), again(*args))[1]  # type: ignore[method-assign]
+
+    def hear(clip: Clip) -> Heard:
+        asked.clear()
+        speech = detect_speech(clip.waveform, vad, SpeechParams(), digest="s")
+        found = transcribe_speech(clip.waveform, speech, engine, params, digest="d")
+        return Heard(join_words(found.words), sum(asked[1:]), len(found.doubtful))
+
+    return hear
+
+
+def theirs(model: Path, options: argparse.Namespace, *, batched: bool) -> Callable[[Clip], Heard]:
+    """Return faster-whisper's own ways, as its documentation calls them."""
+    whisper = faster_whisper.WhisperModel(
+        str(model), device=options.device, compute_type="auto", cpu_threads=options.threads
+    )
+    if batched:
+        pipeline = faster_whisper.BatchedInferencePipeline(whisper)
+
+    def hear(clip: Clip) -> Heard:
+        if batched:
+            segments, _ = pipeline.transcribe(
+                clip.waveform.samples, batch_size=8, word_timestamps=True
+            )
+        else:
+            segments, _ = whisper.transcribe(
+                clip.waveform.samples, vad_filter=True, word_timestamps=True
+            )
+        return Heard("".join(segment.text for segment in segments))
+
+    return hear
+
+
+def main() -> None:
+    parser = arguments(__doc__, speech=False)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", type=Path, required=True, help="folder of a Whisper model")
+    parser.add_argument("--set", action="append", default=[], help="of transcription: beam_size=1")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", action="append", help="way: whosaid, sequential, batched")
+    parser.add_argument("--steps", action="store_true", help="print each wrong word")
+    options = parser.parse_args()
+    clips = list(read_clips(options.folder))
+    if not clips:
+        raise Missing(f"{options.folder}: no recording with its words")
+    ways = {
+        "whosaid": lambda: ours(options.model, options),
+        "sequential": lambda: theirs(options.model, options, batched=False),
+        "batched": lambda: theirs(options.model, options, batched=True),
+    }
+    results: dict[str, dict[str, Any]] = {clip.name: {} for clip in clips}
+    told = []
+    for way in options.only or ways:
+        hear = ways[way]()
+        for clip in clips:
+            say(f"{way}: {clip.name}")
+            began = time.process_time()
+            heard = hear(clip)
+            cost = 60 * (time.process_time() - began) / clip.waveform.duration
+            errors = count_errors(clip.text, heard.text, clip.language)
+            results[clip.name][way] = {
+                "wer": errors.rate,
+                **{key: getattr(errors, key) for key in ("words", *errors._fields[1:4])},
+                "cpu_a_minute": cost,
+                **heard._asdict(),
+            }
+            if options.steps:
+                wrong = [f"{a or '-'}>{b or '-'}" for a, b in errors.steps if a != b]
+                told.append(f"{way}, {clip.name}: {'  '.join(wrong)}")
+    done = list(results[clips[0].name])
+    head = ["recording", "words", *(f"{way} {it}" for way in done for it in ("WER %", "CPU"))]
+    if "whosaid" in done:
+        head += ["again", "doubts"]
+    rows = [
+        [
+            name,
+            next(iter(found.values()))["words"],
+            *(found[way][it] for way in done for it in ("wer", "cpu_a_minute")),
+            *((found["whosaid"][it] for it in ("again", "doubts")) if "whosaid" in done else ()),
+        ]
+        for name, found in results.items()
+    ]
+    finish("words", options, "\n".join([table(head, rows), *told]), results)
+
+
+if __name__ == "__main__":
+    run(main)
