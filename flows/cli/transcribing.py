@@ -39,7 +39,8 @@ class Options:
         num_speakers: How many people speak, if known.
         min_speakers: At least this many people speak.
         max_speakers: At most this many people speak.
-        language: Spoken language as a code such as en; detected if left out; auto-per-part for several.
+        language: Spoken language as a code such as en; detected if left out; auto-per-part hears
+            each part in its own.
         audio_stream: Which of a video's audio streams, from 0.
         output: Where transcripts go: data/transcripts if left out.
         force: A stage to compute again, with all that builds on it; can be given several times:
