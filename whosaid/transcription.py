@@ -326,19 +326,21 @@ def _with_found(
     said = {_folded(word.text) for word in words}
     before, behind = [], []
     for word in window.words:
-        inside = found.window.start <= (word.start + word.end) / 2 <= found.window.end
-        if inside and _folded(word.text) in said:
-            continue
-        if word.end <= span.start or (inside and not word.text[-1].isalnum()):
-            before.append(_clipped(word, window.window.start, span.start) if inside else word)
-        else:
-            behind.append(_clipped(word, span.end, window.window.end) if inside else word)
+        middle = (word.start + word.end) / 2
+        if middle < found.window.start:
+            before.append(word)
+        elif middle > found.window.end:
+            behind.append(word)
+        elif _folded(word.text) not in said and word.text[-1].isalnum():
+            behind.append(_clipped(word, span.end, window.window.end))
+        elif _folded(word.text) not in said:
+            before.append(_clipped(word, window.window.start, span.start))
     for length in range(min(len(words), SAID_TWICE), 0, -1):
         if _same(words[:length], before[-length:]):
             before = before[:-length]
         if _same(words[-length:], behind[:length]):
             behind = behind[length:]
-    both = [*before, *words, *behind]
+    both = sorted([*before, *words, *behind], key=lambda word: word.start)
     if len(both) <= len(window.words) or repeats_itself(
         [word.text for word in both], params.max_compression
     ):

@@ -4,8 +4,8 @@
 
 FOLDER holds `words.json`: for the name of each file, without its ending, `text` and `language`; or
 an `.stm` beside a file. Word error rates are percent of the reference's words, both sides
-normalized (see `word_errors.py`); "CPU" is CPU seconds a minute of audio, with speech found by
-Silero. `again` is how many stretches were heard a second time. faster-whisper runs its own voice
+normalized (see `word_errors.py`); "CPU" is CPU seconds a minute of audio, with speech found as
+in a run. `again` is how many stretches were heard a second time. faster-whisper runs its own voice
 activity detection, once sequentially and once in batches.
 """
 
@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,14 +24,14 @@ from measuring import Missing, arguments, finish, run, say, table
 from word_errors import count_errors
 
 from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.engines.segmentation import Segmentation
 from whosaid.engines.silero import Silero
 from whosaid.merging import join_words
+from whosaid.models import find_model
 from whosaid.speech import Params as SpeechParams
 from whosaid.speech import detect_speech
 from whosaid.transcription import Params, transcribe_speech
 from whosaid.types import Waveform
-
-VAD = Path(faster_whisper.__file__).parent / "assets" / "silero_vad_v6.onnx"
 
 
 class Clip(NamedTuple):
@@ -70,7 +71,8 @@ def read_clips(folder: Path) -> Iterator[Clip]:
 def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
     """Return our way: batches of windows, doubtful ones heard again."""
     engine = FasterWhisper(model, device=options.device, cpu_threads=options.threads)
-    vad = Silero(VAD)
+    vad = Silero(find_model("silero", "", Path()))
+    segmenter = Segmentation(find_model("segmentation", "", Path()), device=options.device)
     params = Params.model_validate(dict(pair.split("=", 1) for pair in options.set))
     asked: list[int] = []
     first, again = engine.transcribe, engine.transcribe_again
@@ -83,7 +85,9 @@ def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
 
     def hear(clip: Clip) -> Heard:
         asked.clear()
-        speech = detect_speech(clip.waveform, vad, SpeechParams(), digest="s")
+        speech = detect_speech(
+            clip.waveform, vad, nullcontext(segmenter), SpeechParams(), digest="s"
+        )
         found = transcribe_speech(clip.waveform, speech, engine, params, digest="d")
         return Heard(join_words(found.words), sum(asked[1:]), len(found.doubtful))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
-import faster_whisper
 import numpy as np
 import pytest
 import soundfile
@@ -15,14 +15,14 @@ from faster_whisper import decode_audio
 from tests.benchmarks.word_errors import count_errors
 from tests.conftest import ROOT
 from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.engines.segmentation import Segmentation
 from whosaid.engines.silero import Silero
 from whosaid.merging import join_words
+from whosaid.models import find_model
 from whosaid.speech import Params as SpeechParams
 from whosaid.speech import detect_speech
 from whosaid.transcription import Params, join_pieces, transcribe_speech
 from whosaid.types import SAMPLE_RATE_HZ, SpeechRegions, Transcript, Waveform, Word
-
-VAD = Path(faster_whisper.__file__).parent / "assets" / "silero_vad_v6.onnx"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +61,9 @@ def conversation() -> tuple[np.ndarray, str]:
 
 def find_speech(samples: np.ndarray) -> tuple[Waveform, SpeechRegions]:
     waveform = Waveform(samples.astype(np.float32), "sound")
-    return waveform, detect_speech(waveform, Silero(VAD), SpeechParams(), digest="s")
+    vad = Silero(find_model("silero", "", Path()))
+    segmenter = nullcontext(Segmentation(find_model("segmentation", "", Path()), device="cpu"))
+    return waveform, detect_speech(waveform, vad, segmenter, SpeechParams(), digest="s")
 
 
 def transcribe(engine: FasterWhisper, samples: np.ndarray, **params: object) -> Transcript:
