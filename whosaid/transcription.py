@@ -37,7 +37,7 @@ from whosaid.types import (
 VERSION = 3
 
 SHORTEST_WORD: Seconds = 0.02
-"""No word is shorter: one step of Whisper's clock, two of pocketsphinx'."""
+"""No word is shorter: one step of Whisper's clock."""
 
 SURELY_NO_SPEECH = 0.95
 """Such a window is doubted even if its words seem sure: words made up in silence often do."""
@@ -72,16 +72,9 @@ _OPENING = "([{¿¡“‘«「『（【《〈"
 class Params(StageParams):
     """What a run may choose about transcription."""
 
-    NOT_IN_KEY: ClassVar[frozenset[str]] = StageParams.NOT_IN_KEY | {
-        "processes",
-        "cpu_threads",
-        "workers",
-    }
+    NOT_IN_KEY: ClassVar[frozenset[str]] = StageParams.NOT_IN_KEY | {"cpu_threads", "workers"}
 
-    engine: Literal["pocketsphinx", "faster_whisper"] = Field(
-        "pocketsphinx",
-        description="pocketsphinx: an English draft, no model needed; faster_whisper: the real one",
-    )
+    engine: Literal["faster_whisper"] = Field("faster_whisper", description="what hears words")
     model: str = Field("", description="folder of the model, in the models folder")
     language: str | None = Field(
         None,
@@ -91,9 +84,6 @@ class Params(StageParams):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     batch_size: int | None = Field(
         None, ge=1, le=256, description="windows a worker hears at once; empty: by device"
-    )
-    processes: int | None = Field(
-        None, ge=1, le=256, description="pocketsphinx processes; empty: by cores and memory"
     )
     cpu_threads: int | None = Field(
         None, ge=1, le=256, description="threads of a model that runs on the CPU; empty: all cores"
