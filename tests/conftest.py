@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,29 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 180) 
     raise TimeoutError(url)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers of xdist inherit it
+        os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="whosaid-models-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop("TEST_MODELS"), ignore_errors=True)
+
+
+def shared_models() -> Path:
+    """Return the folder of models that all workers of a test run share."""
+    return Path(os.environ["TEST_MODELS"])
+
+
+@cache
+def joined_whisper_base() -> Path:
+    """Return the folder of Whisper base, joined once for all workers of a test run."""
+    from whosaid.models import find_model
+
+    return find_model("faster_whisper", "", shared_models())
+
+
 class Site:
     """A folder with videos, transcripts and a cache of its own, and the command line in it."""
 
@@ -81,6 +107,10 @@ class Site:
         self.transcripts = self.data / "transcripts"
         self.results = self.data / "cache" / "results"
         self.videos.mkdir(parents=True, exist_ok=True)
+        base = joined_whisper_base()
+        linked = self.data / "models" / base.relative_to(shared_models())
+        if not linked.exists():
+            shutil.copytree(base, linked, copy_function=os.link)
         self.environment = {
             **{name: value for name, value in os.environ.items() if name[:8] != "WHOSAID_"},
             "WHOSAID_DATA_DIR": str(self.data),
@@ -146,20 +176,16 @@ def site(tmp_path: Path, prefect_server: str) -> Site:
 @pytest.fixture
 def site_copy(site: Site, finished: Site) -> Site:
     """Return a copy of the finished site."""
-    import shutil
-
-    shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
+    shutil.rmtree(site.data)
+    shutil.copytree(finished.data, site.data, ignore=shutil.ignore_patterns("models"))
+    shutil.copytree(finished.data / "models", site.data / "models", copy_function=os.link)
     return site
 
 
 @pytest.fixture(scope="session")
-def whisper_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whisper_base() -> Path:
     """Return the folder of Whisper base, joined once for all workers of a test run."""
-    from whosaid.models import find_model
-
-    mine = tmp_path_factory.getbasetemp()
-    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
-    return find_model("faster_whisper", "", shared / "models")
+    return joined_whisper_base()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from whosaid.merging import Params, join_words, merge_transcript
+from whosaid.merging import Params, join_words, keep_sentences, merge_transcript
 from whosaid.types import (
     Diarization,
     EdgeDecision,
@@ -529,3 +529,38 @@ def test_what_the_recogniser_notes_reaches_the_reader():
     )
     merged = merge_transcript(noted, nobody, voices, speech, Params(), digest="")
     assert merged.warnings[0] == "batches were halved"
+
+
+def spoken(times, texts):
+    return [
+        Word(start=start, end=start + 0.15, text=text, confidence=1.0)
+        for start, text in zip(times, texts, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "wanted"),
+    [
+        ("A guest. Who is going to be?", "0000011", "0011111"),  # an answer's first words
+        ("Their radio show. So am I.", "001111", "000111"),  # lower case: a question's last word
+        ("The news Right. I agree.", "00111", "00111"),  # a capital: somebody breaks in
+        ("Is it? Yes. It is.", "00111", "00111"),  # at the end of a sentence already
+        ("One. two three four five six seven", "0000001", "0000001"),  # too many words away
+        ("He is? I am. No.", "00011", "00111"),  # one that ends a sentence, to the nearest
+        ("Who. knows I do", "00--", "00--"),  # nobody's words stay nobody's
+    ],
+)
+def test_a_change_of_speaker_moves_to_the_end_of_a_sentence(text, found, wanted):
+    texts = text.split()
+    words = spoken(np.arange(len(texts)) / 5, texts)
+    owners = np.array([-1 if mark == "-" else int(mark) for mark in found])
+    moved = keep_sentences(owners, words, np.array([w.start for w in words]), 1.0)
+    assert "".join("-" if owner < 0 else str(owner) for owner in moved) == wanted
+
+
+def test_a_change_of_speaker_moves_no_farther_than_requested():
+    times = np.array([0, 1, 2.5, 3])
+    words = spoken(times.tolist(), ["guest.", "Who", "is", "it?"])
+    owners = np.array([0, 0, 1, 1])
+    assert keep_sentences(owners, words, times, 1.0).tolist() == [0, 0, 1, 1]
+    assert keep_sentences(owners, words, times, 2.0).tolist() == [0, 1, 1, 1]

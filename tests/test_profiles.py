@@ -29,7 +29,7 @@ def test_every_profile_makes_a_recipe(profile: Profile) -> None:
 def test_params_are_set_over_the_profile() -> None:
     recipe = make_recipe(Profile.OPEN, diarization={"num_speakers": "3"})
     assert recipe.diarization.num_speakers == 3
-    assert recipe.diarization.embedder == "speechbrain"
+    assert recipe.transcription.model == "faster-whisper-small"
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,5 @@ def test_models_are_identified_by_their_bytes(tmp_path: Path) -> None:
     found = identify_models(make_recipe(Profile.EMBEDDED), tmp_path, index)
     assert set(found) == {"speech", "diarize", "embed", "transcribe"}
     assert found["diarize"] == found["embed"]  # the same voice encoder
-    assert len({identity.rpartition(":")[2] for identity in found.values()}) == 3
+    models = [identity for identities in found.values() for identity in identities]
+    assert len({identity.rpartition(":")[2] for identity in models}) == 4

@@ -28,7 +28,7 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
     )
     manifest = {
         "video": {"name": "a|b.mp4"},
-        "quality": "embedded (draft)",
+        "made_by": "words by W, speakers by S",
         "words": 7,
         "seconds": 12.34,
         "times_real_time": 301.7,
@@ -41,8 +41,8 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
     for line in (
         "# a\\|b.mp4",
         (
-            "1:02:03 long, 1:40 of it speech, language en, 7 words. Quality: embedded (draft). "
-            "Took: 12.3 s, 301.7 × real time."
+            "1:02:03 long, 1:40 of it speech, language en, 7 words. "
+            "Words by W, speakers by S. Took: 12.3 s, 301.7 × real time."
         ),
         "| A \\| &lt;b> | 1:05 | 7 |",
         "| speech | 2.0 |  | from the cache |",

@@ -249,7 +249,7 @@ def smooth_labels(
     piece: Labels,
     weights: Vectors,
     *,
-    inside: float = 0.15,
+    inside: float = 0.4,
     pause: float = 0.05,
 ) -> Labels:
     """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
@@ -261,7 +261,7 @@ def smooth_labels(
         labels: of the rows.
         piece: which piece a row is in, ascending.
         weights: how much a row's similarity counts, 1 for a whole window.
-        inside: what a change of speaker costs inside a piece.
+        inside: what a change of speaker costs inside a piece: segmentation heard none there.
         pause: what it costs between two.
     """
     price = np.where(np.diff(piece, prepend=-1) == 0, inside, pause).tolist()

@@ -40,6 +40,12 @@ SHORTEST_PART: Seconds = 5.0
 """Of less speech a recogniser cannot say for sure what language it is."""
 
 
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+
+MOVED_WORDS = 4
+"""So many words at most change their speaker where a change moves to the end of a sentence."""
+
+
 class Params(StageParams):
     """How words find their speaker, and when the reader is warned."""
 
@@ -54,6 +60,12 @@ class Params(StageParams):
         ge=0,
         le=5,
         description="a word outside every turn goes to the nearest turn at most this far away",
+    )
+    sentence_reach: Seconds = Field(
+        default=1.0,
+        ge=0,
+        le=5,
+        description="move a change of speaker to the end of a sentence at most this far away",
     )
     max_pause: Seconds = Field(
         default=1.0, ge=0, le=60, description="a longer pause of a speaker begins a new segment"
@@ -101,10 +113,11 @@ def merge_transcript(
 
     No word is lost and the order is kept. A word goes to the speaker whose exclusive turns overlap
     it most; outside all of them to the nearest turn within `max_edge_distance`; else to nobody,
-    with the reason. Ties go to the speaker heard first in the video. `edges` overrules all that for
-    the words whose voice it knows. `overlap` says that several speakers' regular turns cover some
-    instant of the word. Talk time counts regular turns: who speaks at the same time as somebody
-    else does speak, so the sum can exceed the speech.
+    with the reason. Ties go to the speaker heard first in the video. A change of speaker close to
+    the end of a sentence is moved there. `edges` overrules all that for the words whose voice it
+    knows. `overlap` says that several speakers' regular turns cover some instant of the word. Talk
+    time counts regular turns: who speaks at the same time as somebody else does speak, so the sum
+    can exceed the speech.
 
     Warnings name speakers by their label: names may change with the voice library.
     """
@@ -129,6 +142,7 @@ def merge_transcript(
     words = transcript.words
     starts, ends = _capped(words, spans.union(spans.array(speech.regions)), params.max_word)
     owners = _owners(starts, ends, exclusive, params.max_edge_distance)
+    owners = keep_sentences(owners, words, starts, params.sentence_reach)
     for decision in edges.decisions if edges else ():
         owners[decision.word] = labels.index(joined.get(decision.speaker, decision.speaker))
     overlaps = spans.covered(spans.shared(regular), starts, ends) > INSTANT
@@ -248,6 +262,45 @@ def _owners(
     near = distances.min(axis=0) <= max_distance + INSTANT
     owners[outside[near]] = distances[:, near].argmin(axis=0)
     return owners
+
+
+def keep_sentences(
+    owners: npt.NDArray[np.intp], words: Sequence[Word], starts: Floats, reach: Seconds
+) -> npt.NDArray[np.intp]:
+    """Return owners with each change of speaker moved to the end of a sentence close by.
+
+    Recognizers place words to a few tenths of a second, and where speakers overlap the turns give
+    the sound to one of them: the first words of an answer end up with who asked. At most
+    `MOVED_WORDS` move, never all that a speaker says between two changes, and words move back to
+    the speaker before only where the recognizer took them for the rest of a sentence: in lower
+    case.
+
+    Args:
+        owners: index of each word's speaker, -1 for nobody.
+        words: as recognized, with their punctuation.
+        starts: of the words, in seconds.
+        reach: how far a change may move, in seconds.
+    """
+    result = owners.copy()
+    changes = (np.flatnonzero(np.diff(owners)) + 1).tolist()
+    for before, change, after in zip(
+        [0, *changes], changes, [*changes[1:], len(owners)], strict=False
+    ):
+        if min(owners[change - 1], owners[change]) < 0:
+            continue
+        nearest = range(max(before + 1, change - MOVED_WORDS), min(after, change + MOVED_WORDS + 1))
+        ends = [
+            first
+            for first in nearest
+            if words[first - 1].text.endswith(SENTENCE_ENDS)
+            and abs(starts[first] - starts[change]) <= reach
+            and (first <= change or words[change].text[:1].islower())
+        ]
+        if ends:
+            first = min(ends, key=lambda first: abs(first - change))
+            result[first:change] = owners[change]
+            result[change:first] = owners[change - 1]
+    return result
 
 
 def _segments(words: Sequence[SpokenWord], max_pause: Seconds) -> Iterator[Segment]:

@@ -34,7 +34,7 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
         manifest: as of `manifest.describe_run`.
         folder: where the outputs are.
     """
-    speed = manifest["times_real_time"]
+    speed, made_by = manifest["times_real_time"], manifest["made_by"]
     took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
     lines = [
         f"# {_cell(manifest['video']['name'])}",
@@ -42,7 +42,7 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
         (
             f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
             f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
-            f"Quality: {manifest['quality']}. Took: {took}."
+            f"{made_by[0].upper()}{made_by[1:]}. Took: {took}."
         ),
         "",
         "| speaker | talk time | words |",

@@ -54,7 +54,7 @@ def test_first_run_shows_table_quality_and_places(finished: Site) -> None:
 
 def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     manifest = finished.manifest("conversation")
-    assert manifest["quality"] == "embedded (draft)"
+    assert manifest["made_by"] == "words by faster-whisper-base, speakers by campplus-zh-en"
     recipe = make_recipe(Profile.EMBEDDED)
     assert set(manifest["stages"]) == {*stages_of(recipe)} - {Stage.MERGE}
     assert all(stage["seconds"] > 0 for stage in manifest["stages"].values())
