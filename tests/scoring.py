@@ -1,9 +1,11 @@
-"""Error rates against references live here: DER by pyannote.metrics, WER by edit distance."""
+"""Error rates against references: DER by pyannote.metrics, WER by edit distance."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import pyannote.audio
@@ -51,3 +53,28 @@ def word_error(reference: list[str], hypothesis: list[str]) -> float:
         for j, other in enumerate(hypothesis, 1):
             diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
     return row[-1] / len(reference)
+
+
+def wrong_speakers(reference: Sequence[tuple[str, str]], transcript: SpeakerTranscript) -> float:
+    """Return the share of rightly recognized words that another speaker is said to have said.
+
+    A name stands for the label that has most of its words.
+    """
+    heard = [
+        (text, segment.speaker)
+        for segment in transcript.segments
+        for word in segment.words
+        for text in plain_words(word.text)
+    ]
+    texts = [[text for text, _ in words] for words in (reference, heard)]
+    same = SequenceMatcher(None, *texts, autojunk=False).get_matching_blocks()
+    pairs = [
+        (reference[block.a + i][1], heard[block.b + i][1])
+        for block in same
+        for i in range(block.size)
+    ]
+    labels = {
+        name: Counter(label for other, label in pairs if other == name).most_common(1)[0][0]
+        for name in {name for name, _ in pairs}
+    }
+    return sum(labels[name] != label for name, label in pairs) / len(pairs)

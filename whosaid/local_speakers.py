@@ -6,6 +6,7 @@ Here its classes are packed, and chunks are stitched by what they share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,16 @@ def to_frame(time: Floats) -> Ints:
     return np.rint((time - FRAME_S / 2) / FRAME_STEP_S).astype(np.int64)
 
 
-def pack(masks: Ints) -> npt.NDArray[np.int32]:
+def pack(masks: Ints) -> tuple[tuple[int, int, int], ...]:
     """Return bit masks, shape (chunks, frames), as runs: see `SpeechRegions.local_speakers`."""
     begins = np.diff(masks, axis=1, prepend=-1) != 0
     chunk, frame = np.nonzero(begins)
-    return np.column_stack([chunk, frame, masks[begins]]).astype(np.int32)
+    return tuple(zip(chunk.tolist(), frame.tolist(), masks[begins].tolist(), strict=True))
 
 
-def unpack(runs: Ints) -> Bools:
+def unpack(packed: Sequence[tuple[int, int, int]]) -> Bools:
     """Return who is active in each frame of each chunk, shape (chunks, frames, 3)."""
+    runs = np.array(packed, np.int64).reshape(-1, 3)
     if not len(runs):
         return np.zeros((0, CHUNK_FRAMES, 3), np.bool_)
     chunks = int(runs[-1, 0]) + 1

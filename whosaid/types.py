@@ -69,20 +69,6 @@ FloatArray = Annotated[
 """A float32 array that is lists of numbers in JSON. The round trip is exact."""
 
 
-def _to_ints(value: Any) -> npt.NDArray[np.int32]:
-    array = np.asarray(value, dtype=np.int32)
-    array.setflags(write=False)
-    return array
-
-
-IntArray = Annotated[
-    npt.NDArray[np.int32],
-    BeforeValidator(_to_ints),
-    PlainSerializer(lambda array: array.tolist(), return_type=list),
-]
-"""An int32 array that is lists of numbers in JSON."""
-
-
 class Frozen(BaseModel):
     """A value: cannot be changed, refuses unknown fields."""
 
@@ -184,15 +170,15 @@ class SpeechRegions(EngineResult):
     `windows` packs the regions for recognizers: each at most 30 s, cut at pauses where there are
     any, together holding all regions.
 
-    `local_speakers`, shape (runs, 3), is who is active in each chunk of 10 s as the segmentation
-    network hears it: chunk, first frame, and the active speakers as a bit mask, until the next run.
+    `local_speakers` is who is active in each chunk of 10 s as the segmentation network hears it, in
+    runs: chunk, first frame, and the active speakers as a bit mask, until the next run begins.
     Speakers are local to their chunk. See `local_speakers.py`.
     """
 
     regions: tuple[Span, ...]
     windows: tuple[Span, ...]
     duration: Seconds = Field(description="of the whole audio")
-    local_speakers: IntArray = Field(default_factory=lambda: _to_ints(np.empty((0, 3))))
+    local_speakers: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def speech(self) -> Seconds:

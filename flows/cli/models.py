@@ -153,7 +153,7 @@ def list_models() -> int:
         table.add_row(
             name,
             model.engine,
-            ", ".join(profiles),
+            "all" if len(profiles) == len(Profile) - 1 else ", ".join(profiles),
             model.license,
             _size(records[-1].size if records else model.size),
             *_state(model, records, models_dir),

