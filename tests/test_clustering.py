@@ -125,9 +125,18 @@ def test_voices_are_counted(counts, noise):
     assert same_partition(labels, truth)
 
 
+def label(vectors, **wishes):
+    """Label windows that share no sound, each a piece of its own."""
+    start, end = moments(len(vectors))
+    return clustering.label_windows(
+        vectors, start, end, np.arange(len(vectors)), Params(**wishes)
+    )
+
+
 @pytest.mark.parametrize(
     ("wish", "found"),
     [
+        ({}, 3),
         ({"num_speakers": 1}, 1),
         ({"num_speakers": 2}, 2),
         ({"num_speakers": 3}, 3),
@@ -138,11 +147,17 @@ def test_voices_are_counted(counts, noise):
         ({"min_speakers": 2, "max_speakers": 8}, 3),
     ],
 )
-def test_wishes_are_honoured(wish, found):
+def test_wishes_are_honored(wish, found):
     vectors, _ = voices([40, 40, 40], noise=1.0)
-    piece = np.arange(120) // 20
-    labels = clustering.label_windows(vectors, *moments(120), piece, Params(**wish))
-    assert sorted(set(labels.tolist())) == list(range(found))
+    assert sorted(set(label(vectors, **wish).tolist())) == list(range(found))
+
+
+def test_a_wish_that_fits_changes_nothing():
+    vectors, truth = voices([40, 30, 20], noise=1.5)
+    free = label(vectors)
+    assert same_partition(free, truth)
+    for wish in ({"num_speakers": 3}, {"min_speakers": 2}, {"max_speakers": 3}):
+        assert same_partition(label(vectors, **wish), free)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +171,27 @@ def test_wishes_are_honoured(wish, found):
 )
 def test_hardly_any_windows(count, wish, labels):
     vectors, _ = voices([count])
-    piece = np.zeros(count, int)
-    found = clustering.label_windows(vectors, *moments(count), piece, Params(**wish))
-    assert found.tolist() == labels
+    assert label(vectors, **wish).tolist() == labels
+
+
+def test_short_windows_found_no_cluster():
+    """What is under a second tells little of a voice: it is given to those of the others."""
+    vectors, truth = voices([30, 30, 12], noise=1.0)
+    start, end = moments(72)
+    end[60:] = start[60:] + 0.6
+    found = clustering.label_windows(vectors, start, end, np.arange(72), Params())
+    assert found.max() == 1
+    assert same_partition(found[:60], truth[:60])
+    alone = clustering.label_windows(
+        vectors[60:], start[60:], end[60:], np.arange(12), Params()
+    )
+    assert alone.tolist() == [0] * 12
+
+
+def test_labels_are_numbered_without_gaps_by_what_comes_first():
+    vectors, truth = voices([20, 20, 20], noise=0.5)
+    order = np.r_[40:60, 0:20, 20:40]
+    assert label(vectors[order]).tolist() == [0] * 20 + [1] * 20 + [2] * 20
 
 
 def test_many_windows_are_thinned_out_before_linkage(monkeypatch):
@@ -196,28 +229,51 @@ def test_one_voice_cut_at_random_is_wholly_alike():
     assert alike[0, 1] == pytest.approx(1, abs=0.05)
 
 
+def smooth(vectors, labels, piece, weights=None):
+    weights = np.ones(len(vectors)) if weights is None else np.array(weights)
+    return clustering.smooth_labels(
+        vectors, np.array(labels), np.array(piece), weights
+    ).tolist()
+
+
 @pytest.mark.parametrize(
-    ("given", "region", "expected"),
+    ("given", "piece", "expected"),
     [
         ([0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),
         ([0, 0, 0, 1, 1, 1], [0] * 6, [0, 0, 0, 1, 1, 1]),
         ([1, 1, 0, 0], [0, 0, 1, 1], [1, 1, 0, 0]),
     ],
 )
-def test_clear_labels_stay(given, region, expected):
-    vectors = np.eye(2)[given]
-    found = clustering.smooth_labels(
-        vectors, np.array(given), np.array(region), np.ones(len(given))
-    )
-    assert found.tolist() == expected
+def test_clear_labels_stay(given, piece, expected):
+    assert smooth(np.eye(2)[given], given, piece) == expected
 
 
 def test_an_outlier_between_two_alike_is_smoothed():
     vectors = clustering.unit_rows(np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]])
     vectors[2] = clustering.unit_rows(np.array([[0.65, 0.75]]))  # hardly nearer to the other
-    labels = np.array([0, 0, 1, 0, 0, 1, 1, 1, 1, 1])
-    found = clustering.smooth_labels(vectors, labels, np.zeros(10, int), np.ones(10))
-    assert found.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+    labels = [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
+    assert smooth(vectors, labels, [0] * 10) == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_a_change_between_pieces_costs_less():
+    vectors = np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]
+    vectors[2] = clustering.unit_rows(np.array([[0.62, 0.79]]))  # 0.17 nearer to the other
+    labels = [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
+    assert smooth(vectors, labels, [0] * 10)[2] == 0
+    assert smooth(vectors, labels, [0, 0, 1, 2, 2, 3, 3, 3, 3, 3])[2] == 1
+
+
+def test_a_short_window_counts_for_less():
+    vectors = np.eye(2)[[0, 0, 1, 0, 0, 1, 1, 1, 1, 1]]
+    labels = [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
+    assert smooth(vectors, labels, [0] * 10)[2] == 1
+    assert smooth(vectors, labels, [0] * 10, [1, 1, 0.2, *[1] * 7])[2] == 0
+
+
+def test_a_label_that_smoothing_leaves_without_rows_is_gone():
+    vectors = clustering.unit_rows(np.eye(3)[[0, 0, 2, 0, 1, 1, 1]] + 0.0)
+    vectors[2] = clustering.unit_rows(np.array([[0.97, 0, 0.24]]))
+    assert set(smooth(vectors, [0, 0, 2, 0, 1, 1, 1], [0] * 7)) == {0, 1}
 
 
 def fitted(vectors, labels, least, most):

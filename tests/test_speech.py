@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
-from whosaid.speech import FRAME_S, Params, detect_speech, find_regions, pack_windows
+from whosaid import local_speakers
+from whosaid.local_speakers import CHUNK_FRAMES, FRAME_STEP_S, count_chunks
+from whosaid.speech import FRAME_S, Params, combine, detect_speech, find_regions, pack_windows
 from whosaid.types import Span, Waveform
 
-EXACT = Params(onset=0.5, offset=0.3, min_speech=0, min_pause=0, pad=0)
+EXACT = Params(onset=0.5, offset=0.3, min_speech=0, min_pause=0, pad=0, pad_pause=0)
 
 
 def spans(pairs):
@@ -38,6 +41,12 @@ def spans(pairs):
         ),
         ([0.1, 0.1, 0.9, 0.1, 0.1], {"pad": FRAME_S}, [(1, 4)]),
         ([0.9, 0.1, 0.9, 0.1], {"pad": FRAME_S}, [(0, 1.5), (1.5, 4)]),  # pads share the gap
+        # only beside pauses long enough, the edges of the recording among them
+        (
+            [0.1, 0.1, 0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.1],
+            {"pad": FRAME_S / 4, "pad_pause": 1.5 * FRAME_S},
+            [(1.75, 3), (4, 5.25), (6.75, 8)],
+        ),
     ],
 )
 def test_regions(probabilities, changes, frames):
@@ -146,20 +155,117 @@ class Energy:
         return (frames**2).mean(axis=1, dtype=np.float32).clip(0, 1)
 
 
-def test_detect_speech_carries_digest_and_duration():
-    samples = np.zeros(16_000 * 3, np.float32)
+class Loud:
+    """A segmenter by loudness: the first local speaker speaks, or nobody does."""
+
+    computes_in = "cpu, float32"
+
+    def segment(self, waveform, progress):
+        padded = np.pad(waveform.samples, (0, 320_000))
+        classes = np.zeros((count_chunks(waveform.duration), CHUNK_FRAMES, 7), np.float32)
+        for chunk, frames in enumerate(classes):
+            first = int((chunk * local_speakers.CHUNK_STEP_S + 0.03) * 16_000)
+            loud = padded[first : first + CHUNK_FRAMES * 270 : 270][:CHUNK_FRAMES] != 0
+            frames[:, 1], frames[:, 0] = loud, ~loud
+        progress(1.0)
+        return classes
+
+
+def hear(samples, params, progress=lambda _: None):
+    entered = []
+
+    @contextmanager
+    def segmenter():
+        entered.append(True)
+        yield Loud()
+
+    found = detect_speech(
+        Waveform(samples, "sound"), Energy(), segmenter(), params, digest="key", progress=progress
+    )
+    assert entered == [True]
+    return found
+
+
+def test_detect_speech_carries_digest_duration_and_who_is_active():
+    samples = np.zeros(16_000 * 13, np.float32)
     samples[16_000:32_000] = 1
     seen = []
-    found = detect_speech(
-        Waveform(samples, "sound"), Energy(), Params(pad=0), digest="key", progress=seen.append
-    )
-    assert (found.digest, found.duration, seen) == ("key", 3.0, [1.0])
-    assert [(r.start, r.end) for r in found.regions] == [(0.992, 2.016)]
+    found = hear(samples, Params(pad=0), seen.append)
+    assert (found.digest, found.duration, seen) == ("key", 13.0, [0.3, 1.0])
+    assert found.computed_in == "cpu, float32"
+    (region,) = found.regions
+    assert region.start == pytest.approx(1, abs=FRAME_S)
+    assert region.end == pytest.approx(2, abs=FRAME_S)
     assert len(found.windows) == 1
+    active = local_speakers.unpack(found.local_speakers)
+    assert active.shape == (3, CHUNK_FRAMES, 3)
+    assert active.sum() * FRAME_STEP_S == pytest.approx(1, abs=2 * FRAME_STEP_S)  # in one chunk
+    assert not active[..., 1:].any()
 
 
 def test_silence_gives_nothing():
-    found = detect_speech(
-        Waveform(np.zeros(16_000, np.float32), ""), Energy(), Params(), digest="key"
-    )
+    found = hear(np.zeros(16_000, np.float32), Params())
     assert (found.regions, found.windows) == ((), ())
+    assert not local_speakers.unpack(found.local_speakers).any()
+
+
+def together(heard, segmented, seconds=60.0):
+    """Return what both say of each second: their probabilities, as functions of time, combined."""
+    time = (np.arange(int(seconds / FRAME_S)) + 0.5) * FRAME_S
+    moments = local_speakers.to_time(np.arange(local_speakers.count_frames(seconds)))
+    found = combine(heard(time).astype(np.float32), segmented(moments))
+    assert found.shape == time.shape
+    assert found.dtype == np.float32
+    return lambda start, end: found[(time > start) & (time < end)]
+
+
+def between(start, end, inside, outside=1e-5):
+    return lambda time: np.where((time > start) & (time < end), inside, outside)
+
+
+def test_both_agree():
+    found = together(between(20, 30, 0.99), between(20, 30, 0.99))
+    assert found(20.2, 29.8).min() > 0.95
+    assert found(0, 19.8).max() < 0.05
+    assert found(30.2, 60).max() < 0.05
+
+
+def test_silence_stays_silent():
+    assert together(between(0, 0, 1), between(0, 0, 1))(0, 60).max() < 0.01
+
+
+def test_detection_that_is_deaf_for_seconds_has_no_say():
+    found = together(between(0, 10, 0.99), lambda time: np.full(len(time), 0.95))
+    assert found(0, 9).min() > 0.9
+    assert found(25, 60).min() > 0.5  # segmentation alone, and it is sure
+
+
+def test_detection_that_hears_is_believed_in_a_pause():
+    """Segmentation bridges a pause that detection hears."""
+    pause = together(
+        lambda time: np.where((time > 29) & (time < 30), 0.01, 0.99),
+        lambda time: np.full(len(time), 0.8),
+    )
+    assert pause(29.1, 29.9).max() < 0.2
+    assert pause(20, 28.9).min() > 0.9
+
+
+def test_what_detection_alone_hears_must_be_clear():
+    """Music and noises: segmentation hears no voice."""
+    doubtful = together(between(20, 30, 0.6), between(0, 0, 1))
+    assert doubtful(20, 30).max() < Params().onset
+    clear = together(between(20, 30, 0.999), between(0, 0, 1, 0.2))
+    assert clear(20.1, 29.9).min() > 0.5
+
+
+def test_only_long_pauses_are_padded_by_default():
+    probabilities = np.full(400, 0.01, np.float32)
+    probabilities[100:150] = probabilities[165:200] = 0.9  # 0.48 s apart; the edges are far
+    found = find_regions(probabilities, 400 * FRAME_S, Params())
+    pad = Params().pad
+    assert found == spans(
+        [
+            (round(100 * FRAME_S - pad, 3), round(150 * FRAME_S, 3)),
+            (round(165 * FRAME_S, 3), round(200 * FRAME_S + pad, 3)),
+        ]
+    )

@@ -1,50 +1,70 @@
-"""Measure diarization on a folder of *.flac or *.wav with an *.rttm beside each.
+"""Measure who spoke when, against references: a folder of *.flac or *.wav with an *.rttm beside each.
 
-    python tests/benchmarks/diarization_quality.py FOLDER [--json FILE] [--params JSON]
+    python tests/benchmarks/diarization_quality.py FOLDER [FILE …] [--num-speakers true] [--half]
 
-Errors are percent of reference speech with collar 0 and overlaps scored, by pyannote.metrics;
-"confusion" is time given to the wrong speaker. Files without a reference are skipped.
+Speech, speakers and turns are found by the engines of a profile, as in a run. Errors are percent of
+reference speech with collar 0 and overlaps scored, by pyannote.metrics; "confusion" is time given
+to the wrong speaker. `--alone` measures each speaker of each reference by themselves, too: the
+sound where only they speak, joined, should be one speaker.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
-from importlib.util import find_spec
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 import torch
+from measuring import Missing, arguments, finish, run, say, table, timed
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
-from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import diarization, speech
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.silero import Silero
+from whosaid.engines.loading import load_diarizer, load_segmenter, load_voice_activity
+from whosaid.profiles import Profile, Recipe, make_recipe
+from whosaid.settings import read_settings
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, Waveform
 
 PARTS = ("missed detection", "false alarm", "confusion")
+LEAST_ALONE_S = 3.0
 
 
-def installed(package: str, *parts: str) -> Path:
-    """Return the path of a file inside an installed package, without importing it."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(package)
-    return Path(spec.submodule_search_locations[0]).joinpath(*parts)
-
-
-def read_waveform(path: Path) -> Waveform:
-    """Read a 16 kHz mono file."""
+def read_waveform(path: Path, longest_s: float | None) -> Waveform:
+    """Read a 16 kHz mono file, or its beginning."""
     samples, rate = soundfile.read(path, dtype="float32")
     if rate != SAMPLE_RATE_HZ or samples.ndim != 1:
-        raise ValueError(f"{path}: {rate} Hz, shape {samples.shape}; 16 kHz mono is needed")
-    return Waveform(samples, path.stem)
+        raise Missing(f"{path}: {rate} Hz, shape {samples.shape}; 16 kHz mono is needed")
+    return Waveform(samples[: round(longest_s * rate) if longest_s else None], path.stem)
+
+
+def recordings(paths: Sequence[Path]) -> list[Path]:
+    """Return the recordings that have a reference, of folders and files."""
+    found = []
+    for path in paths:
+        here = sorted([*path.glob("*.flac"), *path.glob("*.wav")]) if path.is_dir() else [path]
+        found += [it for it in here if it.with_suffix(".rttm").exists()]
+    if not found:
+        raise Missing("no *.flac or *.wav with an *.rttm beside it")
+    return found
+
+
+def diarize(waveform: Waveform, recipe: Recipe, speakers: int | None) -> Diarization:
+    """Return who speaks when, as a run with this recipe finds it."""
+    models_dir = read_settings().models
+    params = recipe.diarization.model_copy(update={"num_speakers": speakers})
+    with load_voice_activity(models_dir) as vad:
+        found = speech.detect_speech(
+            waveform, vad, load_segmenter(recipe.speech, models_dir), recipe.speech, digest=""
+        )
+    with load_diarizer(params, models_dir) as diarizer:
+        return diarization.diarize_speakers(
+            waveform, found if params.needs_speech else None, diarizer, params, digest=""
+        )
 
 
 def score(reference: Annotation, result: Diarization, duration: float) -> dict[str, float]:
@@ -57,93 +77,106 @@ def score(reference: Annotation, result: Diarization, duration: float) -> dict[s
     return {name: float(parts[name]) for name in (*PARTS, "total")}
 
 
-def measure(folder: Path, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """Diarize every file of a folder and score it, a row a file."""
-    vad = Silero(installed("faster_whisper", "assets", "silero_vad_v6.onnx"))
-    speech_params = speech.Params.model_validate(params.get("speech", {}))
-    diarization_params = diarization.Params.model_validate(params.get("diarization", {}))
-    weights = installed("resemblyzer", "pretrained.pt")
-    diarizer = Clustering(Resemblyzer(weights, compute_type=diarization_params.compute_type))
-    rows = []
-    for path in sorted([*folder.glob("*.flac"), *folder.glob("*.wav")]):
-        rttm = path.with_suffix(".rttm")
-        if not rttm.exists():
-            continue
-        reference = next(iter(load_rttm(rttm).values()))
-        waveform = read_waveform(path)
-        if not waveform.samples.any():
-            sys.stderr.write(f"{path.name}: digital silence, skipped\n")
-            continue
-        began = time.perf_counter()
-        regions = speech.detect_speech(waveform, vad, speech_params, digest="")
-        result = diarization.diarize_speakers(
-            waveform, regions, diarizer, diarization_params, digest=""
-        )
-        rows.append(
-            {
-                "file": path.stem,
-                "seconds": waveform.duration,
-                "x real time": waveform.duration / (time.perf_counter() - began),
-                "speakers": len(reference.labels()),
-                "found": len(result.speakers),
-                **score(reference, result, waveform.duration),
-            }
-        )
-    return rows
+def alone(reference: Annotation, waveform: Waveform) -> Iterator[tuple[str, Waveform]]:
+    """Yield what each speaker says while nobody else speaks, joined."""
+    overlaps = reference.get_overlap()
+    for label in sorted(reference.labels()):
+        own = reference.label_timeline(label).support().extrude(overlaps)
+        cuts = [
+            waveform.samples[round(s.start * SAMPLE_RATE_HZ) : round(s.end * SAMPLE_RATE_HZ)]
+            for s in own
+        ]
+        samples = np.concatenate([*cuts, np.zeros(0, np.float32)])
+        if len(samples) >= LEAST_ALONE_S * SAMPLE_RATE_HZ:
+            yield str(label), Waveform(samples, "")
 
 
-def summarise(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def measure(path: Path, recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+    """Diarize a file and score it."""
+    waveform = read_waveform(path, options.seconds)
+    whole: Annotation = next(iter(load_rttm(path.with_suffix(".rttm")).values()))
+    reference = whole.crop(Segment(0, waveform.duration))
+    speakers = len(reference.labels()) if options.num_speakers == "true" else None
+    results: list[Diarization] = []
+    cost = timed(lambda: results.append(diarize(waveform, recipe, speakers)))
+    row = {
+        "file": path.stem,
+        "seconds": waveform.duration,
+        "cpu": cost.cpu,
+        "speakers": len(reference.labels()),
+        "found": len(results[0].speakers),
+        **score(reference, results[0], waveform.duration),
+    }
+    if options.alone:
+        row["alone"] = {
+            label: len(diarize(sound, recipe, None).speakers)
+            for label, sound in alone(reference, waveform)
+        }
+    return row
+
+
+def summarize(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return percentages over all rows together, so long files weigh more."""
     total = sum(row["total"] for row in rows)
     parts = {part: 100 * sum(row[part] for row in rows) / total for part in PARTS}
-    return {
-        "file": name,
-        "seconds": sum(row["seconds"] for row in rows),
+    summary = {
+        "files": name,
+        "minutes": sum(row["seconds"] for row in rows) / 60,
+        "CPU s a minute": 60 * sum(row["cpu"] for row in rows) / sum(row["seconds"] for row in rows),
         "speakers": sum(row["speakers"] for row in rows),
         "found": sum(row["found"] for row in rows),
         "exact": f"{sum(row['speakers'] == row['found'] for row in rows)}/{len(rows)}",
-        "x real time": sum(row["seconds"] for row in rows)
-        / sum(row["seconds"] / row["x real time"] for row in rows),
         "DER": sum(parts.values()),
         **parts,
     }
+    voices = [found for row in rows for found in row.get("alone", {}).values()]
+    return {**summary, "one voice alone": f"{voices.count(1)}/{len(voices)}" if voices else ""}
+
+
+def by_kind(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows summed up by the letters that their names begin with."""
+    kinds = defaultdict(list)
+    for row in rows:
+        letters = next((i for i, c in enumerate(row["file"]) if not c.isalpha()), None)
+        kinds[row["file"][:letters]].append(row)
+    return [summarize(f"{kind}*", some) for kind, some in kinds.items()]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--json", type=Path, help="write settings and numbers here")
-    parser.add_argument(
-        "--params", type=json.loads, default={}, help='{"speech": {…}, "diarization": {…}}'
-    )
-    arguments = parser.parse_args()
-    torch.set_num_threads(2)
-    rows = measure(arguments.folder, arguments.params)
-    table = [*(summarise(row["file"], [row]) for row in rows), summarise("all", rows)]
-    print(
-        f"{'file':16}{'s':>7}{'true':>5}{'found':>6}{'DER':>7}{'miss':>7}{'false':>7}{'conf':>7}{'xRT':>6}"
-    )
-    for row in table:
-        print(
-            f"{row['file']:16}{row['seconds']:7.0f}{row['speakers']:5}{row['found']:6}"
-            f"{row['DER']:7.1f}{row['missed detection']:7.1f}{row['false alarm']:7.1f}"
-            f"{row['confusion']:7.1f}{row['x real time']:6.0f}"
-        )
-    print(f"speaker count exact: {table[-1]['exact']}; collar 0, overlap scored")
-    settings = {
-        "collar": 0.0,
-        "overlap": "scored",
-        "speech": speech.Params.model_validate(arguments.params.get("speech", {})).in_key(),
-        "diarization": diarization.Params.model_validate(
-            arguments.params.get("diarization", {})
-        ).in_key(),
+    parser = arguments(__doc__, speech=False)
+    parser.add_argument("recordings", type=Path, nargs="+", help="folders, or files")
+    parser.add_argument("--profile", type=Profile, default=Profile.EMBEDDED)
+    parser.add_argument("--num-speakers", choices=["free", "true"], default="free")
+    parser.add_argument("--half", action="store_true", help="bfloat16, not float32")
+    parser.add_argument("--seconds", type=float, help="cut longer files at this")
+    parser.add_argument("--alone", action="store_true", help="each speaker alone, too")
+    parser.add_argument("--set", action="append", default=[], help="as of whosaid transcribe")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    chosen: dict[str, dict[str, Any]] = {
+        "diarization": {"compute_type": "bfloat16" if options.half else "float32"}
     }
-    text = json.dumps({"settings": settings, "rows": table}, indent=2)
-    if arguments.json:
-        arguments.json.write_text(text)
-    else:
-        print(text)
+    for word in options.set:
+        name, value = word.split("=", 1)
+        stage, field = name.split(".")
+        chosen.setdefault(stage, {})[field] = value
+    recipe = make_recipe(options.profile, **chosen)
+    rows = []
+    for path in recordings(options.recordings):
+        rows.append(measure(path, recipe, options))
+        say(f"{path.stem}: DER {summarize('', rows[-1:])['DER']:.1f} %")
+    files = [summarize(row["file"], [row]) for row in rows]
+    kinds = [*by_kind(rows), summarize("all", rows)]
+    lines = [table(list(some[0]), [list(row.values()) for row in some]) for some in (files, kinds)]
+    lines.append("percent of reference speech, collar 0, overlap scored")
+    settings = {
+        "speech": recipe.speech.in_key(),
+        "diarization": recipe.diarization.in_key(),
+    }
+    results = {"settings": settings, "files": files, "together": kinds}
+    finish("diarization_quality", options, "\n\n".join(lines), results)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,118 +1,141 @@
-"""The three stages together on real and on synthetic voices, scored by pyannote.metrics."""
+"""Speech, segmentation, CAM++ and clustering together: real weights, real and synthetic voices.
+
+What is measured on the two recordings that everybody has: telephone 6.1 % DER, conversation 3.9 %.
+The bounds leave room for the rounding of other CPUs, not for a worse method.
+"""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.database.util import load_rttm
-from pyannote.metrics.diarization import DiarizationErrorRate
-from whosaid.engines.resemblyzer import Resemblyzer
+from recordings import CONVERSATION, TELEPHONE, diarize, find_speech, sound_of, voices_of
+from scoring import diarization_error
 
-from whosaid import diarization, embeddings, speech
+from whosaid import diarization, embeddings
 from whosaid.engines.clustering import Clustering
-from whosaid.engines.silero import Silero
-from whosaid.models import find_model
-from whosaid.types import Waveform
+from whosaid.engines.loading import load_embedder
+from whosaid.types import SAMPLE_RATE_HZ, Waveform
 
-SAMPLES = Path(__file__).parents[2] / "data" / "samples"
-
-
-@pytest.fixture(scope="module")
-def vad():
-    return Silero(find_model("silero", "", Path()))
+RECORDINGS = pytest.mark.parametrize(
+    ("rttm", "speakers", "worst"),
+    [pytest.param(TELEPHONE, 2, 0.09, id="telephone"), pytest.param(CONVERSATION, 3, 0.06, id="talk")],
+)
 
 
-@pytest.fixture(scope="module")
-def embedder():
-    return Resemblyzer(find_model("resemblyzer", "", Path()), device="cpu")
-
-
-def read(path):
-    samples, _ = soundfile.read(path, dtype="float32")
-    return Waveform(samples, path.stem), next(iter(load_rttm(path.with_suffix(".rttm")).values()))
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread):
+    pass
 
 
 @pytest.fixture(scope="module")
-def telephone():
-    folder = Path(find_spec("pyannote.audio").submodule_search_locations[0])
-    return read(folder / "sample" / "sample.wav")
+def found():
+    """What is found in each recording, heard once."""
+    return {rttm: diarize(sound_of(rttm)) for rttm in (TELEPHONE, CONVERSATION)}
 
 
-@pytest.fixture(scope="module")
-def conversation():
-    return read(SAMPLES / "conversation.flac")
+@RECORDINGS
+def test_who_spoke_when(found, rttm, speakers, worst):
+    assert len(found[rttm].speakers) == speakers
+    assert diarization_error(found[rttm].turns, rttm) <= worst
 
 
-def diarize(waveform, vad, embedder, **wishes):
-    found = speech.detect_speech(waveform, vad, speech.Params(), digest="")
-    return diarization.diarize_speakers(
-        waveform, found, Clustering(embedder), diarization.Params(**wishes), digest=""
-    )
-
-
-def error_rate(reference, result, waveform):
-    hypothesis = Annotation()
-    for number, turn in enumerate(result.turns):
-        hypothesis[Segment(turn.start, turn.end), number] = turn.speaker
-    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    return metric(reference, hypothesis, uem=Timeline([Segment(0, waveform.duration)]))
-
-
-def test_telephone_talk(telephone, vad, embedder):
-    waveform, reference = telephone
-    result = diarize(waveform, vad, embedder)
-    assert len(result.speakers) == 2
-    assert error_rate(reference, result, waveform) <= 0.25
-    voices = embeddings.embed_speakers(waveform, result, embedder, embeddings.Params(), digest="")
-    assert voices.vectors.shape == (2, 256)
-    assert np.isfinite(voices.vectors).all()
-    assert (voices.spread < 0.6).all()
-
-
-def test_synthetic_conversation(conversation, vad, embedder):
-    waveform, reference = conversation
-    result = diarize(waveform, vad, embedder)
-    assert len(result.speakers) == 3
-    assert error_rate(reference, result, waveform) <= 0.10
-
-
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_one_voice_alone(conversation, vad, embedder, number):
-    waveform, reference = conversation
-    own = reference.label_timeline(sorted(reference.labels())[number])
-    cuts = [waveform.samples[int(s.start * 16_000) : int(s.end * 16_000)] for s in own]
-    alone = Waveform(np.concatenate(cuts), "")
-    assert len(diarize(alone, vad, embedder).speakers) == 1
+@RECORDINGS
+def test_the_true_number_makes_it_no_worse(found, rttm, speakers, worst):
+    told = diarize(sound_of(rttm), num_speakers=speakers)
+    without = diarization_error(found[rttm].turns, rttm)
+    assert diarization_error(told.turns, rttm) <= without + 0.005
 
 
 @pytest.mark.parametrize("wish", [1, 2, 4])
-def test_the_wished_number_of_speakers(conversation, vad, embedder, wish):
-    result = diarize(conversation[0], vad, embedder, num_speakers=wish)
-    assert len(result.speakers) == wish
+def test_the_wished_number_of_speakers(wish):
+    assert len(diarize(sound_of(CONVERSATION), num_speakers=wish).speakers) == wish
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3, 5.0])
-def test_silence_has_no_turns(vad, embedder, seconds):
-    silence = Waveform(np.zeros(int(seconds * 16_000), np.float32), "")
-    assert diarize(silence, vad, embedder).turns == ()
+@pytest.mark.parametrize(
+    ("rttm", "number"),
+    [*((TELEPHONE, number) for number in range(2)), *((CONVERSATION, n) for n in range(3))],
+)
+def test_one_voice_alone(rttm, number):
+    alone = list(voices_of(rttm).values())[number]
+    assert len(diarize(alone).speakers) == 1
+
+
+def test_those_who_speak_at_once_both_have_turns(found):
+    result = found[TELEPHONE]
+    both = embeddings.find_overlaps(result.turns)
+    ends = [0.0, *(turn.end for turn in result.exclusive)]
+    assert all(turn.start >= end for turn, end in zip(result.exclusive, ends, strict=False))
+    assert np.diff(both).sum() > 0.3
+    assert {(turn.start, turn.end) for turn in result.exclusive} <= {
+        (turn.start, turn.end) for turn in result.turns
+    }
+
+
+def test_a_quiet_second_channel_is_no_third_speaker(found):
+    """Both sides of a recorded call: the far end leaks into the near microphone, 28 dB down."""
+    voices = [voice.samples for voice in voices_of(CONVERSATION).values()][:2]
+    length = min(map(len, voices))
+    pause = np.zeros(SAMPLE_RATE_HZ, np.float32)
+    loud, other = voices[0][:length], voices[1][:length]
+    first = np.concatenate([loud, pause, 0 * other])
+    second = np.concatenate([0 * loud, pause, other])
+    mixed = first + second + 10 ** (-28 / 20) * np.roll(first + second, SAMPLE_RATE_HZ // 4)
+    assert len(diarize(Waveform(mixed.astype(np.float32), "")).speakers) == 2
+
+
+@RECORDINGS
+@pytest.mark.parametrize("offset", [0.3, 0.6])
+def test_a_dc_offset_loses_nobody(rttm, speakers, worst, offset):
+    sound = Waveform((sound_of(rttm).samples + np.float32(offset)).clip(-1, 1), "")
+    result = diarize(sound)
+    assert len(result.speakers) == speakers
+    assert diarization_error(result.turns, rttm) <= worst
+
+
+def noise(seconds):
+    return 0.1 * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE_HZ))
+
+
+def chords(seconds):
+    time = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    tones = [[220, 277.2, 329.6], [196, 246.9, 293.7], [174.6, 220, 261.6], [196, 246.9, 329.6]]
+    second = np.minimum(time.astype(int) // 2 % 4, 3)
+    played = [sum(np.sin(2 * np.pi * hz * time) for hz in chord) for chord in tones]
+    return 0.1 * np.choose(second, played) * np.exp(-2 * (time % 2))
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        *(pytest.param(np.zeros(round(s * SAMPLE_RATE_HZ)), id=f"silence {s} s") for s in (0, 0.01, 0.3, 12)),
+        pytest.param(noise(12), id="noise"),
+        pytest.param(chords(12), id="chords"),
+    ],
+)
+def test_without_speech_there_is_nobody(sound):
+    waveform = Waveform(sound.astype(np.float32), "")
+    assert find_speech(waveform).regions == ()
+    assert diarize(waveform).turns == ()
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 1.5, 3.0])
-def test_very_short_speech(telephone, vad, embedder, seconds):
-    samples = telephone[0].samples[int(10.7 * 16_000) :][: int(seconds * 16_000)]
-    assert len(diarize(Waveform(samples, ""), vad, embedder).speakers) <= 1
+def test_very_short_speech(seconds):
+    samples = sound_of(TELEPHONE).samples[int(10.7 * SAMPLE_RATE_HZ) :]
+    short = Waveform(samples[: int(seconds * SAMPLE_RATE_HZ)], "")
+    assert len(diarize(short).speakers) <= 1
 
 
-def test_exclusive_turns_are_in_order_and_apart(conversation, vad, embedder):
-    result = diarize(conversation[0], vad, embedder)
-    ends = [0.0, *(turn.end for turn in result.exclusive)]
-    assert all(turn.start >= end for turn, end in zip(result.exclusive, ends, strict=False))
-    assert result.turns == result.exclusive
+def test_voiceprints(found):
+    params = embeddings.Params(device="cpu")
+    with load_embedder(params, Path()) as embedder:
+        voices = embeddings.embed_speakers(
+            sound_of(TELEPHONE), found[TELEPHONE], embedder, params, digest=""
+        )
+    assert voices.vectors.shape == (2, 192)
+    assert np.isfinite(voices.vectors).all()
+    assert (voices.spread < 0.6).all()
 
 
 class Deaf:
@@ -125,5 +148,9 @@ class Deaf:
         return np.full((len(spans), 8), np.nan, np.float32)
 
 
-def test_speech_that_cannot_be_embedded_has_no_turns(telephone, vad):
-    assert diarize(telephone[0], vad, Deaf()).turns == ()
+def test_speech_that_cannot_be_embedded_has_no_turns():
+    waveform = sound_of(TELEPHONE)
+    result = diarization.diarize_speakers(
+        waveform, find_speech(waveform), Clustering(Deaf()), diarization.Params(), digest=""
+    )
+    assert result.turns == ()

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from whosaid import embeddings
+from whosaid import embeddings, speech
 from whosaid.engines.loading import (
     _only_one,
     load_embedder,
+    load_segmenter,
     load_voice_activity,
     release_models,
 )
 
-PARAMS = embeddings.Params(engine="resemblyzer", device="cpu")
+PARAMS = embeddings.Params(engine="campplus", device="cpu")
 
 
 def test_one_copy_in_a_process_until_it_is_released(tmp_path: Path) -> None:
@@ -31,6 +32,17 @@ def test_it_computes_in_what_was_chosen(tmp_path: Path, compute_type: str) -> No
     params = PARAMS.model_copy(update={"compute_type": compute_type})
     with load_embedder(params, tmp_path) as embedder:
         assert embedder.computes_in == f"cpu, {compute_type}"
+
+
+def test_the_segmenter_is_loaded_once_for_all_that_ask_alike(tmp_path: Path) -> None:
+    params = speech.Params(device="cpu")
+    with load_segmenter(params, tmp_path) as first:
+        assert first.computes_in == "cpu, float32"
+    with load_segmenter(params.model_copy(update={"onset": 0.5}), tmp_path) as again:
+        assert again is first
+    with load_segmenter(params.model_copy(update={"batch_size": 2}), tmp_path) as other:
+        assert other is not first
+    release_models()
 
 
 def test_one_thread_at_a_time(tmp_path: Path) -> None:

@@ -29,10 +29,18 @@ def telephone():
 
 
 def test_equals_faster_whisper(vad, telephone):
-    theirs = get_vad_model()(np.pad(telephone, (0, -len(telephone) % 512)).copy())
+    centered = telephone - telephone.mean()
+    theirs = get_vad_model()(np.pad(centered, (0, -len(telephone) % 512)))
     ours = vad.probabilities(Waveform(telephone, ""))
     np.testing.assert_allclose(ours[:-1], theirs.ravel()[:-1], atol=1e-5)
     assert 0.5 < (ours > 0.5).mean() < 0.95
+
+
+@pytest.mark.parametrize("offset", [-0.6, 0.3, 0.6])
+def test_a_dc_offset_changes_nothing(vad, telephone, offset):
+    plain = vad.probabilities(Waveform(telephone, ""))
+    moved = vad.probabilities(Waveform(telephone + np.float32(offset), ""))
+    np.testing.assert_allclose(moved, plain, atol=1e-3)
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 5000])

@@ -146,6 +146,7 @@ def _quietest(waveform: Waveform, time: Seconds) -> Seconds:
     sound = waveform.samples[first : int((time + SNAP_S) * SAMPLE_RATE_HZ)]
     if len(sound) < width:
         return time
+    sound = sound - sound.mean()  # a DC offset is not loud
     frames = np.lib.stride_tricks.sliding_window_view(sound, width)[::hop]
     power = np.einsum("ij,ij->i", frames, frames)
     return (first + int(np.argmin(power)) * hop + width / 2) / SAMPLE_RATE_HZ

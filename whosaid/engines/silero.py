@@ -40,12 +40,13 @@ class Silero:
     ) -> npt.NDArray[np.float32]:
         """Return the probability of speech, shape (frames,); zeros fill up the last frame."""
         samples = waveform.samples
+        offset = samples.mean(dtype=np.float64) if len(samples) else 0.0
         frames = -(-len(samples) // FRAME_SAMPLES)
         result = np.empty(frames, np.float32)
         state = np.zeros((2, 1, 1, 128), np.float32)
         for first in range(0, frames, BLOCK_FRAMES):
             last = min(first + BLOCK_FRAMES, frames)
-            block = _frames(samples, first, last)
+            block = _frames(samples, first, last, np.float32(offset))
             output, state[0], state[1] = self._session.run(
                 None, {"input": block, "h": state[0], "c": state[1]}
             )
@@ -54,12 +55,17 @@ class Silero:
         return result
 
 
-def _frames(samples: npt.NDArray[np.float32], first: int, last: int) -> npt.NDArray[np.float32]:
-    """Return frames first…last with the context before each, zeros outside the sound."""
+def _frames(
+    samples: npt.NDArray[np.float32], first: int, last: int, offset: np.float32
+) -> npt.NDArray[np.float32]:
+    """Return frames first…last with the context before each, zeros outside the sound.
+
+    The network takes a DC offset for speech that goes on in pauses, so it is taken off.
+    """
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     inside = samples[max(start, 0) : end]
     padded = np.zeros(end - start, np.float32)
-    padded[max(-start, 0) :][: len(inside)] = inside
+    padded[max(-start, 0) :][: len(inside)] = inside - offset
     width = CONTEXT_SAMPLES + FRAME_SAMPLES
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)[::FRAME_SAMPLES]
     return np.ascontiguousarray(windows)
