@@ -209,7 +209,7 @@ def test_another_embedding_model_keeps_the_names_by_the_time(library):
     assert names(again) == ["Ada", "Bob"]
     assert [i.score for i in again] == [None, None]
     assert library.other_models(ECAPA) == ""
-    assert library.summary("Ada").models == (ECAPA, MODEL)
+    assert library.summary("Ada").models == (MODEL, ECAPA)
     assert names(identify(library, "three", EVE, model=ECAPA)) == ["Ada"]
     assert names(identify(library, "four", ADA)) == ["Ada"]
 
@@ -407,7 +407,7 @@ def test_enroll(library):
     assert names(identify(library, "one", BOB, ADA)) == ["Bob", "Ada"]
     summary = library.summary("Ada")
     assert (summary.prints, summary.videos, summary.known) == (4, 1, True)
-    assert summary.models == (ECAPA, MODEL)
+    assert summary.models == (MODEL, ECAPA)
     assert summary.last_seen == pytest.approx(library.show("Ada")[0].identified)
 
 
