@@ -67,8 +67,8 @@ CALIBRATIONS = {
         margin=0.05,
         slope=40.5,
         offset=-16.7,
-        source="chosen on 35 LibriSpeech readers through 7 channels; of 45 others, 82.6 % of pairs"
-        " across channels reach the threshold and 0 of 83,160 pairs of two readers do; see"
+        source="chosen on 35 LibriSpeech readers through 7 channels; of 45 others, 82.6 % of one"
+        " reader's pairs across channels reach the threshold, and 1 of 166,320 of two readers'; see"
         " tests/benchmarks/voice_identity.py",
     ),
     "ecapa:": Calibration(
