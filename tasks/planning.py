@@ -38,6 +38,11 @@ class Batch(NamedTuple):
         return self.output / folder_name(name, video)
 
 
+def site_params(settings: Settings) -> Params:
+    """Return the params in which a site differs from the profiles."""
+    return {"embeddings": {"engine": settings.voice_encoder}}
+
+
 def prepare_batch(
     profile: str | None = None,
     *,
@@ -65,7 +70,9 @@ def prepare_batch(
         InputError: a setting, the profile or a value does not fit, or a model is not here.
     """
     settings = read_settings()
-    chosen, reason = choose_profile(profile or settings.profile, settings.models)
+    chosen, reason = choose_profile(
+        profile or settings.profile, settings.models, **site_params(settings)
+    )
     named: Params = {
         "audio": {"audio_stream": audio_stream},
         "diarization": {
@@ -75,11 +82,16 @@ def prepare_batch(
         },
         "transcription": {"language": language},
     }
-    merged = dict(params or {})
-    for stage, fields in named.items():
+    merged = site_params(settings)
+    for stage, fields in [*(params or {}).items(), *named.items()]:
         given = {field: value for field, value in fields.items() if value is not None}
         merged[stage] = {**merged.get(stage, {}), **given}
     recipe = make_recipe(chosen, **merged)
+    if (encoder := recipe.embeddings.engine) != settings.voice_encoder:
+        reason += (
+            f"; voiceprints by {encoder}, which are not compared with those by"
+            f" {settings.voice_encoder}, this site's encoder"
+        )
     return Batch(
         settings=settings,
         recipe=recipe,

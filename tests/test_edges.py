@@ -156,7 +156,7 @@ def test_a_voice_without_print_does_not_compete():
 
 @pytest.mark.usefixtures("one_thread")
 def test_real_voices_bring_back_words_that_late_changes_gave_away():
-    from whosaid.engines.resemblyzer import Resemblyzer
+    from whosaid.engines.campplus import CamPlus
 
     rows = [line.split() for line in (SAMPLES / "conversation.rttm").read_text().splitlines()]
     said = [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows[:14]]
@@ -168,7 +168,7 @@ def test_real_voices_bring_back_words_that_late_changes_gave_away():
 
     samples, _ = soundfile.read(SAMPLES / "conversation.flac", dtype="float32")
     waveform, turns = Waveform(samples, ""), diarization(late)
-    encoder = Resemblyzer(find_model("resemblyzer", "", Path()), device="cpu")
+    encoder = CamPlus(find_model("campplus", "", Path()), device="cpu")
     known = embed_speakers(waveform, turns, encoder, EmbeddingParams(), digest="")
     said_when = transcript(*(word[:2] for word in words))
     found = decide_edges(waveform, said_when, turns, known, encoder, Params(), digest="")

@@ -56,6 +56,15 @@ class DigestIndex:
 
         return self._database.use(look, {})
 
+    def places(self, digest: Digest) -> list[Path]:
+        """Return the paths at which files of that digest were; they may have changed since."""
+
+        def look(database: sqlite3.Connection) -> list[Path]:
+            rows = database.execute("SELECT path FROM files WHERE digest = ?", (digest,))
+            return [Path(os.fsdecode(row[0])) for row in rows]
+
+        return self._database.use(look, [])
+
     def remember(self, path: Path, stat: os.stat_result, digest: Digest) -> None:
         """Note the digest, unless the file changed only just now."""
         if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:

@@ -74,8 +74,13 @@ _RECIPES: dict[Profile, dict[str, Any]] = {
 """Best first: `auto` takes the first whose models are here."""
 
 
-def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
+def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tuple[Profile, str]:
     """Return the profile to use and why.
+
+    Args:
+        name: of a profile.
+        models_dir: where fetched models are.
+        params: as of `make_recipe`; they may name other models.
 
     Raises:
         InputError: there is no profile of that name.
@@ -91,7 +96,7 @@ def choose_profile(name: str, models_dir: Path) -> tuple[Profile, str]:
     missing = ""
     for best in _RECIPES:
         try:
-            for used in models_used(make_recipe(best)).values():
+            for used in models_used(make_recipe(best, **params)).values():
                 for engine, model in used:
                     models.locate(engine, model, models_dir)
         except InputError as error:

@@ -6,6 +6,7 @@ settings, and hand plain values on.
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,11 @@ class Settings(BaseSettings):
         " default <data_dir>/voices/voices.sqlite",
     )
     profile: str = Field(default="auto", description="the profile of runs that name none")
+    voice_encoder: Literal["campplus", "speechbrain"] = Field(
+        default="campplus",
+        description="makes the voiceprints, whatever the profile: one encoder a site, because"
+        " voices are compared within one only",
+    )
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
     )

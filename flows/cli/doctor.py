@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
+from tasks.planning import site_params
 from whosaid.errors import WhosaidError
 from whosaid.gpu import list_gpus
 from whosaid.models import Source, locate
 from whosaid.profiles import Profile, make_recipe, models_used
 from whosaid.settings import Settings, read_settings
+from whosaid.voices.roster import lacking_prints
 
 LOW_DISK_GB = 20
 """An hour of video takes 0.23 GB of extracted audio; below this a batch may run out."""
@@ -148,7 +150,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         if profile is Profile.AUTO:
             continue
         what = f"profile {profile}"
-        used = models_used(make_recipe(profile)).values()
+        used = models_used(make_recipe(profile, **site_params(settings))).values()
         try:
             found = [locate(*model, settings.models) for models in used for model in models]
         except WhosaidError as error:
@@ -180,6 +182,13 @@ def _voices(settings: Settings) -> Finding:
     named = sum(voice.known for voice in voices)
     models = ", ".join(sorted({model for voice in voices for model in voice.models})) or "none yet"
     says = f"{len(voices)} known, {named} by name, in {library.place}; embedding models: {models}"
+    if lacking := lacking_prints(voices, settings.voice_encoder):
+        return Finding(
+            Light.YELLOW,
+            "voices",
+            f"{says}; {len(lacking)} need new voiceprints, by {settings.voice_encoder}",
+            "run: whosaid voices rebuild",
+        )
     return Finding(Light.GREEN, "voices", says)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from flows import environment
 from flows.cli.terminal import open_console
 from tasks.models import find_hub_token
+from tasks.planning import site_params
 from whosaid.errors import InputError
 from whosaid.models import (
     CATALOGUE,
@@ -71,7 +72,8 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]
     if profile is not None:
-        wanted += _models_of(choose_profile(profile, models_dir)[0])
+        site = site_params(read_settings())
+        wanted += _models_of(choose_profile(profile, models_dir, **site)[0])
     if not wanted:
         raise InputError(
             "nothing to fetch was named",
@@ -93,7 +95,7 @@ def _known(name: str) -> Model:
 
 def _models_of(profile: Profile) -> list[Model]:
     """Return the models that a profile uses on this machine."""
-    used = models_used(make_recipe(profile)).values()
+    used = models_used(make_recipe(profile, **site_params(read_settings()))).values()
     return [
         _known(name) if name else default_model(engine)
         for models in used

@@ -6,22 +6,27 @@ What they do does not; see whosaid/voices/library.py, tasks/library.py and flows
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flows import environment
 from flows.cli.enrolling import enroll
-from flows.cli.renaming import OverwriteEdited, in_a_row, rewrite, say, tell
+from flows.cli.renaming import FAILED, OverwriteEdited, in_a_row, rewrite, say, tell
+from flows.cli.stopping import stop_on_ctrl_c
 from flows.cli.terminal import open_console
 from whosaid.errors import InputError
 from whosaid.report import clock
 from whosaid.settings import read_settings
+from whosaid.voices.roster import VoiceSummary, lacking_prints
 
 app = App(
     name="voices",
@@ -64,6 +69,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
     console.print(table)
     nameless = sum(not voice.known for voice in voices)
     console.print(f"{len(voices)} voices, {nameless} without a name", highlight=False)
+    _tell_lacking(console, voices)
     return 0
 
 
@@ -95,6 +101,7 @@ def show(which: str, *, as_json: AsJson = False) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    _tell_lacking(console, [voice])
     table = Table("video", "as", "talk time", "listen at", "likeness", "sure", "identified")
     for each in appearances:
         table.add_row(
@@ -247,6 +254,49 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
 
 
 @app.command
+def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
+    """Make new voiceprints of voices that this site's speaker encoder has none of.
+
+    Needed once after a change of the encoder: voices are only compared within one. They are made
+    of the sound of the videos, as far as that or the videos are still here; names stay whatever
+    happens, and nothing is made twice. Then speakers without a name are compared to the named ones
+    again, as `whosaid voices identify` does.
+
+    For example:
+
+        whosaid voices rebuild
+        whosaid voices rebuild /archive/talks
+
+    Args:
+        paths: Where to look for videos that are no longer where they were transcribed from.
+        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
+            beside them.
+    """
+    library = _library()
+    console = open_console()
+    stop_on_ctrl_c(console)
+    from flows.cli.display import progress_shown
+    from tasks.rebuilding import rebuild_voiceprints
+
+    settings = read_settings()
+    added, failed = 0, []
+    with progress_shown(console):
+        for video in rebuild_voiceprints(paths, settings):
+            added += video.added
+            if video.problem:
+                failed.append(f"{video.video_name}: {video.problem}")
+    say(console, f"{added} voiceprints were made")
+    for line in failed:
+        say(console, f"not made: {line}")
+    for voice in lacking_prints(library.voices(), settings.voice_encoder):
+        if clips := library.enrolled_from(voice.voice):
+            names = " ".join(shlex.quote(clip) for clip in clips)
+            say(console, f"{voice.name} was enrolled from recordings that are not kept: run:"
+                f" whosaid voices enroll {shlex.quote(voice.name)} {names}")  # fmt: skip
+    return max(FAILED if failed else 0, identify(overwrite_edited=overwrite_edited))
+
+
+@app.command
 def export(file: Path) -> int:
     """Write all voices to a file: names, voiceprints, where they speak. Not what was said.
 
@@ -304,6 +354,17 @@ def _library() -> Any:
     from tasks.library import open_library
 
     return open_library(read_settings())
+
+
+def _tell_lacking(console: Console, voices: Sequence[VoiceSummary]) -> None:
+    """Say how many voices the site's speaker encoder cannot know again, and what to do."""
+    settings = read_settings()
+    if lacking := lacking_prints(voices, settings.voice_encoder):
+        many = f"{len(lacking)} of {len(voices)} voices need" if len(voices) > 1 else "it needs"
+        say(
+            console,
+            f"{many} new voiceprints, by {settings.voice_encoder}: run: whosaid voices rebuild",
+        )
 
 
 def _confirm(what: str, *, yes: bool) -> None:

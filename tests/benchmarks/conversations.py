@@ -1,7 +1,7 @@
 """Conversations built from real speakers, with words whose speaker is known: for benchmarks.
 
 A folder of *.flac or *.wav (16 kHz mono) with an *.rttm beside each gives the speakers. Each one's
-sound is recognised alone by pocketsphinx, so whose a word is is known even where it lies in an
+sound is recognised alone by Whisper, so whose a word is is known even where it lies in an
 overlap; its text may be wrong, which does not matter here. Turns are cut between words.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,20 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 from pyannote.database.util import load_rttm
-from whosaid.engines.pocketsphinx import Pocketsphinx
 
-from whosaid import embeddings, transcription
+from whosaid import diarization, embeddings, speech, transcription
+from whosaid.engines.campplus import CamPlus
+from whosaid.engines.clustering import Clustering
+from whosaid.engines.faster_whisper import FasterWhisper
+from whosaid.engines.segmentation import Segmentation
+from whosaid.engines.silero import Silero
+from whosaid.models import find_model
 from whosaid.types import (
     SAMPLE_RATE_HZ,
     Diarization,
     Span,
+    SpeakerEmbeddings,
+    SpeechRegions,
     Transcript,
     Turn,
     Waveform,
@@ -35,6 +43,34 @@ from whosaid.types import (
 Samples = npt.NDArray[np.float32]
 LONGEST_PAUSE_S = 0.6
 """A turn of a built conversation has no longer pause: there it may be cut, and there only."""
+
+
+class Engines:
+    """The speaker encoder of every profile, and what finds speech and speakers in `embedded`."""
+
+    def __init__(self) -> None:
+        self.encoder = CamPlus(find_model("campplus", "", Path()))
+        self._vad = Silero(find_model("silero", "", Path()))
+        self._segmentation = Segmentation(find_model("segmentation", "", Path()))
+
+    def detect_speech(self, waveform: Waveform) -> SpeechRegions:
+        """Find speech."""
+        segmenter = nullcontext(self._segmentation)
+        return speech.detect_speech(waveform, self._vad, segmenter, speech.Params(), digest="")
+
+    def diarize(
+        self, waveform: Waveform, regions: SpeechRegions, speakers: int | None = None
+    ) -> Diarization:
+        """Find speakers, as many as asked for if a number is given."""
+        params = diarization.Params(num_speakers=speakers)
+        diarizer = Clustering(self.encoder)
+        return diarization.diarize_speakers(waveform, regions, diarizer, params, digest="")
+
+    def embed(self, waveform: Waveform, turns: Diarization) -> SpeakerEmbeddings:
+        """Take voiceprints."""
+        return embeddings.embed_speakers(
+            waveform, turns, self.encoder, embeddings.Params(), digest=""
+        )
 
 
 class Source(NamedTuple):
@@ -122,8 +158,8 @@ def recognise(sources: Sequence[Source], keep: Path | None = None) -> dict[str, 
         keep: file that the words are kept in, since recognising takes as long as listening.
     """
     kept = json.loads(keep.read_text()) if keep and keep.exists() else {}
-    recogniser = Pocketsphinx(installed("pocketsphinx", "model", "en-us"))
-    params = transcription.Params(engine="pocketsphinx")
+    params = transcription.Params(language="en")
+    recogniser = FasterWhisper(find_model(params.engine, params.model, Path("data/models")))
     heard = {}
     for source in sources:
         alone = [(name, span) for name, spans in clean_stretches(source).items() for span in spans]

@@ -23,20 +23,17 @@ import numpy as np
 import torch
 from conversations import (
     Conversation,
+    Engines,
     as_recorded,
     build,
     cut_pieces,
     dump,
-    installed,
     read_sources,
     recognise,
 )
 from scipy.optimize import linear_sum_assignment
-from whosaid.engines.resemblyzer import Resemblyzer
 
-from whosaid import diarization, edges, embeddings, merging, speech
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.silero import Silero
+from whosaid import edges, merging
 from whosaid.types import Diarization, EdgeDecisions, SpeakerTranscript, Turn
 
 GAPS_S = {"pauses": (0.1, 0.6), "tight": (0.0, 0.1), "overlaps": (-0.6, 0.2)}
@@ -52,25 +49,20 @@ class Judge:
 
     def __init__(self, params: edges.Params) -> None:
         self._params = params
-        self._encoder = Resemblyzer(installed("resemblyzer", "pretrained.pt"))
-        self._vad = Silero(installed("faster_whisper", "assets", "silero_vad_v6.onnx"))
+        self._engines = Engines()
 
     def measure(
         self, conversation: Conversation, turns: Diarization | None = None
     ) -> dict[str, Any]:
         """Return numbers about one conversation, with the diarizer's turns if none are given."""
         waveform, transcript = conversation.waveform, conversation.transcript
-        regions = speech.detect_speech(waveform, self._vad, speech.Params(), digest="")
+        regions = self._engines.detect_speech(waveform)
         if turns is None:
-            turns = diarization.diarize_speakers(
-                waveform, regions, Clustering(self._encoder), diarization.Params(), digest=""
-            )
-        voices = embeddings.embed_speakers(
-            waveform, turns, self._encoder, embeddings.Params(), digest=""
-        )
+            turns = self._engines.diarize(waveform, regions)
+        voices = self._engines.embed(waveform, turns)
         began = time.perf_counter()
         decided = edges.decide_edges(
-            waveform, transcript, turns, voices, self._encoder, self._params, digest=""
+            waveform, transcript, turns, voices, self._engines.encoder, self._params, digest=""
         )
         seconds = time.perf_counter() - began
 

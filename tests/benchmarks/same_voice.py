@@ -19,13 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from conversations import Source, dump, installed, read_sources
+from conversations import Engines, Source, dump, read_sources
 from scipy.signal import butter, fftconvolve, sosfilt
-from whosaid.engines.resemblyzer import Resemblyzer
 
-from whosaid import diarization, embeddings, likeness, merging, spans, speech
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.silero import Silero
+from whosaid import embeddings, likeness, merging, spans
+from whosaid.engines.campplus import CamPlus
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, SpeakerEmbeddings, Waveform
 
 PARAMS = merging.Params()
@@ -61,7 +59,7 @@ def judge(vectors: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float]]:
     return likeness.measure_likeness(vectors), inner
 
 
-def from_references(sources: Sequence[Source], encoder: Resemblyzer) -> Iterator[dict[str, Any]]:
+def from_references(sources: Sequence[Source], encoder: CamPlus) -> Iterator[dict[str, Any]]:
     """Yield a row for each label or pair of labels made from a reference."""
     voices: dict[tuple[str, str], np.ndarray] = {}
     for source in sources:
@@ -108,25 +106,16 @@ def row(case: str, source: Source, label: str, alike: float) -> dict[str, Any]:
     return {"case": case, "file": source.name, "label": label, "alike": float(alike)}
 
 
-def from_diarizer(sources: Sequence[Source], encoder: Resemblyzer) -> Iterator[dict[str, Any]]:
+def from_diarizer(sources: Sequence[Source], engines: Engines) -> Iterator[dict[str, Any]]:
     """Yield a row for each label and pair of labels of the diarizer, with the truth."""
-    vad = Silero(installed("faster_whisper", "assets", "silero_vad_v6.onnx"))
     for source in sources:
-        regions = speech.detect_speech(source.waveform, vad, speech.Params(), digest="")
+        regions = engines.detect_speech(source.waveform)
         true = len({turn.speaker for turn in source.turns})
         for count in (None, true - 1, true + 1):
             if count == 0:
                 continue
-            found = diarization.diarize_speakers(
-                source.waveform,
-                regions,
-                Clustering(encoder),
-                diarization.Params(num_speakers=count),
-                digest="",
-            )
-            voices = embeddings.embed_speakers(
-                source.waveform, found, encoder, embeddings.Params(), digest=""
-            )
+            found = engines.diarize(source.waveform, regions, count)
+            voices = engines.embed(source.waveform, found)
             asked = "as it is" if count is None else f"{count - true:+d} speaker"
             yield from with_truth(source, asked, found, voices)
 
@@ -173,7 +162,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write settings and numbers here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    encoder = Resemblyzer(installed("resemblyzer", "pretrained.pt"))
+    engines = Engines()
+    encoder = engines.encoder
     sources = [
         source
         for source in read_sources(arguments.folder)
@@ -215,7 +205,7 @@ def main() -> None:
                 }
             )
     sys.stdout.flush()
-    heard = list(from_diarizer(sources, encoder))
+    heard = list(from_diarizer(sources, engines))
     print(
         f"\n{'diarizer':14}{'question':28}{'cases':>7}{'true':>6}{'noticed':>9}{'false alarms':>14}"
     )

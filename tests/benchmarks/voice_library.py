@@ -2,7 +2,7 @@
 
     python tests/benchmarks/voice_library.py [--postgres URL] [--sizes 100 10000] [--json FILE]
 
-Random voices, one print of 256 numbers each, as an export that is imported into an empty library.
+Random voices, one print of 192 numbers each, as an export that is imported into an empty library.
 Then a video with four speakers, two of them known, is identified; times are the median of five,
 each of which adds two voices. `--postgres` names an empty database, for the last of the sizes.
 """
@@ -26,8 +26,8 @@ from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
 from whosaid.voices.library import Line, VoiceLibrary
 from whosaid.voices.registry import pack
 
-MODEL = "resemblyzer-0.1.4-centred"
-DIMENSION = 256
+MODEL = "campplus-zh-en"
+DIMENSION = 192
 REPEATS = 5
 
 

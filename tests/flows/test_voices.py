@@ -17,12 +17,15 @@ from commands import Here, Ran
 from conftest import ROOT, Site
 from media import Sound, make_video
 from postgres import new_schema, postgres  # noqa: F401 - a fixture
+from sqlalchemy import select, update
 
 from tasks import library
 from whosaid.engines.av import read_audio
 from whosaid.errors import InputError
 from whosaid.settings import read_settings
 from whosaid.voices.library import Voiceprint
+from whosaid.voices.registry import pack, settle, unpack
+from whosaid.voices.tables import voiceprints
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
 ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
@@ -305,6 +308,63 @@ def test_people_known_by_another_encoder_only_are_told_of(site: Site, here: Here
     out = done(here.run("transcribe", site.videos, "--force", "merge"))
     assert ".mp4: 1 of 1 named voices are known only by the embedding model" in out
     assert out.count("ecapa:0123abcd") == 1
+
+
+def as_by_a_dropped_encoder(site: Site) -> dict[str, bytes]:
+    """Turn every voiceprint into one of an encoder that is no more; return those of videos."""
+    store = library.open_library(read_settings())._store
+    strange = np.eye(256, dtype=np.float32)
+    with store.writing() as connection:
+        rows = connection.execute(select(voiceprints).order_by(voiceprints.c.id)).all()
+        for row in rows:
+            changed = update(voiceprints).where(voiceprints.c.id == row.id)
+            values = {"model": "resemblyzer-0.1.4-centred", "vector": pack(strange[row.id % 256])}
+            connection.execute(changed.values(**values))
+        settle(connection, {row.voice for row in rows})
+    return {f"{row.source} {row.speaker}": row.vector for row in rows if row.video}
+
+
+def test_voiceprints_are_made_anew_from_stored_sound(
+    site: Site, here: Here, tmp_path: Path
+) -> None:
+    done(here.run("voices", "name", "1", "Ada Lovelace"))
+    grace = Voiceprint(np.eye(192, dtype=np.float32)[0], 30.0, 0.1, "a clip.wav")
+    library.open_library(read_settings()).enroll("Grace Hopper", "campplus-zh-en", [grace])
+    before = as_by_a_dropped_encoder(site)
+    advice = "6 of 6 voices need new voiceprints, by campplus: run: whosaid voices rebuild"
+    assert advice in done(here.run("voices", "list"))
+    assert "it needs new voiceprints" in done(here.run("voices", "show", "Ada Lovelace"))
+    assert "6 need new voiceprints, by campplus" in here.run("doctor").out
+    assert "2 of 2 named voices are known only by the embedding model resemblyzer" in done(
+        here.run("transcribe", site.videos, "--force", "merge")
+    )
+
+    # The sound of one video is stored, another's comes from the video, the third's is nowhere.
+    (site.data / "cache" / "digests.sqlite").unlink()
+    for name, video in (("again", None), ("telephone talk", "elsewhere")):
+        stored = site.results / "extract" / f"{site.manifest(name)['stages']['extract']['digest']}"
+        stored.with_suffix(".json").unlink()
+        if video:
+            (tmp_path / video).mkdir()
+            shutil.move(site.videos / f"{name}.mp4", tmp_path / video)
+    ran = here.run("voices", "rebuild")
+    assert ran.code == 1
+    assert "5 voiceprints were made" in ran.out
+    assert "not made: telephone talk: neither its sound nor the video is here" in ran.out
+    assert "run: whosaid voices enroll 'Grace Hopper' 'a clip.wav'" in ran.out
+    out = done(here.run("voices", "rebuild", tmp_path / "elsewhere"))
+    assert "2 voiceprints were made" in out
+    assert "0 voiceprints were made" in done(here.run("voices", "rebuild"))
+    assert "1 of 6 voices need new voiceprints" in done(here.run("voices", "list"))  # Grace
+    assert listed(here)[0]["name"] == "Ada Lovelace"
+    with library.open_library(read_settings())._store.reading() as connection:
+        mine = voiceprints.c.model == "campplus-zh-en"
+        for row in connection.execute(select(voiceprints).where(mine)):
+            was, now = unpack([before[f"{row.source} {row.speaker}"], row.vector])
+            assert was @ now > 0.9
+    # And they are known again.
+    done(here.run("transcribe", cut(tmp_path / "once more.mp4", ADA)))
+    assert names(site, "once more") == ["Ada Lovelace"]
 
 
 def test_without_identification_names_are_those_of_the_video(site: Site, here: Here) -> None:

@@ -20,7 +20,8 @@ from whosaid.errors import InputError, TransientError
 from whosaid.voices import store, tables
 from whosaid.voices.library import Line, VoiceLibrary, Voiceprint
 from whosaid.voices.matching import Params
-from whosaid.voices.registry import pack
+from whosaid.voices.registry import pack, settle
+from whosaid.voices.roster import lacking_prints
 
 ADA, BOB, EVE = np.eye(3)
 LIKE_ADA = np.array([0.96, 0.28, 0.0])  # of unit length
@@ -209,7 +210,7 @@ def test_another_embedding_model_keeps_the_names_by_the_time(library):
     assert names(again) == ["Ada", "Bob"]
     assert [i.score for i in again] == [None, None]
     assert library.other_models(ECAPA) == ""
-    assert library.summary("Ada").models == (ECAPA, MODEL)
+    assert library.summary("Ada").models == (MODEL, ECAPA)
     assert names(identify(library, "three", EVE, model=ECAPA)) == ["Ada"]
     assert names(identify(library, "four", ADA)) == ["Ada"]
 
@@ -407,7 +408,7 @@ def test_enroll(library):
     assert names(identify(library, "one", BOB, ADA)) == ["Bob", "Ada"]
     summary = library.summary("Ada")
     assert (summary.prints, summary.videos, summary.known) == (4, 1, True)
-    assert summary.models == (ECAPA, MODEL)
+    assert summary.models == (MODEL, ECAPA)
     assert summary.last_seen == pytest.approx(library.show("Ada")[0].identified)
 
 
@@ -935,3 +936,49 @@ def test_two_processes_name_one_voice_at_once(address, library, workers):
     earlier = re.search(r"name='(\w+)'", first)[1]
     assert f"before=('{earlier}',)" in second
     assert len(library.voices()) == 1
+
+
+# Voiceprints made anew
+
+
+def test_voices_of_an_encoder_that_is_no_more_get_new_prints(library):
+    identify(library, "one", ADA, BOB)
+    identify(library, "two", LIKE_ADA)
+    library.rename("1", "Ada")
+    dropped = "resemblyzer-0.1.4-centred"
+    with library._store.writing() as connection:
+        connection.execute(tables.voiceprints.update().values(model=dropped))
+        settle(connection, {1, 2})
+    library.enroll("Grace", MODEL, [a_print(EVE)], PARAMS)
+    due = library.unheard(MODEL)
+    assert [(each.voice, each.video_name, each.speaker) for each in due] == [
+        (1, "one", "SPEAKER_00"),
+        (2, "one", "SPEAKER_01"),
+        (1, "two", "SPEAKER_00"),
+    ]
+    assert due[0].samples[0].duration == pytest.approx(4)
+    assert [voice.name for voice in lacking_prints(library.voices(), "campplus")] == [
+        "Ada",
+        "Speaker 2",
+    ]
+    assert library.reidentify(PARAMS) == ()  # its prints say nothing any more
+    made = [(each, a_print(vector)) for each, vector in zip(due, (ADA, BOB, ADA), strict=True)]
+    assert library.add_prints(MODEL, made[:2]) == 2
+    # Killed here, it goes on where it was; what is there is not made twice.
+    assert library.unheard(MODEL) == due[2:]
+    assert library.add_prints(MODEL, made) == 1
+    assert library.unheard(MODEL) == []
+    assert library.summary("Ada").models == (MODEL, dropped)
+    assert lacking_prints(library.voices(), "campplus") == []
+    assert names(identify(library, "three", LIKE_ADA, BOB)) == ["Ada", "Speaker 2"]
+
+
+def test_what_changed_while_a_print_was_made_is_left_alone(library):
+    for video, vector in (("one", ADA), ("two", BOB), ("three", EVE)):
+        identify(library, video, vector, model=ECAPA, digest=f"{video} by ECAPA")
+    due = library.unheard(MODEL)
+    identify(library, "one", ADA)  # by a run, with the new encoder
+    library.forget("2")
+    assert library.add_prints(MODEL, [(each, a_print(EVE)) for each in due]) == 1
+    assert library.unheard(MODEL) == []
+    assert [(voice.voice, voice.prints) for voice in library.voices()] == [(1, 2), (3, 2)]

@@ -13,7 +13,7 @@ from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
 from whosaid.voices.library import VoiceLibrary
 from whosaid.voices.matching import Params
 
-MODEL = "resemblyzer-0.1.4-centred"
+MODEL = "campplus-zh-en"
 PARAMS = Params(threshold=0.8, margin=0.05)
 
 

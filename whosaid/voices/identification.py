@@ -18,7 +18,14 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 from whosaid import embeddings as stage
 from whosaid.errors import InputError
 from whosaid.types import Diarization, Seconds, SpeakerEmbeddings, Video
-from whosaid.voices.matching import Match, Params, calibration, match_voices, pool_prints
+from whosaid.voices.matching import (
+    Match,
+    Params,
+    calibration,
+    find_calibration,
+    match_voices,
+    pool_prints,
+)
 from whosaid.voices.registry import (
     are_apart,
     begin_voice,
@@ -227,12 +234,14 @@ def find_reunions(connection: Connection, params: Params) -> Iterator[tuple[int,
     models = connection.scalars(select(voiceprints.c.model).distinct().order_by("model")).all()
     done = set()
     for model in models:
+        if (calibrated := find_calibration(model)) is None:
+            continue  # of an encoder that is no more: its voices need new voiceprints
         numbers, prints = read_centroids(connection, model)
         named = np.isin(numbers, list(names))
         for first in range(0, int((~named).sum()), _ROWS):
             some = np.flatnonzero(~named)[first : first + _ROWS]
             matches = match_voices(
-                prints[some], prints[named], calibration(model), params, one_to_one=False
+                prints[some], prints[named], calibrated, params, one_to_one=False
             )
             for row, match in zip(some, matches, strict=True):
                 if match.voice is not None and numbers[row] not in done:

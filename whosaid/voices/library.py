@@ -29,6 +29,7 @@ from whosaid.voices.identification import (
     identify_speakers,
 )
 from whosaid.voices.matching import Params
+from whosaid.voices.rebuilding import Unheard, add_prints, find_unheard
 from whosaid.voices.roster import AppearanceSummary, Hit, VoiceSummary
 from whosaid.voices.search import Line, TranscriptPlace
 from whosaid.voices.store import Store
@@ -42,6 +43,7 @@ __all__ = [
     "Imported",
     "Line",
     "TranscriptPlace",
+    "Unheard",
     "VoiceLibrary",
     "VoiceSummary",
     "Voiceprint",
@@ -158,8 +160,26 @@ class VoiceLibrary:
         others = ", ".join(sorted(set().union(*lacking)))
         return (
             f"{len(lacking)} of {len(models)} named voices are known only by the embedding model"
-            f" {others}, not by {model}: enrol them, or transcribe a video with them, by this one"
+            f" {others}, not by {model}: run: whosaid voices rebuild"
         )
+
+    def unheard(self, model: str) -> list[Unheard]:
+        """Return the speakers whose voiceprints have to be made anew for a model, by video."""
+        with self._store.reading() as connection:
+            return find_unheard(connection, model)
+
+    def enrolled_from(self, voice: int) -> list[str]:
+        """Return the names of the recordings that a voice was enrolled from."""
+        with self._store.reading() as connection:
+            enrolled = select(voiceprints.c.source).where(
+                voiceprints.c.voice == voice, voiceprints.c.video.is_(None)
+            )
+            return sorted(set(connection.scalars(enrolled)))
+
+    def add_prints(self, model: str, prints: Sequence[tuple[Unheard, Voiceprint]]) -> int:
+        """Add voiceprints made anew, unless the library has changed since; return how many."""
+        with self._store.writing() as connection:
+            return add_prints(connection, model, prints)
 
     def enroll(
         self,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
 from whosaid.types import Digest, Identity, Seconds, Span
 from whosaid.voices import search
+from whosaid.voices.matching import ENCODERS
 from whosaid.voices.registry import Voice, read_identities, shown
 from whosaid.voices.tables import appearances, centroids, voiceprints, voices
 
@@ -33,6 +35,15 @@ class VoiceSummary(NamedTuple):
     prints: int
     models: tuple[str, ...]
     """Embedding models that it has prints of."""
+
+
+def lacking_prints(voices: Sequence[VoiceSummary], encoder: str) -> list[VoiceSummary]:
+    """Return the voices that have voiceprints, but none by a speaker encoder of this engine."""
+    return [
+        voice
+        for voice in voices
+        if voice.models and not any(model.startswith(ENCODERS[encoder]) for model in voice.models)
+    ]
 
 
 class AppearanceSummary(NamedTuple):
