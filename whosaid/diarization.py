@@ -23,7 +23,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 4
+VERSION = 5
 
 
 class Params(StageParams):

@@ -23,7 +23,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 _Indices = npt.NDArray[np.intp]
 

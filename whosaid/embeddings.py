@@ -27,7 +27,7 @@ from whosaid.types import (
     no_progress,
 )
 
-VERSION = 4
+VERSION = 5
 
 LEAST_SPEECH = 0.25
 """A segment with a smaller share of speech is none."""
