@@ -25,8 +25,9 @@ def measure_likeness(groups: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[n
 
     The mean cosine between two groups is divided by the geometric mean of those inside them
     (Spearman's correction for attenuation): about 1 for one voice cut in two, however much single
-    segments differ, and about 0 for any two voices of a centred encoder. A group with few pairs
-    inside leans on the mean over all groups. The diagonal is 1. NaN for a group without rows.
+    segments differ, and for two voices what their encoder makes of them: -0.2 to 0.45 with CAM++
+    (tests/benchmarks/same_voice.py). A group with few pairs inside leans on the mean over all
+    groups. The diagonal is 1. NaN for a group without rows.
     """
     rows = np.array([len(group) for group in groups])
     sums = np.array([group.sum(axis=0, dtype=np.float64) for group in groups])
@@ -99,8 +100,8 @@ def tell_doubts(
     """
     what = "they are joined" if joined else "--merge-same-voice puts them under one label"
     pairs = [
-        f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and 0 any "
-        f"two): {what}"
+        f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and two "
+        f"have less than 0.5): {what}"
         for one, other, alike in find_one_voice(voices, same_voice)
     ]
     mixed = [

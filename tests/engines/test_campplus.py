@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from recordings import CONVERSATION, TELEPHONE, sound_of, voices_of
+from scipy.signal import butter, sosfiltfilt
 
 from whosaid.engines import campplus
 from whosaid.engines.campplus import CamPlus
@@ -166,3 +167,22 @@ def test_progress_can_stop_it(encoder):
 
     with pytest.raises(StoppedError):
         encoder.embed(sound_of(TELEPHONE), SPREAD, stop)
+
+
+def test_a_voice_by_telephone_stays_the_same_voice(encoder):
+    band = butter(4, [300, 3400], "band", fs=SAMPLE_RATE_HZ, output="sos")
+    pieces = spans((0, 4), (4, 8))
+    left_in = CamPlus(PATH, "cpu")
+    left_in.channels = np.zeros((0, 192), np.float32)
+    gained = []
+    for voice in voices_of(CONVERSATION).values():
+        narrow = Waveform(sosfiltfilt(band, voice.samples).astype(np.float32), "narrow")
+        own, before = (
+            (each.embed(voice, pieces) * each.embed(narrow, pieces)).sum(axis=1).mean()
+            for each in (encoder, left_in)
+        )
+        gained.append(own - before)
+        assert own > 0.6
+    assert min(gained) > 0.01
+    assert np.mean(gained) > 0.03
+    assert np.abs(encoder.embed(voice, pieces) @ encoder.channels.T).max() < 1e-5

@@ -20,7 +20,10 @@ from whosaid.types import SAMPLE_RATE_HZ, Waveform
 
 RECORDINGS = pytest.mark.parametrize(
     ("rttm", "speakers", "worst"),
-    [pytest.param(TELEPHONE, 2, 0.09, id="telephone"), pytest.param(CONVERSATION, 3, 0.06, id="talk")],
+    [
+        pytest.param(TELEPHONE, 2, 0.09, id="telephone"),
+        pytest.param(CONVERSATION, 3, 0.06, id="talk"),
+    ],
 )
 
 
@@ -109,7 +112,10 @@ def chords(seconds):
 @pytest.mark.parametrize(
     "sound",
     [
-        *(pytest.param(np.zeros(round(s * SAMPLE_RATE_HZ)), id=f"silence {s} s") for s in (0, 0.01, 0.3, 12)),
+        *(
+            pytest.param(np.zeros(round(s * SAMPLE_RATE_HZ)), id=f"silence {s} s")
+            for s in (0, 0.01, 0.3, 12)
+        ),
         pytest.param(noise(12), id="noise"),
         pytest.param(chords(12), id="chords"),
     ],

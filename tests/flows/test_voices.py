@@ -63,7 +63,8 @@ def shows(site: Site, video: str, name: str) -> set[str]:
 
 def copy_of(original: Site, folder: Path) -> Site:
     site = Site(folder, {"PREFECT_API_URL": original.environment["PREFECT_API_URL"]})
-    shutil.copytree(original.data, site.data, dirs_exist_ok=True)
+    models = shutil.ignore_patterns("models")  # every site has them
+    shutil.copytree(original.data, site.data, ignore=models, dirs_exist_ok=True)
     return site
 
 
