@@ -83,14 +83,14 @@ class Params(StageParams):
         default=0.5, ge=0, le=1, description="warn when the language is less probable than this"
     )
     same_voice: float = Field(
-        default=0.65,
+        default=0.75,
         ge=0,
         le=2,
         description="two labels are one voice if at least so alike: two voices of a video are at"
         " most 0.45, 1 is the same",
     )
     two_voices: float = Field(
-        default=0.7,
+        default=0.65,
         ge=-1,
         le=1,
         description="warn when the two most different parts of a speaker are less alike than this",
