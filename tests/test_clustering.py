@@ -128,9 +128,7 @@ def test_voices_are_counted(counts, noise):
 def label(vectors, **wishes):
     """Label windows that share no sound, each a piece of its own."""
     start, end = moments(len(vectors))
-    return clustering.label_windows(
-        vectors, start, end, np.arange(len(vectors)), Params(**wishes)
-    )
+    return clustering.label_windows(vectors, start, end, np.arange(len(vectors)), Params(**wishes))
 
 
 @pytest.mark.parametrize(
@@ -182,14 +180,12 @@ def test_short_windows_found_no_cluster():
     found = clustering.label_windows(vectors, start, end, np.arange(72), Params())
     assert found.max() == 1
     assert same_partition(found[:60], truth[:60])
-    alone = clustering.label_windows(
-        vectors[60:], start[60:], end[60:], np.arange(12), Params()
-    )
+    alone = clustering.label_windows(vectors[60:], start[60:], end[60:], np.arange(12), Params())
     assert alone.tolist() == [0] * 12
 
 
 def test_labels_are_numbered_without_gaps_by_what_comes_first():
-    vectors, truth = voices([20, 20, 20], noise=0.5)
+    vectors, _ = voices([20, 20, 20], noise=0.5)
     order = np.r_[40:60, 0:20, 20:40]
     assert label(vectors[order]).tolist() == [0] * 20 + [1] * 20 + [2] * 20
 
@@ -231,9 +227,7 @@ def test_one_voice_cut_at_random_is_wholly_alike():
 
 def smooth(vectors, labels, piece, weights=None):
     weights = np.ones(len(vectors)) if weights is None else np.array(weights)
-    return clustering.smooth_labels(
-        vectors, np.array(labels), np.array(piece), weights
-    ).tolist()
+    return clustering.smooth_labels(vectors, np.array(labels), np.array(piece), weights).tolist()
 
 
 @pytest.mark.parametrize(

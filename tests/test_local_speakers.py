@@ -99,9 +99,7 @@ def test_average_counts_the_chunks_that_hear_a_frame():
 def test_chunks_are_stitched_by_what_they_share():
     """The second chunk numbers the speakers the other way round."""
     frames = STEP_FRAMES + CHUNK_FRAMES
-    who = active(
-        2, (0, 0, 300, 0), (0, 300, 589, 1), (1, 0, 300 - 148, 2), (1, 300 - 148, 589, 0)
-    )
+    who = active(2, (0, 0, 300, 0), (0, 300, 589, 1), (1, 0, 300 - 148, 2), (1, 300 - 148, 589, 0))
     found = stitch(who, frames)
     assert found.shape == (frames, 3)
     assert found.argmax(axis=1).tolist() == [0] * 300 + [1] * (frames - 300)

@@ -1,4 +1,4 @@
-"""Measure who spoke when, against references: a folder of *.flac or *.wav with an *.rttm beside each.
+"""Measure who spoke when: a folder of *.flac or *.wav with a reference, *.rttm, beside each.
 
     python tests/benchmarks/diarization_quality.py FOLDER [FILE …] [--num-speakers true] [--half]
 
@@ -122,7 +122,9 @@ def summarize(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     summary = {
         "files": name,
         "minutes": sum(row["seconds"] for row in rows) / 60,
-        "CPU s a minute": 60 * sum(row["cpu"] for row in rows) / sum(row["seconds"] for row in rows),
+        "CPU s a minute": 60
+        * sum(row["cpu"] for row in rows)
+        / sum(row["seconds"] for row in rows),
         "speakers": sum(row["speakers"] for row in rows),
         "found": sum(row["found"] for row in rows),
         "exact": f"{sum(row['speakers'] == row['found'] for row in rows)}/{len(rows)}",
