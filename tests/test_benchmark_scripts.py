@@ -61,6 +61,7 @@ def test_embeddings_one_by_one_and_in_batches(tmp_path: Path) -> None:
         tmp_path / "embeddings.json",
         "embeddings.py",
         *("--encoders", "campplus", "--minutes", "1", "--segments", "6", "--speakers", "2"),
+        *("--threads", "1"),
     )
     found = written["results"]["campplus"]
     assert (found["segments"], found["measured_on"]) == (38, 6)
