@@ -1,18 +1,30 @@
-"""Real speech that the packages and the repository carry, and what the default engines hear in it."""
+"""Speech that the packages and the repository carry, and what the default engines hear in it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from pyannote.core import Timeline
 from scoring import SAMPLE_RTTM, reference
 
-from whosaid import diarization, speech
-from whosaid.engines.loading import load_diarizer, load_segmenter, load_voice_activity
-from whosaid.types import SAMPLE_RATE_HZ, Diarization, SpeechRegions, Waveform
+from whosaid import diarization, embeddings, speech
+from whosaid.embeddings import Embedder
+from whosaid.engines.clustering import Clustering
+from whosaid.engines.loading import load_embedder, load_segmenter, load_voice_activity
+from whosaid.types import (
+    SAMPLE_RATE_HZ,
+    Diarization,
+    Progress,
+    Span,
+    SpeechRegions,
+    Waveform,
+    no_progress,
+)
 
 TELEPHONE = SAMPLE_RTTM
 """30 s of two people on a telephone, one of them far from it."""
@@ -53,9 +65,41 @@ def find_speech(waveform: Waveform) -> SpeechRegions:
         )
 
 
-def diarize(waveform: Waveform, **wishes: int | None) -> Diarization:
-    params = diarization.Params(device="cpu", **wishes)
-    with load_diarizer(params, Path()) as diarizer:
-        return diarization.diarize_speakers(
-            waveform, find_speech(waveform), diarizer, params, digest=""
-        )
+@cache
+def speech_of(rttm: Path) -> SpeechRegions:
+    """Return where the default engines hear speech in a recording, heard once."""
+    return find_speech(sound_of(rttm))
+
+
+class Remembering:
+    """An embedder that embeds the same spans of the same recording once."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self.model = embedder.model
+        self.computes_in = embedder.computes_in
+
+    def embed(
+        self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
+    ) -> npt.NDArray[np.float32]:
+        if not waveform.digest:  # of no recording
+            return self._embedder.embed(waveform, spans, progress)
+        key = (waveform.digest, tuple((span.start, span.end) for span in spans))
+        if key not in _embedded:
+            _embedded[key] = self._embedder.embed(waveform, spans, progress)
+        return _embedded[key]
+
+
+_embedded: dict[tuple[str, tuple[tuple[float, float], ...]], npt.NDArray[np.float32]] = {}
+
+
+def diarize(
+    waveform: Waveform, regions: SpeechRegions | None = None, **wishes: int | None
+) -> Diarization:
+    """Return who speaks when, by the default engines in float32: the same on every CPU."""
+    params = diarization.Params.model_validate(wishes)
+    regions = regions or find_speech(waveform)
+    options = embeddings.Params(device="cpu", compute_type="float32")
+    with load_embedder(options, Path()) as embedder:
+        diarizer = Clustering(Remembering(embedder))
+        return diarization.diarize_speakers(waveform, regions, diarizer, params, digest="")

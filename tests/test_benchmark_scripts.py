@@ -60,12 +60,40 @@ def test_embeddings_one_by_one_and_in_batches(tmp_path: Path) -> None:
     written = measure(
         tmp_path / "embeddings.json",
         "embeddings.py",
-        *("--encoders", "resemblyzer", "--minutes", "1", "--segments", "6", "--speakers", "2"),
+        *("--encoders", "campplus", "--minutes", "1", "--segments", "6", "--speakers", "2"),
+        *("--threads", "1"),
     )
-    found = written["results"]["resemblyzer"]
+    found = written["results"]["campplus"]
     assert (found["segments"], found["measured_on"]) == (38, 6)
     assert [work["segments"] for work in found["works"].values()] == [38, 38, 34]
     assert found["works"]["one by one"]["times_faster"] == 1
+
+
+def test_who_spoke_when_against_a_reference(tmp_path: Path) -> None:
+    written = measure(
+        tmp_path / "quality.json",
+        "diarization_quality.py",
+        *("data/samples", "--seconds", "20", "--num-speakers", "true", "--alone"),
+    )
+    (row,) = written["results"]["files"]
+    assert (row["files"], row["speakers"], row["found"]) == ("conversation", 3, 3)
+    assert row["exact"] == "1/1"
+    errors = [row[kind] for kind in ("missed detection", "false alarm", "confusion")]
+    assert row["DER"] == pytest.approx(sum(errors))
+    assert row["DER"] < 15
+    assert row["one voice alone"] == "3/3"
+    assert written["results"]["settings"]["diarization"]["embedder"] == "campplus"
+
+
+def test_cost_of_speech_and_speakers(tmp_path: Path) -> None:
+    written = measure(tmp_path / "cost.json", "speakers_cost.py", "--minutes", "0.5")
+    exact, auto = written["results"]
+    assert (exact["computes in"], exact["speakers"]) == ("cpu, float32", 2)
+    assert auto["computes in"].startswith("cpu, ")
+    stages = [exact[stage] for stage in ("speech", "diarize", "embed")]
+    assert min(stages) > 0
+    assert exact["together"] == pytest.approx(sum(stages))
+    assert exact["of it Silero"] + exact["of it segmentation"] <= exact["speech"]
 
 
 @pytest.mark.usefixtures("scripts")

@@ -185,7 +185,7 @@ def test_short_windows_found_no_cluster():
 
 
 def test_labels_are_numbered_without_gaps_by_what_comes_first():
-    vectors, truth = voices([20, 20, 20], noise=0.5)
+    vectors, _ = voices([20, 20, 20], noise=0.5)
     order = np.r_[40:60, 0:20, 20:40]
     assert label(vectors[order]).tolist() == [0] * 20 + [1] * 20 + [2] * 20
 

@@ -63,23 +63,17 @@ def test_packing_loses_nothing(seed):
     masks = np.repeat(random.integers(0, 7, len(lengths)), lengths)[: chunks * CHUNK_FRAMES]
     masks = masks.reshape(chunks, CHUNK_FRAMES)
     runs = pack(masks)
-    assert runs.dtype == np.int32
+    assert all(type(it) is int for run in runs for it in run)
     np.testing.assert_array_equal(masks_of(unpack(runs)), masks)
 
 
 def test_packed_is_a_run_for_each_change_and_each_chunk():
     who = active(2, (0, 10, 20, 0), (0, 15, 20, 2), (1, 0, CHUNK_FRAMES, 1))
-    assert pack(masks_of(who)).tolist() == [
-        [0, 0, 0],
-        [0, 10, 1],
-        [0, 15, 5],
-        [0, 20, 0],
-        [1, 0, 2],
-    ]
+    assert pack(masks_of(who)) == ((0, 0, 0), (0, 10, 1), (0, 15, 5), (0, 20, 0), (1, 0, 2))
 
 
 def test_nothing_packed_is_nothing():
-    assert unpack(np.empty((0, 3), np.int32)).shape == (0, CHUNK_FRAMES, 3)
+    assert unpack(()).shape == (0, CHUNK_FRAMES, 3)
 
 
 def test_average_counts_the_chunks_that_hear_a_frame():

@@ -1,4 +1,4 @@
-"""Measure who spoke when, against references: a folder of *.flac or *.wav with an *.rttm beside each.
+"""Measure who spoke when: a folder of *.flac or *.wav with a reference, *.rttm, beside each.
 
     python tests/benchmarks/diarization_quality.py FOLDER [FILE …] [--num-speakers true] [--half]
 

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from conversations import installed
 from measuring import (
     Cost,
     alternate,
@@ -34,10 +33,11 @@ from measuring import (
     table,
     temporary_folder,
 )
-from whosaid.engines.resemblyzer import Resemblyzer
 
 from whosaid import embeddings
+from whosaid.engines.campplus import CamPlus
 from whosaid.engines.loading import load_embedder
+from whosaid.models import find_model
 from whosaid.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
 
 VIDEO_S = 6600
@@ -93,8 +93,8 @@ def measure(
     with load_embedder(params, Path()) as embedder:
         if engine == "speechbrain":
             alone = one_by_one_speechbrain(Path(model), options.device, waveform)
-        else:  # the library's own package drags what is not installed: the same engine, as exact
-            exact = Resemblyzer(installed("resemblyzer", "pretrained.pt"), options.device)
+        else:  # no library runs it: the same engine, as exact
+            exact = CamPlus(find_model("campplus", "", Path()), options.device)
             alone = partial(_embed_alone, exact, waveform)
 
         def one_by_one() -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--segments", type=int, help="measure the first two on so many of them")
-    parser.add_argument("--encoders", nargs="+", default=["speechbrain", "resemblyzer"])
+    parser.add_argument("--encoders", nargs="+", default=["speechbrain", "campplus"])
     parser.add_argument("--ecapa", type=Path, help="folder of real ECAPA weights")
     parser.add_argument("--speakers", type=int, nargs="+", default=SPEAKERS)
     parser.add_argument("--minutes", type=float, default=VIDEO_S / 60)
@@ -173,7 +173,7 @@ def main() -> None:
     waveform = Waveform(repeat(sounds(options.sound), 60 * options.minutes), "")
     results, told = {}, []
     with temporary_folder() as folder:
-        models = {"resemblyzer": ""}
+        models = {"campplus": ""}
         if options.ecapa:
             models["speechbrain"] = str(options.ecapa)
         elif "speechbrain" in options.encoders:

@@ -118,7 +118,6 @@ def draft_words(whisper: Path) -> list[str]:
     """Return words for `whosaid transcribe` that need no fetched model and little work."""
     return [
         *("--profile", "embedded", "--language", "en"),
-        *("--set", "transcription.engine=faster_whisper"),
         *("--set", f"transcription.model={whisper}"),
         *("--set", "transcription.retries=0"),
     ]

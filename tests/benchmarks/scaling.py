@@ -1,11 +1,11 @@
 """Measure how time and memory grow with the number of videos and with their length.
 
     python tests/benchmarks/scaling.py
-    python tests/benchmarks/scaling.py --videos 1 2 5 10 --lengths 10 30 60 110 -- --profile studio
+    python tests/benchmarks/scaling.py --videos 1 2 5 10 --lengths 10 30 60 -- --profile embedded
 
 Each point is one run of the whole command line on a new site. If no words for `whosaid transcribe`
 follow «--», it is the embedded profile with a small Whisper model, whose random weights say 100
-tokens in every window: its own recogniser would take all the time. Exponents are of the best fit
+tokens in every window: Whisper base would take most of the time. Exponents are of the best fit
 a × size^b, after what a run costs without a video to speak of (5 s) is taken off; 1 is linear.
 """
 
