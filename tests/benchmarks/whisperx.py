@@ -15,8 +15,8 @@ nothing, so only whosaid's speakers are scored, unless `--pyannote` and `--align
 models. «Not aligned» is the same run less the aligner's parts: its words have no times.
 
 The sample conversation and the telephone talk of pyannote.audio are heard, and each `--recording`.
-What is said in one stands beside it: in an `.stm`, in a `.txt` of lines `<speaker>: <words>`, or in
-a `words.json`, as for `words.py`.
+What is said in one stands beside it: in an `.stm`, in a `.txt` of lines `<speaker>: <words>`, or,
+without speakers, in a `words.json`, as for `words.py`.
 """
 
 from __future__ import annotations
@@ -99,15 +99,16 @@ def read_recording(path: Path) -> Recording:
     texts = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
     if path.stem not in texts:
         raise Missing(f"{path}: no text beside it")
-    return Recording(path, [Turn(path.stem, texts[path.stem]["text"])])
+    return Recording(path, [Turn(None, texts[path.stem]["text"])])
 
 
 def score(recording: Recording, turns: Sequence[Turn]) -> dict[str, Any]:
     """Compare what was heard in a recording with what was said.
 
     `wrong_speaker` is percent of the words heard rightly or as another word, with the speakers
-    named as fits best.
+    named as fits best; None where nobody knows who spoke.
     """
+    known = any(turn.speaker for turn in recording.turns)
     said = [(word, turn.speaker) for turn in recording.turns for word in normalize(turn.text)]
     heard = [(word, turn.speaker) for turn in turns for word in normalize(turn.text)]
     errors = count_errors(*(" ".join(word for word, _ in side) for side in (said, heard)))
@@ -122,7 +123,7 @@ def score(recording: Recording, turns: Sequence[Turn]) -> dict[str, Any]:
         "wer": errors.rate,
         **{key: getattr(errors, key) for key in errors._fields[:4]},
         "speakers": len({turn.speaker for turn in turns} - {None}),
-        "wrong_speaker": 100 * (1 - _in_common(pairs) / max(len(pairs), 1)),
+        "wrong_speaker": 100 * (1 - _in_common(pairs) / max(len(pairs), 1)) if known else None,
         "text": "\n".join(f"{turn.speaker}: {turn.text}" for turn in turns),
     }
 

@@ -134,11 +134,11 @@ def split_without_download(alignment) -> None:
 
 
 def spoken_turns(segments) -> list[tuple[str | None, str]]:
-    """Return who says what: WhisperX gives each word a speaker where it could place it."""
+    """Return who says what: each word has a speaker where WhisperX could align and place it."""
     turns = []
     for segment in segments:
         speaker, words = segment.get("speaker"), []
-        for word in segment["words"]:
+        for word in segment["words"] or [{"word": segment["text"]}]:
             if word.get("speaker", speaker) != speaker and words:
                 turns.append((speaker, " ".join(words)))
                 words = []
