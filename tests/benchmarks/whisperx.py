@@ -102,13 +102,16 @@ def read_recording(path: Path) -> Recording:
     return Recording(path, [Turn(None, texts[path.stem]["text"])])
 
 
-def score(recording: Recording, turns: Sequence[Turn]) -> dict[str, Any]:
+def score(
+    recording: Recording, turns: Sequence[Turn], *, real_speakers: bool = True
+) -> dict[str, Any]:
     """Compare what was heard in a recording with what was said.
 
     `wrong_speaker` is percent of the words heard rightly or as another word, with the speakers
-    named as fits best; None where nobody knows who spoke.
+    named as fits best; None where nobody knows who spoke, or where what
+    found the speakers has random weights.
     """
-    known = any(turn.speaker for turn in recording.turns)
+    known = real_speakers and any(turn.speaker for turn in recording.turns)
     said = [(word, turn.speaker) for turn in recording.turns for word in normalize(turn.text)]
     heard = [(word, turn.speaker) for turn in turns for word in normalize(turn.text)]
     errors = count_errors(*(" ".join(word for word, _ in side) for side in (said, heard)))
@@ -212,12 +215,13 @@ def run_whisperx(
     found = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
     made = found["parts"].pop("make the aligner", dict.fromkeys(COST, 0.0))  # it would be there
     turns = [[Turn(*turn) for turn in each] for each in found.pop("turns")]
+    real = bool(options.pyannote and options.aligner)
     return {
         **ran._asdict(),
         **{cost: getattr(ran, cost) - made[cost] for cost in COST},
         **found,
         "recordings": {
-            recording.path.stem: score(recording, each)
+            recording.path.stem: score(recording, each, real_speakers=real)
             for recording, each in zip(recordings, turns, strict=True)
         },
     }
@@ -269,9 +273,7 @@ def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return min(runs, key=lambda run: run["cpu"])
 
 
-def show(
-    best: dict[str, dict[str, Any]], recordings: Sequence[Recording], *, their_speakers: bool
-) -> str:
+def show(best: dict[str, dict[str, Any]], recordings: Sequence[Recording]) -> str:
     """Return the tables that are printed."""
     ours, theirs = best["whosaid"], best["WhisperX"]
     rows = [
@@ -284,15 +286,14 @@ def show(
     ]
     lines = [table(["", "wall s", "CPU s", "peak MB", "times whosaid's wall", "… CPU"], rows), ""]
     both = {"whosaid": ours["recordings"], "WhisperX": theirs["recordings"]}
-    scored = ("whosaid", "WhisperX") if their_speakers else ("whosaid",)
     head = ["recording", "words", *(f"{name} WER %" for name in both)]
-    head += [f"{name} wrong speaker %" for name in scored]
+    head += [f"{name} wrong speaker %" for name in both]
     rows = [
         [
             name,
             it["words"],
             *(both[side][name]["wer"] for side in both),
-            *(both[side][name]["wrong_speaker"] for side in scored),
+            *(both[side][name]["wrong_speaker"] for side in both),
         ]
         for name, it in ours["recordings"].items()
     ]
@@ -340,8 +341,7 @@ def main() -> None:
             )
     best = {name: least(each) for name, each in runs.items()}
     best["WhisperX, not aligned"] = without_alignment(best["WhisperX"])
-    real = bool(options.pyannote and options.aligner)
-    finish("whisperx", options, show(best, recordings, their_speakers=real), best)
+    finish("whisperx", options, show(best, recordings), best)
 
 
 if __name__ == "__main__":
