@@ -1,16 +1,22 @@
-"""Measure the whole pipeline against WhisperX: the same video, checkpoints, beam, batch, threads.
+"""Measure the whole pipeline against WhisperX: the same recordings, Whisper, beam and threads.
 
-    python tests/benchmarks/whisperx.py --environment DIR [--minutes 2]
+    python tests/benchmarks/whisperx.py --environment DIR [--plda DIR] [--recording FILE …]
 
-WhisperX is installed from the package registry into a virtual environment of its own in DIR, unless
-it is there (6 GB: it brings a torch of its own). Both run as processes, from import to the end, in
-turn; on a busy machine their CPU seconds say more than the clock. Without `--whisper` and
-`--pyannote` the checkpoints have the size of Whisper small and community-1, and random weights: the
-Whisper model says 100 tokens in every window, so that both hear as much. whosaid computes in the
-number type that it chooses by itself, and once more in float32, as WhisperX does. WhisperX's
-aligner is a wav2vec 2.0 of the usual size with random weights; whosaid times its words with
-Whisper's own attention, so it has no such part. «Not aligned» is the same run less the aligner's
-parts: its words have no times.
+whosaid runs as its profile `embedded` does by itself, WhisperX as its command line does. Both run
+as processes, from import to the end, in turn; on a busy machine their CPU seconds say more than the
+clock. WhisperX is installed from the package registry into a virtual environment of its own in DIR,
+unless it is there (6 GB: it brings a torch of its own).
+
+Whisper base is the real one in both, and so is each one's network that finds speech. WhisperX
+finds speakers with pyannote: the real segmentation-3.0, the PLDA of `--plda`, and a full-size
+speaker network with random weights; it aligns words with a wav2vec 2.0 of the usual size, random as
+well. No package carries the real ones. Random weights are as much work, but what they say means
+nothing, so only whosaid's speakers are scored, unless `--pyannote` and `--aligner` name real
+models. «Not aligned» is the same run less the aligner's parts: its words have no times.
+
+The sample conversation and the telephone talk of pyannote.audio are heard, and each `--recording`.
+What is said in one stands beside it: in an `.stm`, in a `.txt` of lines `<speaker>: <words>`, or,
+without speakers, in a `words.json`, as for `words.py`.
 """
 
 from __future__ import annotations
@@ -21,10 +27,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imageio_ffmpeg
+import numpy as np
+import soundfile
 from measuring import (
     Missing,
     arguments,
@@ -36,12 +45,102 @@ from measuring import (
     table,
     temporary_folder,
 )
-from random_models import Models, make_models, words_for
-from sites import Site, make_videos, server
+from scipy.optimize import linear_sum_assignment
+from sites import Site, server
+from word_errors import count_errors, normalize
+
+from whosaid.models import find_model
 
 VERSION = "3.8.6"
 CHILD = Path(__file__).with_name("whisperx_child.py")
+SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 COST = ("wall", "cpu")
+
+
+class Turn(NamedTuple):
+    """What somebody says in one go."""
+
+    speaker: str | None
+    text: str
+
+
+class Recording(NamedTuple):
+    """A file and what is said in it."""
+
+    path: Path
+    turns: list[Turn]
+
+
+class Models(NamedTuple):
+    """Folders of a Whisper model and a pyannote pipeline, and the name or folder of an aligner."""
+
+    whisper: Path
+    pyannote: Path
+    aligner: str
+
+
+# --- what is said
+
+
+def read_recording(path: Path) -> Recording:
+    """Return a recording with the text beside it."""
+    path = path.absolute()
+    stm, lines, listed = (
+        path.with_suffix(".stm"),
+        path.with_suffix(".txt"),
+        path.parent / "words.json",
+    )
+    if stm.exists():
+        fields = [line.split(maxsplit=5) for line in stm.read_text(encoding="utf-8").splitlines()]
+        return Recording(path, [Turn(field[2], field[5]) for field in fields])
+    if lines.exists():
+        pairs = [line.split(": ", 1) for line in lines.read_text(encoding="utf-8").splitlines()]
+        return Recording(path, [Turn(*pair) for pair in pairs])
+    texts = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
+    if path.stem not in texts:
+        raise Missing(f"{path}: no text beside it")
+    return Recording(path, [Turn(None, texts[path.stem]["text"])])
+
+
+def score(
+    recording: Recording, turns: Sequence[Turn], *, real_speakers: bool = True
+) -> dict[str, Any]:
+    """Compare what was heard in a recording with what was said.
+
+    `wrong_speaker` is percent of the words heard rightly or as another word, with the speakers
+    named as fits best; None where nobody knows who spoke, or where what
+    found the speakers has random weights.
+    """
+    known = real_speakers and any(turn.speaker for turn in recording.turns)
+    said = [(word, turn.speaker) for turn in recording.turns for word in normalize(turn.text)]
+    heard = [(word, turn.speaker) for turn in turns for word in normalize(turn.text)]
+    errors = count_errors(*(" ".join(word for word, _ in side) for side in (said, heard)))
+    speakers_said = iter([speaker for _, speaker in said])
+    speakers_heard = iter([speaker for _, speaker in heard])
+    pairs = []
+    for right, found in errors.steps:
+        pair = (next(speakers_said) if right else None, next(speakers_heard) if found else None)
+        if right and found:
+            pairs.append(pair)
+    return {
+        "wer": errors.rate,
+        **{key: getattr(errors, key) for key in errors._fields[:4]},
+        "speakers": len({turn.speaker for turn in turns} - {None}),
+        "wrong_speaker": 100 * (1 - _in_common(pairs) / max(len(pairs), 1)) if known else None,
+        "text": "\n".join(f"{turn.speaker}: {turn.text}" for turn in turns),
+    }
+
+
+def _in_common(pairs: Sequence[tuple[str | None, str | None]]) -> int:
+    """Return how many pairs are of one speaker, with names exchanged one for one as fits best."""
+    rows, columns = (sorted({pair[i] for pair in pairs} - {None}) for i in (0, 1))
+    counts = np.array([[pairs.count((row, column)) for column in columns] for row in rows])
+    if not counts.size:
+        return 0
+    return int(counts[linear_sum_assignment(-counts)].sum())
+
+
+# --- WhisperX
 
 
 def prepare(folder: Path) -> Path:
@@ -70,24 +169,35 @@ def prepare(folder: Path) -> Path:
     return place
 
 
+def make_pyannote(folder: Path, plda: Path | None) -> Path:
+    """Return a pipeline like community-1 with a random speaker network of full size."""
+    from tests.checkpoints.pyannote import build_pipeline
+
+    return build_pipeline(folder, full_size=True, plda=plda)
+
+
 def run_whisperx(
-    python: Path, video: Path, models: Models, folder: Path, options: argparse.Namespace
+    python: Path,
+    recordings: Sequence[Recording],
+    models: Models,
+    folder: Path,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Run WhisperX on a video."""
+    """Run WhisperX on recordings."""
     tools = folder / "tools"  # it calls ffmpeg by its name
     tools.mkdir(exist_ok=True)
     ffmpeg = tools / ("ffmpeg.exe" if os.name == "nt" else "ffmpeg")
     if not ffmpeg.exists():
         shutil.copy(imageio_ffmpeg.get_ffmpeg_exe(), ffmpeg)
     wanted = {
-        "video": str(video),
+        "recordings": [str(recording.path) for recording in recordings],
         "whisper": str(models.whisper),
         "pyannote": str(models.pyannote),
-        "aligner": str(folder / "aligner") if options.align else "",
+        "aligner": models.aligner,
+        "random_aligner": str(folder / "aligner"),
         "device": options.device,
         "compute_type": options.compute_type,
         "beam_size": options.beam_size,
-        "batch_size": options.batch_size,
         "threads": options.threads,
     }
     env = {
@@ -104,37 +214,17 @@ def run_whisperx(
         raise Missing(f"WhisperX ended with exit code {ran.code}: see above")
     found = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
     made = found["parts"].pop("make the aligner", dict.fromkeys(COST, 0.0))  # it would be there
-    return {**ran._asdict(), **{cost: getattr(ran, cost) - made[cost] for cost in COST}, **found}
-
-
-def run_whosaid(
-    api: str, video: Path, models: Models, options: argparse.Namespace, *, exact: bool
-) -> dict[str, Any]:
-    """Run whosaid on a video, on a new site; the torch networks in float32 if `exact`."""
-    words = words_for(models)
-    if exact:
-        for stage in ("diarization", "embeddings"):
-            words += ["--set", f"{stage}.compute_type=float32"]
-    for field in ("device", "beam_size", "batch_size", "compute_type"):
-        words += ["--set", f"transcription.{field}={getattr(options, field)}"]
-    words += ["--set", f"transcription.cpu_threads={options.threads}"]
-    words += ["--set", f"diarization.device={options.device}"]
-    with temporary_folder() as folder:
-        site = Site(folder, api, OMP_NUM_THREADS=str(options.threads))
-        ran = site.transcribe(video, *words)
-        (manifest,) = site.manifests()
-        parts = {name: {"wall": it["work"]} for name, it in site.stage_costs().items()}
+    turns = [[Turn(*turn) for turn in each] for each in found.pop("turns")]
+    real = bool(options.pyannote and options.aligner)
     return {
         **ran._asdict(),
-        "parts": parts,
-        "words": manifest["words"],
-        "speakers": manifest["speakers"],
+        **{cost: getattr(ran, cost) - made[cost] for cost in COST},
+        **found,
+        "recordings": {
+            recording.path.stem: score(recording, each, real_speakers=real)
+            for recording, each in zip(recordings, turns, strict=True)
+        },
     }
-
-
-def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the run that took the least CPU."""
-    return min(runs, key=lambda run: run["cpu"])
 
 
 def without_alignment(run: dict[str, Any]) -> dict[str, Any]:
@@ -149,77 +239,109 @@ def without_alignment(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, **costs, "parts": parts}
 
 
-def show(best: dict[str, dict[str, Any]]) -> str:
+# --- whosaid
+
+
+def run_whosaid(
+    api: str, recordings: Sequence[Recording], models: Models, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Run whosaid on recordings, on a new site."""
+    words = ["--profile", "embedded", "--language", "en", "--no-identify"]
+    words += ["--set", f"transcription.model={models.whisper}"]
+    for field in ("device", "beam_size", "compute_type"):
+        words += ["--set", f"transcription.{field}={getattr(options, field)}"]
+    words += ["--set", f"transcription.cpu_threads={options.threads}"]
+    words += ["--set", f"diarization.device={options.device}"]
+    with temporary_folder() as folder:
+        site = Site(folder, api, OMP_NUM_THREADS=str(options.threads))
+        ran = site.transcribe(*(recording.path for recording in recordings), *words)
+        parts = {name: {"wall": it["work"]} for name, it in site.stage_costs().items()}
+        heard = {}
+        for recording in recordings:
+            (written,) = site.transcripts.glob(f"{recording.path.stem}*/transcript.json")
+            segments = json.loads(written.read_text(encoding="utf-8"))["segments"]
+            turns = [Turn(segment["speaker"], segment["text"]) for segment in segments]
+            heard[recording.path.stem] = score(recording, turns)
+    return {**ran._asdict(), "parts": parts, "recordings": heard}
+
+
+# --- both
+
+
+def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the run that took the least CPU."""
+    return min(runs, key=lambda run: run["cpu"])
+
+
+def show(best: dict[str, dict[str, Any]], recordings: Sequence[Recording]) -> str:
     """Return the tables that are printed."""
-    ours = best["whosaid"]
+    ours, theirs = best["whosaid"], best["WhisperX"]
     rows = [
         [
             name,
             *(it["wall"], it["cpu"], it["memory"] / 1e6),
             *(it[cost] / ours[cost] for cost in COST),
-            *(f"{it['words']}", f"{it['speakers']}"),
         ]
         for name, it in best.items()
     ]
-    head = ["", "wall s", "CPU s", "peak MB", "times whosaid's wall", "… CPU", "words", "speakers"]
-    lines = [table(head, rows)]
-    for name in ("whosaid", "WhisperX"):
-        it = best[name]
-        lines.append(f"\n{name}, its parts:")
+    lines = [table(["", "wall s", "CPU s", "peak MB", "times whosaid's wall", "… CPU"], rows), ""]
+    both = {"whosaid": ours["recordings"], "WhisperX": theirs["recordings"]}
+    head = ["recording", "words", *(f"{name} WER %" for name in both)]
+    head += [f"{name} wrong speaker %" for name in both]
+    rows = [
+        [
+            name,
+            it["words"],
+            *(both[side][name]["wer"] for side in both),
+            *(both[side][name]["wrong_speaker"] for side in both),
+        ]
+        for name, it in ours["recordings"].items()
+    ]
+    lines.append(table(head, rows))
+    for side, it in (("whosaid", ours), ("WhisperX", theirs)):
+        lines.append(f"\n{side}, its parts:")
         costs = [cost for cost in COST if all(cost in part for part in it["parts"].values())]
         parts = [[part, *(spent[cost] for cost in costs)] for part, spent in it["parts"].items()]
         lines.append(table(["part", *(f"{cost} s" for cost in costs)], parts))
-    return "\n".join(lines)
+    seconds = sum(soundfile.info(recording.path).duration for recording in recordings)
+    return f"{len(recordings)} recordings, {seconds / 60:.1f} min\n" + "\n".join(lines)
 
 
 def main() -> None:
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, speech=False)
     parser.add_argument(
         "--environment", type=Path, required=True, help="WhisperX's, made if needed"
     )
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--whisper", type=Path, help="folder of a CTranslate2 model")
+    parser.add_argument("--recording", type=Path, action="append", default=[], help="hear it, too")
+    parser.add_argument("--whisper", type=Path, help="folder of another CTranslate2 model")
+    parser.add_argument("--plda", type=Path, help="folder of a real one; else random")
     parser.add_argument("--pyannote", type=Path, help="folder of a pipeline like community-1")
-    parser.add_argument("--speechbrain", type=Path, help="folder of ECAPA: whosaid's voiceprints")
-    parser.add_argument("--shape", default="small", help="of the random Whisper model")
-    parser.add_argument("--segmentation", type=Path, help="a real one for the random pipeline")
-    parser.add_argument("--plda", type=Path, help="a folder of a real one likewise")
-    parser.add_argument("--keep-models", type=Path, help="make the random ones there, once")
+    parser.add_argument("--aligner", default="", help="folder of a wav2vec 2.0; else random")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--compute-type", default="int8", help="of both Whispers")
     parser.add_argument("--beam-size", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--no-align", dest="align", action="store_false")
     options = parser.parse_args()
+    recordings = [read_recording(path) for path in (SAMPLE, *sounds(None), *options.recording)]
     python = prepare(options.environment.absolute())
     with temporary_folder() as folder, server() as api:
-        made = make_models(
-            options.keep_models or folder / "models",
-            whisper=options.shape,
-            segmentation=options.segmentation,
-            plda=options.plda,
+        models = Models(
+            options.whisper or find_model("faster_whisper", "", folder / "models"),
+            options.pyannote or make_pyannote(folder / "pyannote", options.plda),
+            options.aligner,
         )
-        given = (options.pyannote, options.speechbrain, options.whisper)
-        models = Models(*(mine or random for mine, random in zip(given, made, strict=True)))
-        length = [60 * options.minutes]
-        (video,) = make_videos(folder / "videos", length, sounds(options.sound))
         runs: dict[str, list[dict[str, Any]]] = {}
         for number in range(options.rounds):
-            for name, exact in (("whosaid", False), ("whosaid, float32", True)):
-                say(f"round {number + 1} of {options.rounds}: {name}")
-                runs.setdefault(name, []).append(
-                    run_whosaid(api, video, models, options, exact=exact)
-                )
+            say(f"round {number + 1} of {options.rounds}: whosaid")
+            runs.setdefault("whosaid", []).append(run_whosaid(api, recordings, models, options))
             say(f"round {number + 1} of {options.rounds}: WhisperX")
             runs.setdefault("WhisperX", []).append(
-                run_whisperx(python, video, models, folder, options)
+                run_whisperx(python, recordings, models, folder, options)
             )
     best = {name: least(each) for name, each in runs.items()}
-    if options.align:
-        best["WhisperX, not aligned"] = without_alignment(best["WhisperX"])
-    finish("whisperx", options, f"{options.minutes:g} min\n{show(best)}", best)
+    best["WhisperX, not aligned"] = without_alignment(best["WhisperX"])
+    finish("whisperx", options, show(best, recordings), best)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+BATCH_SIZE = 8  # of WhisperX's command line
+
 begun = time.perf_counter(), time.process_time()
 parts: dict[str, dict[str, float]] = {}
 
@@ -20,9 +22,12 @@ def lap(name: str) -> None:
     """Note what was spent since the last lap."""
     global begun  # noqa: PLW0603 - a clock
     now = time.perf_counter(), time.process_time()
-    parts[name] = {"wall": now[0] - begun[0], "cpu": now[1] - begun[1]}
+    part = parts.setdefault(name, {"wall": 0.0, "cpu": 0.0})
+    part["wall"] += now[0] - begun[0]
+    part["cpu"] += now[1] - begun[1]
     begun = now
-    print(f"WhisperX: {name} {parts[name]['wall']:.1f} s", file=sys.stderr, flush=True)
+    told = f"WhisperX: {name} {part['wall']:.1f} s, CPU {part['cpu']:.1f} s"
+    print(told, file=sys.stderr, flush=True)
 
 
 def make_aligner(folder: Path) -> None:
@@ -63,9 +68,6 @@ def main() -> None:
         local_files_only=True,
     )
     lap("load Whisper and VAD")
-    sound = whisperx.load_audio(options["video"])
-    lap("decode")
-
     detect = model.vad_model
 
     def detect_and_lap(file):
@@ -76,49 +78,74 @@ def main() -> None:
     detect_and_lap.merge_chunks = detect.merge_chunks
     detect_and_lap.preprocess_audio = detect.preprocess_audio
     model.vad_model = detect_and_lap
-    result = model.transcribe(sound, batch_size=options["batch_size"])
-    lap("transcribe")
-    if options["aligner"]:
-        folder = Path(options["aligner"])
-        if not folder.is_dir():
-            make_aligner(folder)
-            lap("make the aligner")
-        punkt = alignment.nltk_load
+    sounds, results = [], []
+    for path in options["recordings"]:
+        sounds.append(whisperx.load_audio(path))
+        lap("decode")
+        results.append(model.transcribe(sounds[-1], batch_size=BATCH_SIZE))
+        lap("transcribe")
+    windows = sum(len(result["segments"]) for result in results)
 
-        def sentences(name):
-            try:
-                return punkt(name)
-            except LookupError:  # it would be downloaded
-                from nltk.tokenize.punkt import PunktSentenceTokenizer
-
-                return PunktSentenceTokenizer()
-
-        alignment.nltk_load = sentences
-        aligner, about = whisperx.load_align_model("en", options["device"], model_name=str(folder))
-        lap("load the aligner")
-        result = whisperx.align(result["segments"], aligner, about, sound, options["device"])
+    folder = Path(options["aligner"] or options["random_aligner"])
+    if not options["aligner"] and not folder.is_dir():
+        make_aligner(folder)
+        lap("make the aligner")
+    split_without_download(alignment)
+    aligner, about = whisperx.load_align_model("en", options["device"], model_name=str(folder))
+    lap("load the aligner")
+    for number, sound in enumerate(sounds):
+        segments = results[number]["segments"]
+        results[number] = whisperx.align(segments, aligner, about, sound, options["device"])
         lap("align")
-    if options["pyannote"]:
-        diarize = DiarizationPipeline(options["pyannote"], device=options["device"])
-        lap("load pyannote")
+
+    diarize = DiarizationPipeline(options["pyannote"], device=options["device"])
+    lap("load pyannote")
+    for number, sound in enumerate(sounds):
         turns = diarize(sound)
         lap("diarize")
-        result = whisperx.assign_word_speakers(turns, result)
+        results[number] = whisperx.assign_word_speakers(turns, results[number])
         lap("assign speakers")
-    words = [word for segment in result["segments"] for word in segment["text"].split()]
-    speakers = {segment.get("speaker") for segment in result["segments"]} - {None}
     names = ("whisperx", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
     print(
         json.dumps(
             {
                 "parts": parts,
-                "windows": len(result["segments"]),
-                "words": len(words),
-                "speakers": len(speakers),
+                "windows": windows,
+                "turns": [spoken_turns(result["segments"]) for result in results],
                 "versions": {name: version(name) for name in names},
             }
         )
     )
+
+
+def split_without_download(alignment) -> None:
+    """Let WhisperX split sentences by NLTK's rules where NLTK's trained ones would be fetched."""
+    punkt = alignment.nltk_load
+
+    def load(name):
+        try:
+            return punkt(name)
+        except LookupError:
+            from nltk.tokenize.punkt import PunktSentenceTokenizer
+
+            return PunktSentenceTokenizer()
+
+    alignment.nltk_load = load
+
+
+def spoken_turns(segments) -> list[tuple[str | None, str]]:
+    """Return who says what: each word has a speaker where WhisperX could align and place it."""
+    turns = []
+    for segment in segments:
+        speaker, words = segment.get("speaker"), []
+        for word in segment["words"] or [{"word": segment["text"]}]:
+            if word.get("speaker", speaker) != speaker and words:
+                turns.append((speaker, " ".join(words)))
+                words = []
+            speaker = word.get("speaker", speaker)
+            words.append(word["word"])
+        turns.append((speaker, " ".join(words)))
+    return turns
 
 
 if __name__ == "__main__":
