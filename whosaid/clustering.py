@@ -250,7 +250,7 @@ def smooth_labels(
     weights: Vectors,
     *,
     inside: float = 0.4,
-    pause: float = 0.05,
+    pause: float = 0.02,
 ) -> Labels:
     """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
 
