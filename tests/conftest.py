@@ -119,6 +119,11 @@ class Site:
             **environment,
         }
 
+    def copy_data(self, other: Site) -> None:
+        """Take over what another site has but for its models: this one has its own."""
+        models = shutil.ignore_patterns("models")
+        shutil.copytree(other.data, self.data, ignore=models, dirs_exist_ok=True)
+
     def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
         """Start `whosaid` with some words."""
         return subprocess.Popen(
@@ -176,9 +181,7 @@ def site(tmp_path: Path, prefect_server: str) -> Site:
 @pytest.fixture
 def site_copy(site: Site, finished: Site) -> Site:
     """Return a copy of the finished site."""
-    shutil.rmtree(site.data)
-    shutil.copytree(finished.data, site.data, ignore=shutil.ignore_patterns("models"))
-    shutil.copytree(finished.data / "models", site.data / "models", copy_function=os.link)
+    site.copy_data(finished)
     return site
 
 

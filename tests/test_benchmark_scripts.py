@@ -144,7 +144,7 @@ def test_scaling_takes_off_what_a_run_costs_anyway() -> None:
 def test_process_tree_is_added_up() -> None:
     from measuring import run_process
 
-    child = "x = bytearray(60_000_000)\nfor _ in range(3_000_000): pass"
+    child = "import time; x = bytearray(60_000_000); time.sleep(1)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     ran = run_process([sys.executable, "-c", parent])
     assert ran.code == 0

@@ -47,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator
     if sys.platform == "win32":
         pytest.skip("kills processes the POSIX way")
     site = Served(tmp_path_factory.mktemp("served"))
-    shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
+    site.copy_data(finished)
     try:
         site.up("server")
         site.before = site.run("up", "--check")  # type: ignore[attr-defined]

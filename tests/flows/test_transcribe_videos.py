@@ -155,6 +155,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
     return site
 
 
+def is_whole(result: Path) -> bool:
+    """Whether a stored result was not cut while it was written."""
+    try:
+        json.loads(result.read_bytes())
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("stage", [Stage.EXTRACT, Stage.DIARIZE, Stage.TRANSCRIBE])
 def test_killed_run_continues_with_the_stage_that_was_cut(
     site: Site, clip: Site, stage: Stage
@@ -174,7 +183,7 @@ def test_killed_run_continues_with_the_stage_that_was_cut(
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    kept = {path.parent.name for path in site.results.glob("*/*.json")}
+    kept = {path.parent.name for path in site.results.glob("*/*.json") if is_whole(path)}
     assert kept < {stage.value for stage in Stage}
     ran = site.run("transcribe")
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -32,7 +32,7 @@ A_RUN_MS = 180_000
 def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Site]:
     """Yield a copy of the finished site with `whosaid serve` running; stop it with Ctrl-C."""
     site = Site(tmp_path_factory.mktemp("desk"), {})
-    shutil.copytree(finished.data, site.data, dirs_exist_ok=True)
+    site.copy_data(finished)
     site.environment.pop("PREFECT_API_URL", None)
     site.home = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
     port = site.home.rpartition(":")[2]  # type: ignore[attr-defined]

@@ -63,8 +63,7 @@ def shows(site: Site, video: str, name: str) -> set[str]:
 
 def copy_of(original: Site, folder: Path) -> Site:
     site = Site(folder, {"PREFECT_API_URL": original.environment["PREFECT_API_URL"]})
-    models = shutil.ignore_patterns("models")  # every site has them
-    shutil.copytree(original.data, site.data, ignore=models, dirs_exist_ok=True)
+    site.copy_data(original)
     return site
 
 
