@@ -24,7 +24,7 @@ from whosaid.types import Digest, StageResult
 wait_out_restarts()
 outlive_worker()
 
-GPU_STAGES = frozenset({Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
+GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -558,6 +558,15 @@ def test_a_change_of_speaker_moves_to_the_end_of_a_sentence(text, found, wanted)
     assert "".join("-" if owner < 0 else str(owner) for owner in moved) == wanted
 
 
+@pytest.mark.parametrize("third", [0, 2])
+def test_who_speaks_between_two_changes_keeps_some_words(third):
+    texts = "I think we should leave go now today. Yes we did".split()  # noqa: SIM905 - as it is read
+    words = spoken(np.arange(len(texts)) * 0.3, texts)
+    owners = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, third, third])
+    moved = keep_sentences(owners, words, np.array([w.start for w in words]), 1.0)
+    assert moved.tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, third, third]
+
+
 def test_a_change_of_speaker_moves_no_farther_than_requested():
     times = np.array([0, 1, 2.5, 3])
     words = spoken(times.tolist(), ["guest.", "Who", "is", "it?"])

@@ -203,7 +203,8 @@ def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Lab
     inside, inside_pairs = np.diag(total), np.diag(pairs)
     usual = inside.sum() / inside_pairs.sum() if inside_pairs.sum() else USUAL_LIKENESS
     within = np.maximum((inside + PRIOR_PAIRS * usual) / (inside_pairs + PRIOR_PAIRS), 0.05)
-    between: Vectors = total / np.maximum(pairs, 1)
+    # Clusters whose windows all share sound say nothing against being one voice.
+    between: Vectors = np.where(pairs > 0, total / np.maximum(pairs, 1), usual)
     return between / np.sqrt(np.outer(within, within))
 
 

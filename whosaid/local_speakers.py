@@ -21,6 +21,9 @@ FRAME_STEP_S: Seconds = 0.016875
 FRAME_S: Seconds = 0.0619375
 """A frame's receptive field: it stands for the moment in its middle."""
 
+LAST_FRAMES = 5
+"""A chunk's frames may end so many frames before its sound does."""
+
 CLASSES = np.array([0, 1, 2, 4, 3, 5, 6], np.int32)
 """The powerset classes as bit masks: silence, one of three speakers, two of three speakers."""
 
@@ -85,7 +88,8 @@ def average(values: npt.NDArray[Any], frames: int) -> Floats:
 
     Args:
         values: of each frame of each chunk, shape (chunks, CHUNK_FRAMES, …).
-        frames: of the recording; what chunks hear beyond its end is left out.
+        frames: of the recording; what chunks hear beyond its end is left out, and the few frames
+            that the last one leaves are as the one before.
     """
     longest = int(first_frames(len(values))[-1]) + CHUNK_FRAMES
     total = np.zeros((max(frames, longest), *values.shape[2:]))
@@ -93,6 +97,8 @@ def average(values: npt.NDArray[Any], frames: int) -> Floats:
     for chunk, first in zip(values, first_frames(len(values)).tolist(), strict=True):
         total[first : first + CHUNK_FRAMES] += chunk
         heard[first : first + CHUNK_FRAMES] += 1
+    rest = slice(longest, longest + LAST_FRAMES)
+    total[rest], heard[rest] = total[longest - 1], heard[longest - 1]
     mean = total[:frames] / np.maximum(heard[:frames], 1).reshape(-1, *[1] * (total.ndim - 1))
     return np.asarray(mean, np.float64)
 
@@ -177,6 +183,8 @@ def find_second_speakers(
         Stretches in seconds, shape (overlaps, 2), and their speakers, shape (overlaps,).
     """
     frames, speakers = similarity.shape
+    if not len(active):
+        return np.empty((0, 2)), np.empty(0, np.int64)
     two = average(active.sum(axis=2) >= 2, frames) >= share
     if not two.any() or speakers < 2:
         return np.empty((0, 2)), np.empty(0, np.int64)

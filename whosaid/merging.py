@@ -284,11 +284,8 @@ def keep_sentences(
     """
     result = owners.copy()
     changes = (np.flatnonzero(np.diff(owners)) + 1).tolist()
-    for before, change, after in zip(
-        [0, *changes], changes, [*changes[1:], len(owners)], strict=False
-    ):
-        if min(owners[change - 1], owners[change]) < 0:
-            continue
+    before = 0  # where the words of who speaks before a change begin by now
+    for change, after in pairwise([*changes, len(owners)]):
         nearest = range(max(before + 1, change - MOVED_WORDS), min(after, change + MOVED_WORDS + 1))
         ends = [
             first
@@ -297,10 +294,12 @@ def keep_sentences(
             and abs(starts[first] - starts[change]) <= reach
             and (first <= change or words[change].text[:1].islower())
         ]
-        if ends:
-            first = min(ends, key=lambda first: abs(first - change))
-            result[first:change] = owners[change]
-            result[change:first] = owners[change - 1]
+        if not ends or min(owners[change - 1], owners[change]) < 0:
+            before = change
+            continue
+        before = min(ends, key=lambda first: abs(first - change))
+        result[before:change] = owners[change]
+        result[change:before] = owners[change - 1]
     return result
 
 

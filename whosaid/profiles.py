@@ -105,7 +105,9 @@ def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tup
             return best, "the best whose models are installed" + (
                 f" ({missing})" if missing else ""
             )
-    raise InputError("no profile has its models installed", "see what is missing: whosaid doctor")
+    raise InputError(
+        f"no profile has its models installed ({missing})", "see what is missing: whosaid doctor"
+    )
 
 
 def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:

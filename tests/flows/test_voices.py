@@ -358,7 +358,7 @@ def test_voiceprints_are_made_anew_from_stored_sound(
     assert "1 of 6 voices need new voiceprints" in done(here.run("voices", "list"))  # Grace
     assert listed(here)[0]["name"] == "Ada Lovelace"
     with library.open_library(read_settings())._store.reading() as connection:
-        mine = voiceprints.c.model == "campplus-zh-en"
+        mine = voiceprints.c.model.startswith("campplus-")
         for row in connection.execute(select(voiceprints).where(mine)):
             was, now = unpack([before[f"{row.source} {row.speaker}"], row.vector])
             assert was @ now > 0.9

@@ -103,8 +103,7 @@ def test_only_a_gpu_stage_that_runs_carries_the_tag(tmp_path: Path) -> None:
 
     assert tags(Stage.DIARIZE, Stage.DIARIZE) == {"gpu-of-this-host"}
     assert tags(Stage.DIARIZE) == set()
-    assert tags(Stage.SPEECH, Stage.SPEECH) == {"gpu-of-this-host"}
-    assert tags(Stage.EXTRACT, Stage.EXTRACT) == set()
+    assert tags(Stage.SPEECH, Stage.SPEECH) == set()  # mostly on the CPU; it takes a lane
 
 
 def test_waveform_passes_by_reference() -> None:

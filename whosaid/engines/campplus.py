@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,6 @@ class CamPlus:
         InputError: a GPU is requested and there is none, or the file is not this network.
     """
 
-    model = "campplus-zh-en"
-
     def __init__(
         self,
         path: Path,
@@ -80,6 +79,8 @@ class CamPlus:
         self._dtype = choose_dtype(compute_type, self._device)
         self._batch_frames = batch_size * 160 if batch_size else BATCH_FRAMES[self._device.type]
         self._network = _load(path).to(self._device)
+        content = path.read_bytes() + CHANNELS.read_bytes()  # both decide on every vector
+        self.model = f"campplus-{hashlib.sha256(content).hexdigest()[:16]}"
         self.channels: npt.NDArray[np.float32] = np.load(CHANNELS)
         self.computes_in = in_words(self._device, self._dtype)
 
