@@ -14,10 +14,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ready ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
-	$(RUN) whosaid transcribe $(VIDEOS)
+	$(RUN) spokenby transcribe $(VIDEOS)
 
 serve: ready ## keep a Prefect server and a worker running, for the browser; Ctrl-C stops both
-	$(RUN) whosaid serve
+	$(RUN) spokenby serve
 
 test: ready ## run the tests
 	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile
@@ -46,13 +46,13 @@ bench: ready ## measure what needs no fetched model and no GPU: some minutes; sa
 	@echo "  diarization_quality.py  on recordings with references"
 
 doctor: ready ## say what works on this machine and what to do about the rest
-	$(RUN) whosaid doctor
+	$(RUN) spokenby doctor
 
 clean: ## delete what was computed; videos, transcripts and models stay
 	rm -rf data/cache
 
 # The environment. The group `weights` holds packages by single authors, who may delete them, and
-# not for every system: whosaid works without, as runs then fetch the same files.
+# not for every system: spokenby works without, as runs then fetch the same files.
 ready: $(UV)
 	@$(UV) run --frozen --no-group weights python -V >/dev/null
 	@why=$$($(UV) run --frozen python -V 2>&1 >/dev/null) || echo "going on without the packages" \

@@ -1,6 +1,6 @@
 """The order of the stages that make a person known by voice lives here. Computing does not.
 
-What a recording must be like: whosaid/voices/enrolment.py.
+What a recording must be like: spokenby/voices/enrolment.py.
 """
 
 from typing import Annotated, Any
@@ -11,21 +11,21 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import endings
-from flows.forms import ProfileOrDefault
-from flows.transcribe_videos import Futures, cause
+from flows import final_states
+from flows.hub_token import find_hub_token
+from flows.parameters import ProfileOrDefault
+from flows.transcribe_videos import Futures, announce_end, cause
+from spokenby.errors import InputError
+from spokenby.plan.stages import Plan, Stage
+from spokenby.site.batch import Batch, plan_clip, prepare_batch
+from spokenby.site.inspection import find_all
+from spokenby.site.inventory import failure
+from spokenby.site.model_files import make_models_ready
+from spokenby.site.voice_library import delete_embeddings
+from spokenby.types import Digest, Seconds, Span, Video
 from tasks import audio, diarization, embeddings, speech
-from tasks.inspection import find_all
-from tasks.library import delete_embeddings
-from tasks.models import make_models_ready
-from tasks.planning import Batch, plan_clip, prepare_batch
-from tasks.policies import for_plan
-from tasks.progress import announce_end
-from tasks.standing import failure
-from tasks.voices import Enrolment, enroll, take_voiceprint
-from whosaid.errors import InputError
-from whosaid.planning import Plan, Stage
-from whosaid.types import Digest, Seconds, Span, Video
+from tasks.identification import Enrolment, enroll, take_voiceprint
+from tasks.options import for_plan
 
 
 @flow(name="enroll-voice", flow_run_name="enroll {name}", persist_result=False)
@@ -54,7 +54,7 @@ def enroll_voice(
     if (start or end) and len(clips) != 1:
         raise InputError("a part is of one recording", "name that recording alone")
     batch = prepare_batch(profile)
-    make_models_ready(batch, (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED))
+    make_models_ready(batch, find_hub_token, (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED))
     found, lost = find_all(clips)
     problems = [outcome.problem for outcome in lost]
     heard: list[tuple[Video, Futures]] = []
@@ -94,7 +94,7 @@ def enroll_voice(
         if state.is_completed():
             return Completed(message=f"enrolled {name}", data=state.result())
         problems.append(str(cause(state)))
-    return endings.failed(f"{name} was not enrolled: {'; '.join(problems)}", problems)
+    return final_states.failed(f"{name} was not enrolled: {'; '.join(problems)}", problems)
 
 
 def part_of(video: Video, start: Seconds, end: Seconds) -> Span | None:

@@ -1,7 +1,4 @@
-"""Transcribing what is new in some folders lives here. What counts as new: tasks/survey.py.
-
-Transcribing itself does not; see flows/transcribe_videos.py.
-"""
+"""Transcribe what is new in some folders."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -14,20 +11,20 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import endings
-from flows.deployed import queued_paths, run_videos
-from flows.forms import (
+from flows import final_states
+from flows.deployment_runs import queued_paths, run_videos
+from flows.parameters import (
     CountOrUnknown,
     FolderOrDefault,
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
 )
+from spokenby.progress import is_stopping
+from spokenby.site.batch import prepare_batch
+from spokenby.site.inventory import STATES, Row, count_states, follow_up
+from spokenby.site.new_videos import Choice, survey
 from tasks.artifacts import tell_prefect
-from tasks.planning import prepare_batch
-from tasks.progress import is_stopping
-from tasks.standing import STATES, Row, count_states, follow_up
-from tasks.survey import Choice, survey
 
 SHOWN = 500
 """How many videos the table in the UI lists; those that need somebody come first."""
@@ -57,7 +54,7 @@ def sweep_folder(
 
     Videos that have their transcript, that are still being written, or that another run works on
     are left out. Each sweep tries a failed video once more, until it has failed too often; then
-    it rests until its file changes or somebody runs `whosaid retry`.
+    it rests until its file changes or somebody runs `spokenby retry`.
 
     Args:
         folders: Folders that are searched, as the worker's machine names them; the site's folder
@@ -114,8 +111,8 @@ def end_state(rows: list[Row]) -> State[list[Row]]:
     """Return the sweep's final state: failed, with the causes, if a video failed in it."""
     says = count_states(rows)
     if is_stopping():
-        return endings.stopped(f"stopped on request: {says}", rows)
+        return final_states.stopped(f"stopped on request: {says}", rows)
     if failed := [row for row in rows if row.state == "failed"]:
         causes = "; ".join(f"{row.path}: {row.note}" if row.path else row.note for row in failed)
-        return endings.failed(f"{says}: {causes}", rows)
+        return final_states.failed(f"{says}: {causes}", rows)
     return Completed(message=says, data=rows)

@@ -1,6 +1,7 @@
 """The order of a video's stages, and of the videos of a batch, lives here. Computing does not."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -9,12 +10,14 @@ from typing import Any
 
 from prefect import allow_failure, flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import endings
-from flows.forms import (
+from flows import final_states
+from flows.hub_token import find_hub_token
+from flows.parameters import (
     CountOrUnknown,
     FolderOrDefault,
     IndexOrDefault,
@@ -22,23 +25,32 @@ from flows.forms import (
     ParamsByStage,
     ProfileOrDefault,
 )
-from tasks import audio, diarization, edges, embeddings, merging, reporting, speech, transcription
-from tasks.inspection import find_all
-from tasks.lanes import missing_limit
-from tasks.library import note_unchanged
-from tasks.models import make_models_ready
-from tasks.planning import Batch, plan_for, prepare_batch
-from tasks.policies import for_plan, read_stored
-from tasks.progress import Step, announce, announce_end, before_leaving, is_stopping
-from tasks.standing import asked_for, failure, note_end, note_unread
-from tasks.telemetry import watch_run
-from tasks.voices import identify_speakers
-from whosaid.claims import Claims
-from whosaid.errors import StoppedError
-from whosaid.ledger import Ledger
-from whosaid.manifest import outcome_of
-from whosaid.planning import READS_AUDIO, Plan, Stage
-from whosaid.types import Digest, Outcome, Video
+from spokenby.errors import StoppedError
+from spokenby.output.manifest import outcome_of
+from spokenby.plan.stages import READS_AUDIO, Plan, Stage
+from spokenby.progress import Step, announce, calling_on_exit, is_stopping
+from spokenby.site.attempts import Ledger
+from spokenby.site.batch import Batch, plan_for, prepare_batch
+from spokenby.site.inspection import find_all
+from spokenby.site.inventory import failure, note_end, note_unread, request_of
+from spokenby.site.model_files import make_models_ready
+from spokenby.site.stage_results import read_stored
+from spokenby.site.video_locks import Claims
+from spokenby.site.voice_library import note_unchanged
+from spokenby.types import Digest, Outcome, Video
+from tasks import (
+    audio,
+    diarization,
+    embeddings,
+    merging,
+    reporting,
+    speech,
+    transcription,
+    turn_edges,
+)
+from tasks.identification import identify_speakers
+from tasks.options import for_plan, missing_limit
+from tasks.run_report import watch_run
 
 Futures = dict[str, PrefectFuture[Any]]
 
@@ -93,13 +105,13 @@ def transcribe_videos(
     get_run_logger().info("profile %s: %s", batch.recipe.profile, batch.profile_reason)
     if missing := missing_limit(batch.settings.gpu_tag):
         get_run_logger().warning(missing)
-    make_models_ready(batch)
+    make_models_ready(batch, find_hub_token)
 
     found, outcomes = find_all(paths)
     claims, claimed = Claims(batch.settings.claims), []
     run = Run(batch, force, claims, outcomes)
     watched = watch_run(flow_run.name or "a run", batch.settings)
-    with watched, claims, before_leaving(run.note_stopped):
+    with watched, claims, calling_on_exit(run.note_stopped):
         for path in found:
             inspected = audio.inspect_video(path, return_state=True)
             if not inspected.is_completed():
@@ -131,7 +143,8 @@ class Run:
         self._claims = claims
         self._outcomes = outcomes
         self._ledger = Ledger(batch.settings.ledger)
-        self._asked = asked_for(batch)
+        context = FlowRunContext.get()
+        self._request = request_of(batch, (context and context.parameters) or {})
         self._finished: SimpleQueue[str] = SimpleQueue()
         self._in_flight: dict[str, tuple[Video, Digest, Futures]] = {}
         self._identified: PrefectFuture[Any] | None = None
@@ -150,7 +163,7 @@ class Run:
             self._claims.free(video.digest)
             return True
         self._ledger.begin(
-            key, video.digest, video.path, stored=len(plan.stored), asked=self._asked
+            key, video.digest, video.path, stored=len(plan.stored), asked=self._request
         )
         futures = submit_stages(video, plan, self._batch, self._identified)
         self._identified = futures.get("identify")
@@ -173,7 +186,7 @@ class Run:
     def note_unread(self, outcome: Outcome) -> None:
         """Note a file that turned out to be no video."""
         self._outcomes.append(outcome)
-        note_unread(outcome, self._batch)
+        note_unread(outcome, self._batch, self._request)
 
     def note_stopped(self) -> None:
         """Note that the videos in flight were stopped on request."""
@@ -248,7 +261,7 @@ def submit_stages(
     if Stage.EDGES in plan.digests:
         decided = start_stage(
             Stage.EDGES,
-            edges.decide_edges,
+            turn_edges.decide_edges,
             waveform,
             words,
             turns,
@@ -294,6 +307,18 @@ def submit_stages(
     return futures
 
 
+def announce_end(video: str, stage: str, done: PrefectFuture[Any]) -> None:
+    """Announce how a stage's task ended: computed, stored before, failed, not run."""
+    with suppress(BaseException):  # of the stage: whatever it was, who waits here has to be told
+        done.wait()
+    ended = done.state
+    if ended.is_completed():
+        state = "stored" if ended.name == "Cached" else "done"
+    else:
+        state = "failed" if ended.is_failed() or ended.is_crashed() else "skipped"
+    announce(Step(video, stage, state, 1.0))
+
+
 def outcome_from(video: Video, futures: Futures) -> Outcome:
     """Tell how a video ended from the states of its stages, which are all final."""
     written = futures["write"].state
@@ -315,14 +340,14 @@ def cause(state: State[Any]) -> BaseException:
 def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
     """Return the flow's final state: failed, with the causes, if any video failed."""
     if is_stopping():
-        return endings.stopped("stopped on request", outcomes)
+        return final_states.stopped("stopped on request", outcomes)
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         causes = [_cause_in_words(outcome) for outcome in failed]
         for line in causes:
             get_run_logger().error("%s", line)
         says = f"{len(failed)} of {len(outcomes)} videos failed: {'; '.join(causes)}"
-        return endings.failed(says, outcomes)
+        return final_states.failed(says, outcomes)
     return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
 
 

@@ -1,7 +1,4 @@
-"""What Prefect's UI shows beside states and logs lives here: artifacts, and what if it is away.
-
-What they tell does not: progress in tasks/progress.py, transcripts and runs in whosaid/report.py.
-"""
+"""Show progress, transcripts and runs in Prefect's UI as artifacts."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -13,7 +10,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
-from whosaid.types import Seconds
+from spokenby.types import Seconds
 
 
 def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -21,7 +18,7 @@ def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return make(*args, **kwargs)
     except httpx.HTTPError as error:
-        get_logger("whosaid").warning("the Prefect server did not take an artifact: %s", error)
+        get_logger("spokenby").warning("the Prefect server did not take an artifact: %s", error)
         return None
 
 

@@ -1,18 +1,18 @@
-"""The tasks that bring a video's audio live here. How does not: see whosaid/audio.py."""
+"""The tasks that bring a video's audio live here. How does not: see spokenby/stages/audio.py."""
 
 from pathlib import Path
 
 from prefect import task
 from prefect.runtime import task_run
 
-from tasks.inspection import inspect
-from tasks.policies import passing_stage, stored_stage
-from tasks.progress import showing, timed
-from whosaid import audio
-from whosaid.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
-from whosaid.planning import Stage
-from whosaid.settings import read_settings
-from whosaid.types import AudioFile, Digest, Span, Video, Waveform
+from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing, timed
+from spokenby.settings import read_settings
+from spokenby.site.inspection import inspect
+from spokenby.stages import audio
+from spokenby.types import AudioFile, Digest, Span, Video, Waveform
+from tasks.options import passing_stage, stored_stage
 
 
 def _inspected() -> str:

@@ -1,17 +1,17 @@
-"""The task that finds who spoke when lives here. How does not: whosaid/diarization.py."""
+"""The task that finds who spoke when lives here. How does not: spokenby/stages/diarization.py."""
 
 from contextlib import ExitStack
 
 from prefect import task
 
-from tasks.lanes import on_gpu
-from tasks.policies import stored_stage
-from tasks.progress import showing, timed
-from whosaid import diarization
-from whosaid.engines.loading import load_diarizer
-from whosaid.planning import Stage
-from whosaid.settings import read_settings
-from whosaid.types import Diarization, Digest, SpeechRegions, Video, Waveform
+from spokenby.engines.loading import load_diarizer
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing, timed
+from spokenby.settings import read_settings
+from spokenby.site.gpu_slots import on_gpu
+from spokenby.stages import diarization
+from spokenby.types import Diarization, Digest, SpeechRegions, Video, Waveform
+from tasks.options import stored_stage
 
 
 @task(**stored_stage(Stage.DIARIZE))

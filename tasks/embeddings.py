@@ -1,22 +1,15 @@
-"""The task that takes voiceprints lives here. How does not: whosaid/embeddings.py."""
+"""The task that takes voiceprints lives here. How does not: spokenby/stages/embeddings.py."""
 
 from prefect import task
 
-from tasks.lanes import on_gpu
-from tasks.policies import stored_stage
-from tasks.progress import showing, timed
-from whosaid import embeddings
-from whosaid.engines.loading import load_embedder
-from whosaid.planning import Stage
-from whosaid.settings import read_settings
-from whosaid.types import (
-    Diarization,
-    Digest,
-    SpeakerEmbeddings,
-    SpeechRegions,
-    Video,
-    Waveform,
-)
+from spokenby.engines.loading import load_embedder
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing, timed
+from spokenby.settings import read_settings
+from spokenby.site.gpu_slots import on_gpu
+from spokenby.stages import embeddings
+from spokenby.types import Diarization, Digest, SpeakerEmbeddings, SpeechRegions, Video, Waveform
+from tasks.options import stored_stage
 
 
 @task(**stored_stage(Stage.EMBED))

@@ -1,12 +1,11 @@
-"""The task that gives words to speakers lives here. How, does not; see whosaid/merging.py."""
+"""Give words to speakers."""
 
 from prefect import task
 
-from tasks.policies import passing_stage
-from tasks.progress import showing
-from whosaid import merging
-from whosaid.planning import Stage
-from whosaid.types import (
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing
+from spokenby.stages import merging
+from spokenby.types import (
     Diarization,
     Digest,
     EdgeDecisions,
@@ -16,6 +15,7 @@ from whosaid.types import (
     Transcript,
     Video,
 )
+from tasks.options import passing_stage
 
 
 @task(**passing_stage(Stage.MERGE))

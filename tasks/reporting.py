@@ -1,20 +1,21 @@
-"""The task that writes a video's outputs lives here. Their form does not: whosaid/formats.py."""
+"""Write a video's outputs."""
 
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from spokenby.output import folders, formats, manifest
+from spokenby.plan.profiles import Recipe
+from spokenby.plan.stages import Plan, Stage
+from spokenby.progress import showing
+from spokenby.settings import read_settings
+from spokenby.site.voice_library import Identified, note_transcript, open_library
+from spokenby.stages.merging import name_speakers
+from spokenby.telemetry import report, sampler
+from spokenby.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
 from tasks.artifacts import tell_prefect
-from tasks.library import Identified, note_transcript, open_library
-from tasks.policies import passing_stage
-from tasks.progress import showing
-from whosaid import folders, formats, manifest, report, watching
-from whosaid.merging import name_speakers
-from whosaid.planning import Plan, Stage
-from whosaid.profiles import Recipe
-from whosaid.settings import read_settings
-from whosaid.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
+from tasks.options import passing_stage
 
 
 @task(**passing_stage("write"))
@@ -51,7 +52,7 @@ def write_outputs(
             results,
             identified_from=embeddings,
             identities=identities,
-            telemetry=watching.seen_of(video.path),
+            telemetry=sampler.seen_of(video.path),
         )
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)

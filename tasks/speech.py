@@ -1,15 +1,15 @@
-"""The task that finds speech lives here. How does not: whosaid/speech.py."""
+"""The task that finds speech lives here. How does not: spokenby/stages/speech.py."""
 
 from prefect import task
 
-from tasks.lanes import on_gpu
-from tasks.policies import stored_stage
-from tasks.progress import showing, timed
-from whosaid import speech
-from whosaid.engines.loading import load_segmenter, load_voice_activity
-from whosaid.planning import Stage
-from whosaid.settings import read_settings
-from whosaid.types import Digest, SpeechRegions, Video, Waveform
+from spokenby.engines.loading import load_segmenter, load_voice_activity
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing, timed
+from spokenby.settings import read_settings
+from spokenby.site.gpu_slots import on_gpu
+from spokenby.stages import speech
+from spokenby.types import Digest, SpeechRegions, Video, Waveform
+from tasks.options import stored_stage
 
 
 @task(**stored_stage(Stage.SPEECH))

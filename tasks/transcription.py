@@ -1,15 +1,15 @@
-"""The task that writes down what was said lives here. How does not: whosaid/transcription.py."""
+"""Transcribe speech."""
 
 from prefect import task
 
-from tasks.lanes import on_gpu
-from tasks.policies import stored_stage
-from tasks.progress import showing, timed
-from whosaid import transcription
-from whosaid.engines.loading import load_transcriber
-from whosaid.planning import Stage
-from whosaid.settings import read_settings
-from whosaid.types import Digest, SpeechRegions, Transcript, Video, Waveform
+from spokenby.engines.loading import load_transcriber
+from spokenby.plan.stages import Stage
+from spokenby.progress import showing, timed
+from spokenby.settings import read_settings
+from spokenby.site.gpu_slots import on_gpu
+from spokenby.stages import transcription
+from spokenby.types import Digest, SpeechRegions, Transcript, Video, Waveform
+from tasks.options import stored_stage
 
 
 @task(**stored_stage(Stage.TRANSCRIBE))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from whosaid.models import File, Model
+from spokenby.models import File, Model
 
 HALVES = (bytes(range(256)) * 300, bytes(reversed(range(256))) * 200)
 CONTENT: Mapping[str, bytes] = {
@@ -66,6 +66,6 @@ def without(packages: Collection[str], patch: pytest.MonkeyPatch) -> None:
     """Make this process find none of some packages."""
     find: Callable[[str], object] = importlib.util.find_spec
     patch.setattr(
-        "whosaid.models.packaged.find_spec",
+        "spokenby.models.packaged.find_spec",
         lambda name: None if name in packages else find(name),
     )

@@ -62,7 +62,7 @@ class Here:
         self._stack.close()
 
     def run(self, *words: str | Path | int) -> Ran:
-        """Run `whosaid` with some words."""
+        """Run `spokenby` with some words."""
         from flows.cli.app import app
 
         out = io.StringIO()

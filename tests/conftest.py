@@ -1,4 +1,4 @@
-"""A real Prefect server, and sites that whosaid runs on as a user would, live here."""
+"""A real Prefect server, and sites that spokenby runs on as a user would, live here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from whosaid.formats import read_transcript
-from whosaid.types import SpeakerTranscript
+from spokenby.output.formats import read_transcript
+from spokenby.types import SpeakerTranscript
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,7 +76,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 180) 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # workers of xdist inherit it
-        os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="whosaid-models-")
+        os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="spokenby-models-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -92,7 +92,7 @@ def shared_models() -> Path:
 @cache
 def joined_whisper_base() -> Path:
     """Return the folder of Whisper base, joined once for all workers of a test run."""
-    from whosaid.models import find_model
+    from spokenby.models import find_model
 
     return find_model("faster_whisper", "", shared_models())
 
@@ -112,8 +112,8 @@ class Site:
         if not linked.exists():
             shutil.copytree(base, linked, copy_function=os.link)
         self.environment = {
-            **{name: value for name, value in os.environ.items() if name[:8] != "WHOSAID_"},
-            "WHOSAID_DATA_DIR": str(self.data),
+            **{name: value for name, value in os.environ.items() if name[:8] != "SPOKENBY_"},
+            "SPOKENBY_DATA_DIR": str(self.data),
             "PREFECT_HOME": str(folder / "prefect"),
             "COLUMNS": "160",
             **environment,
@@ -125,7 +125,7 @@ class Site:
         shutil.copytree(other.data, self.data, ignore=models, dirs_exist_ok=True)
 
     def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
-        """Start `whosaid` with some words."""
+        """Start `spokenby` with some words."""
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, words)],
             cwd=ROOT,
@@ -137,7 +137,7 @@ class Site:
         )
 
     def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run `whosaid` with some words to its end."""
+        """Run `spokenby` with some words to its end."""
         process = self.start(*words, **environment)
         out, err = process.communicate(timeout=500)
         return subprocess.CompletedProcess(words, process.returncode, out, err)

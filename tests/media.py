@@ -1,6 +1,6 @@
 """Test videos are made here with PyAV: sounds of any rate, layout, codec and start.
 
-What whosaid ships as samples is not; see `whosaid/samples.py`.
+What spokenby ships as samples is not; see `spokenby/site/sample_videos.py`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def postgres() -> Iterator[str]:
     if programs is None:
         pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
     # Not under pytest's folders: only their owner may enter those.
-    home = Path(tempfile.mkdtemp(prefix="whosaid-postgres-"))
+    home = Path(tempfile.mkdtemp(prefix="spokenby-postgres-"))
     user = _other_user()
     if user:
         os.chown(home, user["user"], user["group"])  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def postgres() -> Iterator[str]:
                 stderr=subprocess.STDOUT,
                 **options,
             )
-        address = f"postgresql://whosaid:secret@127.0.0.1:{port}/postgres"
+        address = f"postgresql://spokenby:secret@127.0.0.1:{port}/postgres"
         _wait_for(address, server, log)
         yield address
     finally:
@@ -103,7 +103,7 @@ def _initialise(programs: Path, data: Path, options: dict[str, object]) -> None:
     subprocess.run(
         [
             programs / "initdb",
-            *("-D", data, "-U", "whosaid", "--auth=scram-sha-256", f"--pwfile={password}"),
+            *("-D", data, "-U", "spokenby", "--auth=scram-sha-256", f"--pwfile={password}"),
             *("--no-sync", "--no-instructions", "-E", "UTF8", "--locale=C"),
         ],
         check=True,

@@ -12,11 +12,11 @@ import soundfile
 from pyannote.core import Timeline
 from scoring import SAMPLE_RTTM, reference
 
-from whosaid import diarization, embeddings, speech
-from whosaid.embeddings import Embedder
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.loading import load_embedder, load_segmenter, load_voice_activity
-from whosaid.types import (
+from spokenby.engines.clustering import Clustering
+from spokenby.engines.loading import load_embedder, load_segmenter, load_voice_activity
+from spokenby.stages import diarization, embeddings, speech
+from spokenby.stages.embeddings import Embedder
+from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
     Progress,

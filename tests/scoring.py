@@ -13,7 +13,7 @@ from pyannote.core import Annotation, Segment
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from whosaid.types import SpeakerTranscript, Turn
+from spokenby.types import SpeakerTranscript, Turn
 
 SAMPLE_RTTM = Path(pyannote.audio.__file__).parent / "sample" / "sample.rttm"
 

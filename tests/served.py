@@ -1,6 +1,6 @@
 """A site with a Prefect server and a worker of its own, which can be killed, lives here.
 
-They are two `whosaid serve --only …`, so that each can be killed for itself.
+They are two `spokenby serve --only …`, so that each can be killed for itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Served(Site):
     """A site with a Prefect server of its own, and what its API tells."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, {"WHOSAID_GPU_LANES": "1"})
+        super().__init__(folder, {"SPOKENBY_GPU_LANES": "1"})
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment["PREFECT_API_URL"] = self.url
@@ -110,8 +110,8 @@ class Served(Site):
         shutil.copy(video, site.videos)
         mark = site.folder / "cut"
         environment = {
-            "WHOSAID_DATA_DIR": str(site.data),
-            "WHOSAID_GPU_TAG": "none",
+            "SPOKENBY_DATA_DIR": str(site.data),
+            "SPOKENBY_GPU_TAG": "none",
             "PYTHONPATH": os.pathsep.join((str(CUTTING), str(ROOT))),
             "CUT_STAGE": stage,
             "CUT_SIGNAL": str(by.value),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from whosaid.digests import DigestIndex, digest_file, digest_of, digest_tree
-from whosaid.errors import InputError, StoppedError, TransientError
+from spokenby.digests import DigestIndex, digest_file, digest_of, digest_tree
+from spokenby.errors import InputError, StoppedError, TransientError
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_locked_index_is_done_without(
 def test_threads_and_processes_share_an_index(tmp_path: Path, index: DigestIndex) -> None:
     paths = [old_file(tmp_path / f"{n}", b"x" * n) for n in range(20)]
     program = (
-        "import sys; from pathlib import Path; from whosaid.digests import *\n"
+        "import sys; from pathlib import Path; from spokenby.digests import *\n"
         "for path in sys.argv[2:]: print(digest_file(Path(path), DigestIndex(Path(sys.argv[1]))))"
     )
     command = [sys.executable, "-c", program, str(index.path), *map(str, paths)]

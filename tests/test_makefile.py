@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        (["run", "VIDEOS=talk.mp4"], "run --no-sync whosaid transcribe talk.mp4"),
+        (["run", "VIDEOS=talk.mp4"], "run --no-sync spokenby transcribe talk.mp4"),
         (["test"], "run --no-sync pytest -n 2 --dist loadfile"),
     ],
 )

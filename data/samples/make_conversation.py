@@ -7,7 +7,7 @@ The voices come from Debian 12 packages (`text2wave` is part of festival):
 
     apt-get install --no-install-recommends flite festival festvox-us-slt-hts festvox-kdlpc16k
 
-and the Python side needs nothing that whosaid does not need itself. Then, from the repository root:
+and the Python side needs nothing beyond spokenby itself. Then, from the repository root:
 
     python data/samples/make_conversation.py
 

@@ -1,4 +1,4 @@
-"""`python -m flows.cli` is `whosaid`."""
+"""`python -m flows.cli` is `spokenby`."""
 
 from flows.cli.app import main
 

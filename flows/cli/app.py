@@ -6,16 +6,16 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from flows import environment
 from flows.cli.find import find
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
 from flows.cli.terminal import open_console
 from flows.cli.transcribing import plan, transcribe
-from whosaid.errors import WhosaidError
+from flows.server import prefect_settings
+from spokenby.errors import SpokenbyError
 
 app = App(
-    name="whosaid",
+    name="spokenby",
     help="Folders of long videos in, transcripts that say who said what, when, out.",
     help_format="markdown",
     default_parameter=Parameter(negative=""),
@@ -38,10 +38,10 @@ def list_params() -> int:
 
     For example:
 
-        whosaid params
+        spokenby params
     """
-    from whosaid.profiles import Recipe
-    from whosaid.types import StageParams
+    from spokenby.plan.profiles import Recipe
+    from spokenby.types import StageParams
 
     table = Table("param", "default", "what it is")
     for stage, entry in Recipe.model_fields.items():
@@ -64,9 +64,9 @@ def doctor() -> int:
 
     For example:
 
-        whosaid doctor
+        spokenby doctor
     """
-    environment.apply()
+    prefect_settings.apply()
     from flows.cli.doctor import Light, examine
 
     console = open_console()
@@ -89,9 +89,9 @@ def main() -> None:
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"whosaid: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
+        errors.print(f"spokenby: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
         code = WRONG
-    except WhosaidError as error:
-        errors.print(f"whosaid: {error}", markup=False, highlight=False, soft_wrap=True)
+    except SpokenbyError as error:
+        errors.print(f"spokenby: {error}", markup=False, highlight=False, soft_wrap=True)
         code = WRONG
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,6 +1,6 @@
 """What a person sees of a run on the terminal lives here: progress, then a table of outcomes.
 
-What is going on does not; see tasks/progress.py.
+What is going on does not; see spokenby/progress.py.
 """
 
 import threading
@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tasks.progress import Step, listening
-from whosaid.planning import Stage, stages_of
-from whosaid.profiles import Recipe
-from whosaid.report import clock
-from whosaid.types import Outcome
+from spokenby.plan.profiles import Recipe
+from spokenby.plan.stages import Stage, stages_of
+from spokenby.progress import Step, listening
+from spokenby.telemetry.report import clock
+from spokenby.types import Outcome
 
 _ORDER = ("model", "wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
@@ -136,7 +136,7 @@ def print_outcomes(
 
 
 def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
-    table = Table(title=f"whosaid: {recipe.profile}: {recipe.made_by}", title_justify="left")
+    table = Table(title=f"spokenby: {recipe.profile}: {recipe.made_by}", title_justify="left")
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "covered", "seconds", "x real time"):
         table.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""What could keep whosaid from working on this machine, and what to do about it, lives here.
+"""What could keep spokenby from working on this machine, and what to do about it, lives here.
 
 Nothing is repaired here.
 """
@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from tasks.planning import site_params
-from whosaid.errors import WhosaidError
-from whosaid.gpu import list_gpus
-from whosaid.models import Source, locate
-from whosaid.profiles import Profile, make_recipe, models_used
-from whosaid.settings import Settings, read_settings
-from whosaid.voices.roster import lacking_prints
+from spokenby.engines.gpus import list_gpus
+from spokenby.errors import SpokenbyError
+from spokenby.models import Source, locate
+from spokenby.plan.profiles import Profile, make_recipe, models_used
+from spokenby.settings import Settings, read_settings
+from spokenby.site.batch import site_params
+from spokenby.voices.roster import lacking_prints
 
 LOW_DISK_GB = 20
 """An hour of video takes 0.23 GB of extracted audio; below this a batch may run out."""
@@ -45,12 +45,12 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """Yield a finding for each thing that whosaid stands on."""
+    """Yield a finding for each thing that spokenby stands on."""
     yield _python()
     yield from _versions()
     try:
         settings = read_settings()
-    except WhosaidError as error:
+    except SpokenbyError as error:
         yield Finding(Light.RED, "settings", error.problem, error.next_step)
         return
     yield _ffmpeg(settings)
@@ -74,7 +74,7 @@ def _python() -> Finding:
 
 def _versions() -> Iterator[Finding]:
     wrong = []
-    for line in requires("whosaid") or []:
+    for line in requires("spokenby") or []:
         needed = Requirement(line)
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
             continue
@@ -94,15 +94,15 @@ def _versions() -> Iterator[Finding]:
 
 
 def _ffmpeg(settings: Settings) -> Finding:
-    from whosaid.engines.ffmpeg import find_ffmpeg
+    from spokenby.engines.ffmpeg import find_ffmpeg
 
     try:
         path = find_ffmpeg(settings.ffmpeg)
         first = subprocess.run(
             [path, "-version"], capture_output=True, text=True, check=True, timeout=30
         ).stdout.splitlines()[0]
-    except (WhosaidError, OSError, subprocess.SubprocessError) as error:
-        return Finding(Light.RED, "ffmpeg", str(error), "unset WHOSAID_FFMPEG or run: uv sync")
+    except (SpokenbyError, OSError, subprocess.SubprocessError) as error:
+        return Finding(Light.RED, "ffmpeg", str(error), "unset SPOKENBY_FFMPEG or run: uv sync")
     return Finding(Light.GREEN, "ffmpeg", f"{first.split(' Copyright')[0]} at {path}")
 
 
@@ -112,7 +112,7 @@ def _torchcodec() -> Finding:
     probe = [sys.executable, "-c", "from torchcodec.decoders import AudioDecoder"]
     works = subprocess.run(probe, capture_output=True, check=False).returncode == 0
     state = "works" if works else "is installed but broken"
-    return Finding(Light.GREEN, "torchcodec", f"{state}; whosaid does not need it")
+    return Finding(Light.GREEN, "torchcodec", f"{state}; spokenby does not need it")
 
 
 def _gpu() -> Iterator[Finding]:
@@ -122,8 +122,8 @@ def _gpu() -> Iterator[Finding]:
         return
     for gpu in gpus:
         yield Finding(Light.GREEN, "GPU", str(gpu))
-    from whosaid.engines.ctranslate2 import find_cublas
-    from whosaid.engines.torch import cuda_version
+    from spokenby.engines.ctranslate2 import find_cublas
+    from spokenby.engines.torch import cuda_version
 
     if cuda := cuda_version():
         yield Finding(Light.GREEN, "CUDA", f"torch {version('torch')} uses CUDA {cuda}")
@@ -153,7 +153,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         used = models_used(make_recipe(profile, **site_params(settings))).values()
         try:
             found = [locate(*model, settings.models) for models in used for model in models]
-        except WhosaidError as error:
+        except SpokenbyError as error:
             yield Finding(Light.YELLOW, what, error.problem, error.next_step)
             continue
         names = sorted({it.model.name if it.model else it.path.name for it in found})
@@ -165,19 +165,19 @@ def _models(settings: Settings) -> Iterator[Finding]:
                 Light.YELLOW,
                 what,
                 f"the next run fetches {megabytes:.0f} MB: not installed are {', '.join(lacking)}",
-                f"run: uv sync, or now: whosaid models fetch --profile {profile}",
+                f"run: uv sync, or now: spokenby models fetch --profile {profile}",
             )
         else:
             yield Finding(Light.GREEN, what, f"models here: {', '.join(names)}")
 
 
 def _voices(settings: Settings) -> Finding:
-    from tasks.library import open_library
+    from spokenby.site.voice_library import open_library
 
     try:
         library = open_library(settings)
         voices = library.voices()
-    except WhosaidError as error:
+    except SpokenbyError as error:
         return Finding(Light.RED, "voices", error.problem, error.next_step)
     named = sum(voice.known for voice in voices)
     models = ", ".join(sorted({model for voice in voices for model in voice.models})) or "none yet"
@@ -187,7 +187,7 @@ def _voices(settings: Settings) -> Finding:
             Light.YELLOW,
             "voices",
             f"{says}; {len(lacking)} need new voiceprints, by {settings.voice_encoder}",
-            "run: whosaid voices rebuild",
+            "run: spokenby voices rebuild",
         )
     return Finding(Light.GREEN, "voices", says)
 
@@ -231,7 +231,7 @@ def _prefect(settings: Settings) -> Finding:
                 Light.RED,
                 "Prefect",
                 f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not limited",
-                "run: whosaid setup",
+                "run: spokenby setup",
             )
     return Finding(
         Light.GREEN,

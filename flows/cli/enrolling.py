@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows import environment
 from flows.cli.renaming import in_a_row, say, sum_up
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
-from whosaid.errors import InputError
-from whosaid.types import Seconds
+from flows.server import prefect_settings
+from spokenby.errors import InputError
+from spokenby.types import Seconds
 
 FAILED = 1
 """Exit code: somebody was not enrolled."""
@@ -39,9 +39,9 @@ def enroll(
 
     For example:
 
-        whosaid voices enroll "Ada Lovelace" clip1.wav clip2.mp4
-        whosaid voices enroll "Ada Lovelace" meeting.mp4 --from 1:02 --to 1:40
-        whosaid voices enroll voices/
+        spokenby voices enroll "Ada Lovelace" clip1.wav clip2.mp4
+        spokenby voices enroll "Ada Lovelace" meeting.mp4 --from 1:02 --to 1:40
+        spokenby voices enroll voices/
 
     Args:
         name: Of the person; or a folder that holds a folder of recordings for each person, named
@@ -53,7 +53,7 @@ def enroll(
         force: Enroll although the voice is nearly that of another person.
         verbose: Show Prefect's log.
     """
-    environment.apply(verbose=verbose)
+    prefect_settings.apply(verbose=verbose)
     console = open_console()
     people = {name: list(clips)} if clips else _people(Path(name))
     start, end = seconds_of(from_), seconds_of(to)
@@ -76,16 +76,16 @@ def _enroll(
     *,
     force: bool,
 ) -> int:
-    from flows import endings
+    from flows import final_states
     from flows.cli.display import progress_shown
     from flows.enroll_voice import enroll_voice
-    from tasks.progress import is_stopping
+    from spokenby.progress import is_stopping
 
     with progress_shown(console):
         state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
     if is_stopping():
         return STOPPED
-    told = endings.told_by(state)
+    told = final_states.told_by(state)
     if isinstance(told, list):
         for problem in told:
             say(console, f"{person} was not enrolled: {problem}")

@@ -1,4 +1,4 @@
-"""The command that searches what was said lives here. How: whosaid/voices/search.py."""
+"""The command that searches what was said lives here. How: spokenby/voices/search.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cyclopts.validators import Number
 from rich.table import Table
 from rich.text import Text
 
-from flows import environment
 from flows.cli.terminal import open_console
+from flows.server import prefect_settings
 
 NOTHING = 1
 """Exit code: no line was found, as grep has it."""
@@ -31,9 +31,9 @@ def find(
 
     For example:
 
-        whosaid find quantum
-        whosaid find '"quantum computer"' --speaker "Ada Lovelace"
-        whosaid find --speaker "Speaker 7" --limit 20
+        spokenby find quantum
+        spokenby find '"quantum computer"' --speaker "Ada Lovelace"
+        spokenby find --speaker "Speaker 7" --limit 20
 
     Args:
         text: Words; may be left out with --speaker: everything that was said by somebody.
@@ -41,10 +41,10 @@ def find(
         limit: At most so many lines.
         as_json: For programs.
     """
-    environment.apply()
-    from tasks.library import folder_at, open_library
-    from whosaid.report import clock
-    from whosaid.settings import read_settings
+    prefect_settings.apply()
+    from spokenby.settings import read_settings
+    from spokenby.site.voice_library import folder_at, open_library
+    from spokenby.telemetry.report import clock
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)

@@ -1,6 +1,6 @@
-"""The `whosaid models` commands live here: they read words, ask, and print.
+"""The `spokenby models` commands live here: they read words, ask, and print.
 
-What they do does not; see whosaid/models/ and whosaid/engines/huggingface_hub.py.
+What they do does not; see spokenby/models/ and spokenby/models/download.py.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from flows import environment
 from flows.cli.terminal import open_console
-from tasks.models import find_hub_token
-from tasks.planning import site_params
-from whosaid.errors import InputError
-from whosaid.models import (
+from flows.server import prefect_settings
+from spokenby.errors import InputError
+from spokenby.models import (
     CATALOGUE,
     Model,
     Record,
@@ -36,9 +34,10 @@ from whosaid.models import (
     verify,
     verify_packaged,
 )
-from whosaid.profiles import Profile, choose_profile, make_recipe, models_used
-from whosaid.settings import read_settings
-from whosaid.types import no_progress
+from spokenby.plan.profiles import Profile, choose_profile, make_recipe, models_used
+from spokenby.settings import read_settings
+from spokenby.site.batch import site_params
+from spokenby.types import no_progress
 
 app = App(name="models", help="Fetch, check and list the models that engines load.")
 
@@ -58,16 +57,16 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
 
     For example:
 
-        whosaid models fetch --profile open
-        whosaid models fetch faster-whisper-small --revision main
+        spokenby models fetch --profile open
+        spokenby models fetch faster-whisper-small --revision main
 
     Args:
-        names: Which models; see `whosaid models list`.
+        names: Which models; see `spokenby models list`.
         profile: All models that a profile uses on this machine.
         revision: A branch, tag or commit on the hub. Left out, any that is here will do, else it
             is the newest.
     """
-    environment.apply()
+    prefect_settings.apply()
     console = open_console()
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]
@@ -90,7 +89,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
 def _known(name: str) -> Model:
     if model := known_model(name):
         return model
-    raise InputError(f"there is no model {name!r}", "see which there are: whosaid models list")
+    raise InputError(f"there is no model {name!r}", "see which there are: spokenby models list")
 
 
 def _models_of(profile: Profile) -> list[Model]:
@@ -112,7 +111,8 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
         _say(console, f"{model.name}: already here, {where}")
         return
 
-    from whosaid.engines.huggingface_hub import fetch_model
+    from flows.hub_token import find_hub_token
+    from spokenby.models.download import fetch_model
 
     with _bar(console) as bar:
         task = bar.add_task(model.name, total=None)
@@ -130,11 +130,11 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
 
 @app.command(name="list")
 def list_models() -> int:
-    """List the models that whosaid knows: license, size, where each comes from, what is here.
+    """List the models that spokenby knows: license, size, where each comes from, what is here.
 
     For example:
 
-        whosaid models list
+        spokenby models list
     """
     console = open_console()
     models_dir = read_settings().models
@@ -194,10 +194,10 @@ def show(name: str) -> int:
 
     For example:
 
-        whosaid models show campplus-zh-en
+        spokenby models show campplus-zh-en
 
     Args:
-        name: Which model; see `whosaid models list`.
+        name: Which model; see `spokenby models list`.
     """
     console = open_console()
     models_dir = read_settings().models
@@ -227,8 +227,8 @@ def verify_models(*names: str) -> int:
 
     For example:
 
-        whosaid models verify
-        whosaid models verify faster-whisper-small
+        spokenby models verify
+        spokenby models verify faster-whisper-small
 
     Args:
         names: Which models; all that are here if left out.
@@ -269,12 +269,12 @@ def _verified(name: str, models_dir: Path, console: Console) -> Iterator[tuple[s
 def export(folder: Path, *names: str) -> int:
     """Copy models that are here to a folder: for a machine that reaches neither index nor hub.
 
-    There, `whosaid models import` takes them from the folder.
+    There, `spokenby models import` takes them from the folder.
 
     For example:
 
-        whosaid models export /media/usb/models
-        whosaid models export /media/usb/models campplus-zh-en faster-whisper-base
+        spokenby models export /media/usb/models
+        spokenby models export /media/usb/models campplus-zh-en faster-whisper-base
 
     Args:
         folder: Where to; what is there already is left alone.
@@ -286,7 +286,7 @@ def export(folder: Path, *names: str) -> int:
     here = dict.fromkeys([model.name for model in carried])
     here |= dict.fromkeys(record.name for _, record in installed(models_dir))
     if lacking := [name for name in names if name not in here]:
-        raise InputError(f"the model {lacking[0]} is not here", "see what is: whosaid models list")
+        raise InputError(f"the model {lacking[0]} is not here", "see what is: spokenby models list")
     for name in names or here:
         with console.status(f"copying {name}"):
             if copies := installed(models_dir, name):
@@ -303,13 +303,13 @@ def import_folder(folder: Path, *, name: str = "") -> int:
     """Copy models from a folder: for a machine that reaches neither index nor hub.
 
     The folder holds the files of one model, or is the data/models of another site or what
-    `whosaid models export` filled: then every model in it is copied, and compared with what was
+    `spokenby models export` filled: then every model in it is copied, and compared with what was
     installed there. A model whose bytes are known is recognized by them.
 
     For example:
 
-        whosaid models import /media/usb/models
-        whosaid models import ~/my-whisper --name my-whisper
+        spokenby models import /media/usb/models
+        spokenby models import ~/my-whisper --name my-whisper
 
     Args:
         folder: Where the files are.

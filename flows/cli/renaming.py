@@ -1,6 +1,6 @@
 """Writing transcripts again with other names, and saying what became of each, lives here.
 
-How a transcript is written again does not; see whosaid/rewriting.py.
+How a transcript is written again does not; see spokenby/output/rename_speakers.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from flows.cli.terminal import open_console
-from whosaid.settings import read_settings
-from whosaid.types import Digest
+from spokenby.settings import read_settings
+from spokenby.types import Digest
 
 FAILED = 1
 """Exit code: some transcript could not be written again."""
@@ -34,7 +34,7 @@ def tell(changes: Collection[Any], says: str, *, overwrite: bool) -> int:
 
 def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: bool) -> int:
     """Write the transcripts of some videos again, all if `None`, and say what became of them."""
-    from tasks.library import open_library, rewrite_transcripts
+    from spokenby.site.voice_library import open_library, rewrite_transcripts
 
     settings = read_settings()
     if videos is not None and not videos:
@@ -62,7 +62,7 @@ def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
             say(console, f"{each.folder}: {each.note}")
     counts = Counter(each.state for each in rewritten)
     if counts["edited"]:
-        say(console, "to write these, too: whosaid voices identify --overwrite-edited")
+        say(console, "to write these, too: spokenby voices identify --overwrite-edited")
     if rewritten:
         words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
         told = [f"{counts[state]} {words.get(state, state)}" for state in words if counts[state]]

@@ -1,7 +1,4 @@
-"""The `whosaid serve`, `up` and `setup` commands live here: they read words and print.
-
-What a server needs does not; see flows/serving.py. Its processes: flows/children.py.
-"""
+"""Run a Prefect server and a worker, and set up what they need: `serve`, `up`, `setup`."""
 
 import os
 import signal
@@ -13,10 +10,10 @@ from typing import Literal
 
 from rich.console import Console
 
-from flows import environment
-from flows.children import Child, absolute, is_healthy, is_taken, wait_until_healthy
-from whosaid.errors import InputError, WhosaidError
-from whosaid.settings import Settings, read_settings
+from flows.server import prefect_settings
+from flows.server.processes import Child, absolute, is_healthy, is_taken, wait_until_healthy
+from spokenby.errors import InputError, SpokenbyError
+from spokenby.settings import Settings, read_settings
 
 MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
@@ -24,7 +21,7 @@ MISSING = 1
 RECOVER_EVERY_S = 10
 
 OUTLIVES_S = 10.0
-"""How long the server stays when whosaid was killed: the worker takes 3 s to report its runs."""
+"""How long the server stays when spokenby was killed: the worker takes 3 s to report its runs."""
 
 
 def serve(
@@ -37,13 +34,13 @@ def serve(
     """Keep a Prefect server and a worker running, until Ctrl-C.
 
     Then start, watch and rerun transcriptions in the browser. What the server needs for that is
-    created on it first, as by `whosaid setup`.
+    created on it first, as by `spokenby setup`.
 
     For example:
 
-        whosaid serve
-        whosaid serve --workers-limit 4
-        whosaid serve --only worker
+        spokenby serve
+        spokenby serve --workers-limit 4
+        spokenby serve --only worker
 
     Args:
         host: Where the server listens. Anyone who reaches it can start runs: stay on this machine,
@@ -53,7 +50,7 @@ def serve(
         only: Start just one of the two, for service managers. The worker then works for the server
             at PREFECT_API_URL.
     """
-    environment.apply(verbose=True)
+    prefect_settings.apply(verbose=True)
     settings = read_settings()
     console = Console()
     logs = settings.cache.absolute() / "logs"
@@ -89,7 +86,7 @@ def _check_free(host: str, port: int, url: str) -> None:
     if is_healthy(url):
         raise InputError(
             f"a Prefect server already answers at {url}",
-            f"use it (set PREFECT_API_URL={url}, then whosaid setup), or choose another --port",
+            f"use it (set PREFECT_API_URL={url}, then spokenby setup), or choose another --port",
         )
     if is_taken(host, port):
         raise InputError(f"another program listens on port {port}", "choose another --port")
@@ -101,7 +98,7 @@ def _start_server(console: Console, host: str, port: int, url: str, logs: Path) 
         "server",
         ["server", "start", "--host", host, "--port", str(port)],
         # The UI would ask port 4200, whatever --port says.
-        environment.for_child(environment.SERVER, PREFECT_SERVER_UI_API_URL=url),
+        prefect_settings.for_child(prefect_settings.SERVER, PREFECT_SERVER_UI_API_URL=url),
         logs / "server.log",
         OUTLIVES_S,
     )
@@ -109,14 +106,14 @@ def _start_server(console: Console, host: str, port: int, url: str, logs: Path) 
 
 def _start_worker(console: Console, settings: Settings, url: str, limit: int, logs: Path) -> Child:
     os.environ |= {"PREFECT_API_URL": url, **absolute(settings)}
-    from flows.serving import POOL, set_up
+    from flows.server.resources import POOL, set_up
 
     for created in set_up(settings):
         _say(console, f"created: {created}")
     return Child(
         "worker",
         ["worker", "start", "--pool", POOL, "--limit", str(limit)],
-        environment.for_child(environment.WORKER),
+        prefect_settings.for_child(prefect_settings.WORKER),
         logs / "worker.log",
     )
 
@@ -124,11 +121,11 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int, lo
 def _restart_crashed(console: Console) -> None:
     from httpx import HTTPError
 
-    from flows.recovery import restart_crashed
-    from flows.serving import connected, deployment_names
+    from flows.server.crashed_runs import restart_crashed
+    from flows.server.resources import connected, deployment_names
 
     # A server that is away for a while must not end the worker, whose runs go on.
-    with suppress(HTTPError, WhosaidError), connected() as client:
+    with suppress(HTTPError, SpokenbyError), connected() as client:
         for name in restart_crashed(client, deployment_names()):
             _say(console, f"started again after a crash: {name}")
 
@@ -154,21 +151,21 @@ def _let_nothing_interrupt() -> None:
 
 
 def up(*, check: bool = False) -> int:
-    """Say what is missing on the Prefect server that whosaid uses.
+    """Say what is missing on the Prefect server that spokenby uses.
 
-    That is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of `whosaid serve`.
+    The server at PREFECT_API_URL (your own or Prefect Cloud), else that of `spokenby serve`.
 
     For example:
 
-        whosaid up
-        whosaid up --check
+        spokenby up
+        spokenby up --check
 
     Args:
         check: End with exit code 1 if something is missing.
     """
-    environment.apply()
-    from flows.serving import check as missing_on
-    from flows.serving import connected
+    prefect_settings.apply()
+    from flows.server.resources import check as missing_on
+    from flows.server.resources import connected
 
     console = Console()
     with connected() as client:
@@ -176,23 +173,23 @@ def up(*, check: bool = False) -> int:
     missing = missing_on(read_settings())
     for line in missing:
         _say(console, line)
-    state = "run `whosaid setup` to create what is missing" if missing else "nothing is missing"
+    state = "run `spokenby setup` to create what is missing" if missing else "nothing is missing"
     _say(console, f"{url}: {state}")
     return MISSING if missing and check else 0
 
 
 def setup() -> int:
-    """Create on the Prefect server what whosaid needs: limit, work pool, deployments, automations.
+    """Create on the Prefect server what spokenby needs: limit, work pool, deployments, automations.
 
     The server is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of
-    `whosaid serve`. What is there stays as it is.
+    `spokenby serve`. What is there stays as it is.
 
     For example:
 
-        whosaid setup
+        spokenby setup
     """
-    environment.apply()
-    from flows.serving import set_up
+    prefect_settings.apply()
+    from flows.server.resources import set_up
 
     console = Console()
     created = set_up(read_settings())

@@ -1,7 +1,4 @@
-"""The commands for many videos live here: sweep, status, retry. They read words and print.
-
-What they do does not; see flows/sweep_folder.py, tasks/survey.py and tasks/standing.py.
-"""
+"""The commands for many videos: `sweep`, `status`, `retry`."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows import environment
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
+from flows.server import prefect_settings
 
 if TYPE_CHECKING:
-    from tasks.standing import Row
+    from spokenby.site.inventory import Row
 
 FAILED = 1
 """Exit code: some video has no transcript because of a failure."""
@@ -45,14 +42,14 @@ def sweep(
     """Transcribe what is new in some folders, once.
 
     Left out is what has its transcript, what is still being written, what another run works on,
-    and what failed too often. Where a Prefect worker serves whosaid, it does the work; else this
+    and what failed too often. Where a Prefect worker serves spokenby, it does the work; else this
     command does. For a sweep now and then, give the deployment sweep-folder a schedule.
 
     For example:
 
-        whosaid sweep recordings/
-        whosaid sweep recordings/ --dry-run
-        whosaid sweep recordings/ --limit 10 --newest-first
+        spokenby sweep recordings/
+        spokenby sweep recordings/ --dry-run
+        spokenby sweep recordings/ --limit 10 --newest-first
 
     Args:
         folders: Folders that are searched for videos; data/videos if left out.
@@ -63,17 +60,17 @@ def sweep(
         limit: At most so many videos.
         newest_first: Begin with the newest file, not with the oldest.
         max_attempts: A video that failed so often is left out, until its file changes or
-            `whosaid retry`.
+            `spokenby retry`.
         dry_run: Only list what would be done; needs no Prefect server.
         verbose: Show Prefect's log.
     """
-    environment.apply(verbose=verbose)
+    prefect_settings.apply(verbose=verbose)
     from flows.cli.display import progress_shown
-    from flows.endings import told_by
+    from flows.final_states import told_by
     from flows.sweep_folder import sweep_folder
-    from tasks.planning import prepare_batch
-    from tasks.progress import is_stopping
-    from tasks.survey import Choice, survey
+    from spokenby.progress import is_stopping
+    from spokenby.site.batch import prepare_batch
+    from spokenby.site.new_videos import Choice, survey
 
     console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
@@ -119,19 +116,19 @@ def status(
 
     For example:
 
-        whosaid status
-        whosaid status recordings/ --profile open
+        spokenby status
+        spokenby status recordings/ --profile open
 
     Args:
         paths: Videos, or folders that are searched for videos.
         profile: Transcripts of which engines count.
-        language: Transcripts for which spoken language count: as in `whosaid transcribe`.
+        language: Transcripts for which spoken language count: as in `spokenby transcribe`.
         output: Where transcripts go: data/transcripts if left out.
     """
-    environment.apply()
+    prefect_settings.apply()
     from flows.cli.display import progress_shown
-    from tasks.planning import prepare_batch
-    from tasks.standing import count_states, inspect_all
+    from spokenby.site.batch import prepare_batch
+    from spokenby.site.inventory import count_states, inspect_all
 
     console = open_console()
     batch = prepare_batch(profile, language=language, output=output)
@@ -145,26 +142,26 @@ def status(
 def retry(*videos: str, verbose: bool = False) -> int:
     """Try failed videos again, with the params they failed with. Computes only what is missing.
 
-    Their attempts are counted anew. Where a Prefect worker serves whosaid, it does the work; else
+    Their attempts are counted anew. Where a Prefect worker serves spokenby, it does the work; else
     this command does.
 
     For example:
 
-        whosaid retry
-        whosaid retry recordings/talk.mp4
+        spokenby retry
+        spokenby retry recordings/talk.mp4
 
     Args:
         videos: Failed videos, or folders that hold some; all that failed if left out.
         verbose: Show Prefect's log.
     """
-    environment.apply(verbose=verbose)
+    prefect_settings.apply(verbose=verbose)
     from flows.cli.display import progress_shown
-    from flows.deployed import run_videos
-    from tasks.planning import prepare_batch
-    from tasks.progress import is_stopping
-    from tasks.standing import Row, failed_attempts, follow_up, is_still
-    from whosaid.ledger import Ledger
-    from whosaid.settings import read_settings
+    from flows.deployment_runs import run_videos
+    from spokenby.progress import is_stopping
+    from spokenby.settings import read_settings
+    from spokenby.site.attempts import Ledger
+    from spokenby.site.batch import prepare_batch
+    from spokenby.site.inventory import Row, failed_attempts, follow_up, is_still
 
     console = open_console()
     settings = read_settings()
@@ -199,8 +196,8 @@ def retry(*videos: str, verbose: bool = False) -> int:
 
 def _sum_up(console: Console, rows: Sequence[Row]) -> None:
     """Say how many videos are in which state, and what was seen of the runs that did them here."""
-    from tasks.standing import count_states
-    from tasks.telemetry import told
+    from spokenby.site.inventory import count_states
+    from tasks.run_report import told
 
     console.print(count_states(rows), highlight=False)
     for line in told():

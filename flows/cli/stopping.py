@@ -1,4 +1,4 @@
-"""How Ctrl-C ends a command lives here. How stages hear of it: tasks/progress.py."""
+"""How Ctrl-C ends a command lives here. How stages hear of it: spokenby/progress.py."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ STOP_WITHIN_S = 5.0
 
 def stop_on_ctrl_c(console: Console) -> None:
     """Let running stages end at their next sign of progress; stop at once at a second Ctrl-C."""
-    from tasks.progress import is_stopping, say_farewell, stop_all
+    from spokenby.progress import is_stopping, run_exit_callbacks, stop_all
 
     def leave() -> None:
-        say_farewell()
+        run_exit_callbacks()
         console.show_cursor()
         console.print("stopped; what was finished is kept: run the same command again to continue")
         os._exit(STOPPED)  # threads in native code can't be ended in any other way

@@ -1,6 +1,6 @@
 """The commands that transcribe, or say what that would do, live here: they read words and print.
 
-What they do does not; see flows/transcribe_videos.py and tasks/inspection.py.
+What they do does not; see flows/transcribe_videos.py and spokenby/site/inspection.py.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from flows import environment
 from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
-from whosaid.errors import InputError
+from flows.server import prefect_settings
+from spokenby.errors import InputError
 
 if TYPE_CHECKING:
-    from whosaid.planning import Stage
-    from whosaid.types import Outcome
+    from spokenby.plan.stages import Stage
+    from spokenby.types import Outcome
 
 FAILED = 1
 """Exit code: some video has no transcript."""
@@ -85,7 +85,7 @@ class Options:
         Raises:
             InputError: there is no stage of a name.
         """
-        from whosaid.planning import Stage
+        from spokenby.plan.stages import Stage
 
         try:
             return tuple(Stage(name) for name in self.force)
@@ -122,25 +122,25 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
 
     For example:
 
-        whosaid transcribe talk.mp4
-        whosaid transcribe recordings/ --num-speakers 3 --output minutes/
-        whosaid transcribe talk.mp4 --force diarize
-        whosaid transcribe talk.mp4 --set merging.max_pause=2
+        spokenby transcribe talk.mp4
+        spokenby transcribe recordings/ --num-speakers 3 --output minutes/
+        spokenby transcribe talk.mp4 --force diarize
+        spokenby transcribe talk.mp4 --set merging.max_pause=2
 
     Args:
         paths: Videos, or folders that are searched for videos.
         options: What is to be done with them.
         verbose: Show Prefect's log.
     """
-    environment.apply(verbose=verbose)
+    prefect_settings.apply(verbose=verbose)
     console = open_console()
     started = perf_counter()
 
     from flows.cli.display import print_outcomes, progress_shown
-    from tasks.inspection import plan_all
-    from tasks.library import note_unchanged
-    from tasks.planning import prepare_batch
-    from tasks.standing import note_unread
+    from spokenby.site.batch import prepare_batch
+    from spokenby.site.inspection import plan_all
+    from spokenby.site.inventory import note_unread, request_of
+    from spokenby.site.voice_library import note_unchanged
 
     asked, stages = options.asked(), options.stages()
     batch = prepare_batch(**asked)
@@ -154,7 +154,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
             outcomes, told = _run(where, asked, stages)
         else:
             for outcome in outcomes:
-                note_unread(outcome, batch)
+                note_unread(outcome, batch, request_of(batch, asked))
             outcomes = note_unchanged(outcomes, batch.settings)
     print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
     for line in told:
@@ -169,18 +169,18 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
 
     For example:
 
-        whosaid plan recordings/
-        whosaid plan talk.mp4 --num-speakers 2
+        spokenby plan recordings/
+        spokenby plan talk.mp4 --num-speakers 2
 
     Args:
         paths: Videos, or folders that are searched for videos.
         options: What is to be done with them.
     """
-    environment.apply()
+    prefect_settings.apply()
     console = open_console()
     from flows.cli.display import one_line, progress_shown
-    from tasks.inspection import plan_all
-    from tasks.planning import prepare_batch
+    from spokenby.site.batch import prepare_batch
+    from spokenby.site.inspection import plan_all
 
     stages = options.stages()
     batch = prepare_batch(**options.asked())
@@ -213,8 +213,8 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
 
 def _own_videos(console: Console) -> str:
     """Return the site's folder of videos; put the samples there if it has none."""
-    from whosaid.samples import install_samples
-    from whosaid.settings import read_settings
+    from spokenby.settings import read_settings
+    from spokenby.site.sample_videos import install_samples
 
     folder = read_settings().videos
     for sample in install_samples(folder, Path(__file__).parents[2]):
@@ -226,9 +226,9 @@ def _run(
     paths: list[str], asked: dict[str, Any], force: tuple[Stage, ...]
 ) -> tuple[list[Outcome], list[str]]:
     """Run the flow; return its outcomes, however it ended, and the lines about the run."""
-    from flows.endings import told_by
+    from flows.final_states import told_by
     from flows.transcribe_videos import transcribe_videos
-    from tasks.telemetry import told
+    from tasks.run_report import told
 
     state = transcribe_videos(paths=paths, force=force, return_state=True, **asked)
     return told_by(state), told()

@@ -1,7 +1,4 @@
-"""The `whosaid voices` commands live here: they read words, ask, and print.
-
-What they do does not; see whosaid/voices/library.py, tasks/library.py and flows/enroll_voice.py.
-"""
+"""The `spokenby voices` commands."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows import environment
 from flows.cli.enrolling import enroll
 from flows.cli.renaming import FAILED, OverwriteEdited, in_a_row, rewrite, say, tell
 from flows.cli.stopping import stop_on_ctrl_c
 from flows.cli.terminal import open_console
-from whosaid.errors import InputError
-from whosaid.report import clock
-from whosaid.settings import read_settings
-from whosaid.voices.roster import VoiceSummary, lacking_prints
+from flows.server import prefect_settings
+from spokenby.errors import InputError
+from spokenby.settings import read_settings
+from spokenby.telemetry.report import clock
+from spokenby.voices.roster import VoiceSummary, lacking_prints
 
 app = App(
     name="voices",
@@ -43,8 +40,8 @@ def list_voices(*, as_json: AsJson = False) -> int:
 
     For example:
 
-        whosaid voices list
-        whosaid voices list --json
+        spokenby voices list
+        spokenby voices list --json
 
     Args:
         as_json: For programs.
@@ -79,8 +76,8 @@ def show(which: str, *, as_json: AsJson = False) -> int:
 
     For example:
 
-        whosaid voices show "Speaker 7"
-        whosaid voices show Ada
+        spokenby voices show "Speaker 7"
+        spokenby voices show Ada
 
     Args:
         which: A name, its beginning, "Speaker 7", or just 7.
@@ -123,8 +120,8 @@ def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False)
 
     For example:
 
-        whosaid voices name "Speaker 7" "Ada Lovelace"
-        whosaid voices name 7 "Ada Lovelace"
+        spokenby voices name "Speaker 7" "Ada Lovelace"
+        spokenby voices name 7 "Ada Lovelace"
 
     Args:
         which: "Speaker 7", just 7, or the name so far.
@@ -146,7 +143,7 @@ def merge(
 
     For example:
 
-        whosaid voices merge "Ada Lovelace" "Speaker 7"
+        spokenby voices merge "Ada Lovelace" "Speaker 7"
 
     Args:
         keep: The voice whose name and number stay.
@@ -179,12 +176,12 @@ def split(
 
     For example:
 
-        whosaid voices split "Ada Lovelace" "team meeting"
-        whosaid voices split 7 "team meeting" --speaker SPEAKER_02
+        spokenby voices split "Ada Lovelace" "team meeting"
+        spokenby voices split 7 "team meeting" --speaker SPEAKER_02
 
     Args:
         which: The voice.
-        video: Name of the video, as `whosaid voices show` lists it.
+        video: Name of the video, as `spokenby voices show` lists it.
         speaker: Which of its speakers, if the voice has two in that video.
         overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
             beside them.
@@ -205,7 +202,7 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
 
     For example:
 
-        whosaid voices forget "Ada Lovelace"
+        spokenby voices forget "Ada Lovelace"
 
     Args:
         which: The voice.
@@ -219,7 +216,7 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
         f" {_videos(voice.videos)}",
         yes=yes,
     )
-    from tasks.library import forget_voice
+    from spokenby.site.voice_library import forget_voice
 
     change = forget_voice(which, read_settings())
     return tell([change], f"{voice.name} is forgotten", overwrite=overwrite_edited)
@@ -237,8 +234,8 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
 
     For example:
 
-        whosaid voices identify
-        whosaid voices identify --overwrite-edited
+        spokenby voices identify
+        spokenby voices identify --overwrite-edited
 
     Args:
         overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
@@ -260,12 +257,12 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
     Needed once after a change of the encoder: voices are only compared within one. They are made
     of the sound of the videos, as far as that or the videos are still here; names stay whatever
     happens, and nothing is made twice. Then speakers without a name are compared to the named ones
-    again, as `whosaid voices identify` does.
+    again, as `spokenby voices identify` does.
 
     For example:
 
-        whosaid voices rebuild
-        whosaid voices rebuild /archive/talks
+        spokenby voices rebuild
+        spokenby voices rebuild /archive/talks
 
     Args:
         paths: Where to look for videos that are no longer where they were transcribed from.
@@ -276,12 +273,13 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
     console = open_console()
     stop_on_ctrl_c(console)
     from flows.cli.display import progress_shown
-    from tasks.rebuilding import rebuild_voiceprints
+    from flows.hub_token import find_hub_token
+    from spokenby.site.voice_rebuilding import rebuild_voiceprints
 
     settings = read_settings()
     added, failed = 0, []
     with progress_shown(console):
-        for video in rebuild_voiceprints(paths, settings):
+        for video in rebuild_voiceprints(paths, settings, find_hub_token):
             added += video.added
             if video.problem:
                 failed.append(f"{video.video_name}: {video.problem}")
@@ -292,7 +290,7 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
         if clips := library.enrolled_from(voice.voice):
             names = " ".join(shlex.quote(clip) for clip in clips)
             say(console, f"{voice.name} was enrolled from recordings that are not kept: run:"
-                f" whosaid voices enroll {shlex.quote(voice.name)} {names}")  # fmt: skip
+                f" spokenby voices enroll {shlex.quote(voice.name)} {names}")  # fmt: skip
     return max(FAILED if failed else 0, identify(overwrite_edited=overwrite_edited))
 
 
@@ -302,7 +300,7 @@ def export(file: Path) -> int:
 
     For example:
 
-        whosaid voices export voices.json
+        spokenby voices export voices.json
 
     Args:
         file: Is made; voiceprints are personal data, keep it safe.
@@ -322,11 +320,11 @@ def export(file: Path) -> int:
 
 @app.command(name="import")
 def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> int:
-    """Add the voices of another site, from a file that `whosaid voices export` wrote there.
+    """Add the voices of another site, from a file that `spokenby voices export` wrote there.
 
     For example:
 
-        whosaid voices import voices.json
+        spokenby voices import voices.json
 
     Args:
         file: The file.
@@ -350,8 +348,8 @@ def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> i
 
 
 def _library() -> Any:
-    environment.apply()
-    from tasks.library import open_library
+    prefect_settings.apply()
+    from spokenby.site.voice_library import open_library
 
     return open_library(read_settings())
 
@@ -363,7 +361,7 @@ def _tell_lacking(console: Console, voices: Sequence[VoiceSummary]) -> None:
         many = f"{len(lacking)} of {len(voices)} voices need" if len(voices) > 1 else "it needs"
         say(
             console,
-            f"{many} new voiceprints, by {settings.voice_encoder}: run: whosaid voices rebuild",
+            f"{many} new voiceprints, by {settings.voice_encoder}: run: spokenby voices rebuild",
         )
 
 

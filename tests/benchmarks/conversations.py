@@ -20,14 +20,14 @@ import numpy.typing as npt
 import soundfile
 from pyannote.database.util import load_rttm
 
-from whosaid import diarization, embeddings, speech, transcription
-from whosaid.engines.campplus import CamPlus
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.faster_whisper import FasterWhisper
-from whosaid.engines.segmentation import Segmentation
-from whosaid.engines.silero import Silero
-from whosaid.models import find_model
-from whosaid.types import (
+from spokenby.engines.campplus import CamPlus
+from spokenby.engines.clustering import Clustering
+from spokenby.engines.faster_whisper import FasterWhisper
+from spokenby.engines.segmentation import Segmentation
+from spokenby.engines.silero import Silero
+from spokenby.models import find_model
+from spokenby.stages import diarization, embeddings, speech, transcription
+from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
     Span,

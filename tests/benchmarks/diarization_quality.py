@@ -24,11 +24,11 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from whosaid import diarization, speech
-from whosaid.engines.loading import load_diarizer, load_segmenter, load_voice_activity
-from whosaid.profiles import Profile, Recipe, make_recipe
-from whosaid.settings import read_settings
-from whosaid.types import SAMPLE_RATE_HZ, Diarization, Waveform
+from spokenby.engines.loading import load_diarizer, load_segmenter, load_voice_activity
+from spokenby.plan.profiles import Profile, Recipe, make_recipe
+from spokenby.settings import read_settings
+from spokenby.stages import diarization, speech
+from spokenby.types import SAMPLE_RATE_HZ, Diarization, Waveform
 
 PARTS = ("missed detection", "false alarm", "confusion")
 LEAST_ALONE_S = 3.0
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="bfloat16, not float32")
     parser.add_argument("--seconds", type=float, help="cut longer files at this")
     parser.add_argument("--alone", action="store_true", help="each speaker alone, too")
-    parser.add_argument("--set", action="append", default=[], help="as of whosaid transcribe")
+    parser.add_argument("--set", action="append", default=[], help="as of spokenby transcribe")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

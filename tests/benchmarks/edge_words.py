@@ -33,8 +33,8 @@ from conversations import (
 )
 from scipy.optimize import linear_sum_assignment
 
-from whosaid import edges, merging
-from whosaid.types import Diarization, EdgeDecisions, SpeakerTranscript, Turn
+from spokenby.stages import merging, turn_edges
+from spokenby.types import Diarization, EdgeDecisions, SpeakerTranscript, Turn
 
 GAPS_S = {"pauses": (0.1, 0.6), "tight": (0.0, 0.1), "overlaps": (-0.6, 0.2)}
 TURNS = {3.0: 60, 8.0: 40}
@@ -47,7 +47,7 @@ LEAST_WORDS = 80
 class Judge:
     """The stages before, and who said what with and without the decisions."""
 
-    def __init__(self, params: edges.Params) -> None:
+    def __init__(self, params: turn_edges.Params) -> None:
         self._params = params
         self._engines = Engines()
 
@@ -61,7 +61,7 @@ class Judge:
             turns = self._engines.diarize(waveform, regions)
         voices = self._engines.embed(waveform, turns)
         began = time.perf_counter()
-        decided = edges.decide_edges(
+        decided = turn_edges.decide_edges(
             waveform, transcript, turns, voices, self._engines.encoder, self._params, digest=""
         )
         seconds = time.perf_counter() - began
@@ -127,7 +127,7 @@ def summarise(rows: Sequence[dict[str, Any]], **about: Any) -> dict[str, Any]:
     return {**about, "conversations": len(rows), **total}
 
 
-def measure(arguments: argparse.Namespace, params: edges.Params) -> Iterator[dict[str, Any]]:
+def measure(arguments: argparse.Namespace, params: turn_edges.Params) -> Iterator[dict[str, Any]]:
     sources = read_sources(arguments.folder)
     heard = recognise(sources, arguments.words)
     pieces = cut_pieces(sources, heard)
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write settings and numbers here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    params = edges.Params.model_validate({"enabled": True, **arguments.params})
+    params = turn_edges.Params.model_validate({"enabled": True, **arguments.params})
     print(
         f"{'set':13}{'kind':18}{'turns':12}{'words':>6}{'heard':>7}{'changed':>9}"
         f"{'WDER':>8}{'after':>7}{'ms/word':>9}"

@@ -1,10 +1,10 @@
-"""Measure speaker embeddings: one model call a segment, as the seed did, against whosaid.
+"""Measure speaker embeddings: one model call a segment, as the seed did, against spokenby.
 
     python tests/benchmarks/embeddings.py [--segments 200] [--device auto]
 
 The seed cut a video of 110 minutes into 4,199 segments and embedded each by itself. «one by one»
 does that: crop, one call of the model, fetch the vector. «batched» are the same segments through
-whosaid's engine. «a video of N speakers» is what whosaid does with such a video: at most 20
+spokenby's engine. «a video of N speakers» is what spokenby does with such a video: at most 20
 segments a speaker. On a CPU the first two are measured on a stretch of so many segments
 (`--segments`) and their times multiplied; the table says so. ECAPA-TDNN has full size and random
 weights.
@@ -34,11 +34,11 @@ from measuring import (
     temporary_folder,
 )
 
-from whosaid import embeddings
-from whosaid.engines.campplus import CamPlus
-from whosaid.engines.loading import load_embedder
-from whosaid.models import find_model
-from whosaid.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
+from spokenby.engines.campplus import CamPlus
+from spokenby.engines.loading import load_embedder
+from spokenby.models import find_model
+from spokenby.stages import embeddings
+from spokenby.types import SAMPLE_RATE_HZ, Diarization, Span, Turn, Waveform
 
 VIDEO_S = 6600
 SEGMENTS = 4199
@@ -69,7 +69,7 @@ def one_by_one_speechbrain(
     folder: Path, device: str, waveform: Waveform
 ) -> Callable[[Span], np.ndarray]:
     """Return how the seed embedded a segment, on the library as it comes."""
-    from whosaid.engines.speechbrain import _load
+    from spokenby.engines.speechbrain import _load
 
     encoder = _load(folder, "cuda:0" if device == "cuda" else "cpu")
 
@@ -149,7 +149,7 @@ def _embed_alone(embedder: embeddings.Embedder, waveform: Waveform, segment: Spa
 
 
 def whole_video_segments(segments: list[Span], speakers: int, params: embeddings.Params) -> int:
-    """Return how many segments whosaid embeds."""
+    """Return how many segments spokenby embeds."""
     chosen = embeddings.choose_segments(diarization_of(segments, speakers), params)
     return sum(map(len, chosen.values()))
 

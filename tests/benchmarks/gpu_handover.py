@@ -4,8 +4,8 @@
 
 Tasks that only hold their place for some seconds are submitted all at once, by one run or by two
 runs in processes of their own. «plain tag»: a tag limit of 1, as Prefect has it. «tag + lane»: what
-whosaid does, a tag limit of 2 and a lane of the host. A gap is from the end of one task's work to
-the begin of the next one's. Both on the same server, with whosaid's settings.
+spokenby does, a tag limit of 2 and a lane of the host. A gap is from the end of one task's work to
+the begin of the next one's. Both on the same server, with spokenby's settings.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from pathlib import Path
 from measuring import arguments, finish, run, say, table, temporary_folder
 from sites import server
 
-from flows import environment
+from flows.server import prefect_settings
 
 ONE_RUN = """
 import sys, time
 from contextlib import nullcontext
 from prefect import flow, task
 from prefect.futures import wait
-from tasks.lanes import gpu_lane
+from spokenby.site.gpu_slots import gpu_slot
 
 tag, laned = sys.argv[1], sys.argv[2] == "lane"
 count, seconds = int(sys.argv[3]), float(sys.argv[4])
 
 @task(tags=[tag])
 def compute():
-    with gpu_lane() if laned else nullcontext():
+    with gpu_slot() if laned else nullcontext():
         begun = time.time()
         time.sleep(seconds)
         print("SPAN", begun, time.time(), flush=True)
@@ -76,10 +76,10 @@ def main() -> None:
     with temporary_folder() as folder, server() as url:
         os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
         site = {
-            **environment.for_child(environment.WORKER),
+            **prefect_settings.for_child(prefect_settings.WORKER),
             "PREFECT_LOGGING_LEVEL": "ERROR",
-            "WHOSAID_DATA_DIR": str(folder / "data"),
-            "WHOSAID_GPU_LANES": "1",
+            "SPOKENBY_DATA_DIR": str(folder / "data"),
+            "SPOKENBY_GPU_LANES": "1",
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         from prefect.client.orchestration import get_client

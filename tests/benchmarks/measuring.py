@@ -1,6 +1,6 @@
 """What the benchmarks share lives here: sounds, costs, processes, tables, results.
 
-What each of them measures does not; see the scripts beside it. Sites that whosaid runs on are in
+What each of them measures does not; see the scripts beside it. Sites that spokenby runs on are in
 `sites.py`.
 """
 
@@ -26,14 +26,14 @@ import numpy as np
 import psutil
 import soundfile
 
-from whosaid.gpu import list_gpus
-from whosaid.types import SAMPLE_RATE_HZ
+from spokenby.engines.gpus import list_gpus
+from spokenby.types import SAMPLE_RATE_HZ
 
 RESULTS = Path(__file__).parents[2] / "data" / "benchmarks"
 STOPPED = 130
 LOOK_S = 0.1
 LIBRARIES = (
-    "whosaid",
+    "spokenby",
     "prefect",
     "torch",
     "pyannote.audio",
@@ -291,6 +291,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def temporary_folder() -> Iterator[Path]:
     """Yield a folder that is deleted afterwards."""
     with tempfile.TemporaryDirectory(
-        prefix="whosaid-benchmark-", ignore_cleanup_errors=True
+        prefix="spokenby-benchmark-", ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)

@@ -1,7 +1,7 @@
-"""Compare pyannote.audio as it comes with whosaid's engine: same models, same sound, side by side.
+"""Compare pyannote.audio as it comes with spokenby's engine: same models, same sound, side by side.
 
-whosaid's runs twice: exact, in float32, whose turns should be stock pyannote's own, and fast, with
-the speaker network in bfloat16, what whosaid takes where the device is made for it.
+spokenby's runs twice: exact, in float32, whose turns should be stock pyannote's own, and fast, with
+the speaker network in bfloat16, what spokenby takes where the device is made for it.
 
     python tests/benchmarks/pyannote_parity.py MODELS AUDIO [--seconds 60] [--json FILE]
 
@@ -54,8 +54,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             pipeline.segmentation_batch_size = options.stock_batch_size
             pipeline.embedding_batch_size = options.stock_batch_size
     else:
-        from whosaid.engines import pyannote as engine  # changes how pyannote links voices
-        from whosaid.engines.torch import full_precision
+        from spokenby.engines import pyannote as engine  # changes how pyannote links voices
+        from spokenby.engines.torch import full_precision
 
         pipeline = engine.Pyannote(
             options.models, options.device, VARIANTS[options.variant]
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, help="of whosaid's embeddings stage")
+    parser.add_argument("--batch-size", type=int, help="of spokenby's embeddings stage")
     parser.add_argument("--stock-batch-size", type=int, help="instead of config.yaml's")
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)

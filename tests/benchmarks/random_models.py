@@ -100,7 +100,7 @@ def _once(place: Path, make: Callable[[Path], None]) -> Path:
 
 
 def words_for(models: Models, *, retries: int = 0) -> list[str]:
-    """Return words for `whosaid transcribe` that name these models.
+    """Return words for `spokenby transcribe` that name these models.
 
     Random weights align no word with its sound, so that nearly every window is doubted; `retries`
     says how many are heard again.
@@ -115,7 +115,7 @@ def words_for(models: Models, *, retries: int = 0) -> list[str]:
 
 
 def draft_words(whisper: Path) -> list[str]:
-    """Return words for `whosaid transcribe` that need no fetched model and little work."""
+    """Return words for `spokenby transcribe` that need no fetched model and little work."""
     return [
         *("--profile", "embedded", "--language", "en"),
         *("--set", f"transcription.model={whisper}"),

@@ -22,9 +22,9 @@ import torch
 from conversations import Engines, Source, dump, read_sources
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from whosaid import embeddings, likeness, merging, spans
-from whosaid.engines.campplus import CamPlus
-from whosaid.types import SAMPLE_RATE_HZ, Diarization, SpeakerEmbeddings, Waveform
+from spokenby.engines.campplus import CamPlus
+from spokenby.stages import embeddings, intervals, merging, voice_similarity
+from spokenby.types import SAMPLE_RATE_HZ, Diarization, SpeakerEmbeddings, Waveform
 
 PARAMS = merging.Params()
 MIXED = 0.25
@@ -53,10 +53,10 @@ def judge(vectors: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float]]:
     """Return likenesses between groups of segments, and of the two parts of each."""
     inner = []
     for rows in vectors:
-        part = likeness.split_voice(rows)
+        part = voice_similarity.split_voice(rows)
         both = [rows[~part], rows[part]]
-        inner.append(likeness.measure_likeness(both)[0, 1] if part.any() else 1.0)
-    return likeness.measure_likeness(vectors), inner
+        inner.append(voice_similarity.measure_likeness(both)[0, 1] if part.any() else 1.0)
+    return voice_similarity.measure_likeness(vectors), inner
 
 
 def from_references(sources: Sequence[Source], encoder: CamPlus) -> Iterator[dict[str, Any]]:
@@ -76,7 +76,7 @@ def from_references(sources: Sequence[Source], encoder: CamPlus) -> Iterator[dic
         alike, inner = judge(list(groups.values()))
         for number, (name, rows) in enumerate(groups.items()):
             others = [group for other, group in groups.items() if other != name]
-            if len(rows) >= 2 * likeness.SMALLEST_PART:
+            if len(rows) >= 2 * voice_similarity.SMALLEST_PART:
                 yield row("one speaker's parts", source, name, inner[number])
             if len(rows) >= 2:
                 half = len(rows) // 2
@@ -85,12 +85,14 @@ def from_references(sources: Sequence[Source], encoder: CamPlus) -> Iterator[dic
                     ("every other", [rows[::2], rows[1::2]]),
                     ("one segment", [rows[:1], rows[1:]]),
                 ):
-                    found = likeness.measure_likeness([*dealt, *others])[0, 1]
+                    found = voice_similarity.measure_likeness([*dealt, *others])[0, 1]
                     yield row("one speaker, two labels", source, f"{name}, {how}", found)
         for a, b in combinations(range(len(groups)), 2):
             pair = f"{list(groups)[a]} {list(groups)[b]}"
             yield row("two speakers, two labels", source, pair, float(alike[a, b]))
-    known = {key: rows for key, rows in voices.items() if len(rows) >= likeness.SMALLEST_PART}
+    known = {
+        key: rows for key, rows in voices.items() if len(rows) >= voice_similarity.SMALLEST_PART
+    }
     for one, other in combinations(known, 2):
         if one[1] != other[1]:
             (part,) = judge([np.concatenate([known[one], known[other]])])[1]
@@ -124,15 +126,17 @@ def with_truth(
     source: Source, asked: str, found: Diarization, voices: SpeakerEmbeddings
 ) -> Iterator[dict[str, Any]]:
     names = sorted({turn.speaker for turn in source.turns})
-    truth = [spans.union(spans.array([t for t in source.turns if t.speaker == n])) for n in names]
+    truth = [
+        intervals.union(intervals.array([t for t in source.turns if t.speaker == n])) for n in names
+    ]
     main, mixed = {}, {}
     for label in voices.speakers:
-        times = spans.array([turn for turn in found.turns if turn.speaker == label])
-        shares = [float(spans.covered(who, times[:, 0], times[:, 1]).sum()) for who in truth]
+        times = intervals.array([turn for turn in found.turns if turn.speaker == label])
+        shares = [float(intervals.covered(who, times[:, 0], times[:, 1]).sum()) for who in truth]
         main[label] = names[int(np.argmax(shares))]
         mixed[label] = sorted(shares)[-2] / max(sum(shares), 1e-9) if len(shares) > 1 else 0.0
-    says_one = {(a, b) for a, b, _ in likeness.find_one_voice(voices, PARAMS.same_voice)}
-    says_two = {label for label, *_ in likeness.find_two_voices(voices, PARAMS.two_voices)}
+    says_one = {(a, b) for a, b, _ in voice_similarity.find_one_voice(voices, PARAMS.same_voice)}
+    says_two = {label for label, *_ in voice_similarity.find_two_voices(voices, PARAMS.two_voices)}
     for a, label in enumerate(voices.speakers):
         yield {
             "asked": asked,

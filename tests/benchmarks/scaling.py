@@ -3,7 +3,7 @@
     python tests/benchmarks/scaling.py
     python tests/benchmarks/scaling.py --videos 1 2 5 10 --lengths 10 30 60 -- --profile embedded
 
-Each point is one run of the whole command line on a new site. If no words for `whosaid transcribe`
+Each point is one run of the whole command line on a new site. If no words for `spokenby transcribe`
 follow «--», it is the embedded profile with a small Whisper model, whose random weights say 100
 tokens in every window: Whisper base would take most of the time. Exponents are of the best fit
 a × size^b, after what a run costs without a video to speak of (5 s) is taken off; 1 is linear.
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--minutes", type=float, default=3.0, help="of each of these videos")
     parser.add_argument("--lengths", type=float, nargs="+", default=[3.0, 6.0, 12.0, 24.0])
-    parser.add_argument("words", nargs="*", help="after --: words for whosaid transcribe")
+    parser.add_argument("words", nargs="*", help="after --: words for spokenby transcribe")
     options = parser.parse_args()
     speech = sounds(options.sound)
     with temporary_folder() as folder, server() as api:

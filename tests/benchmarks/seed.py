@@ -1,4 +1,4 @@
-"""Measure the scenario that whosaid began with: 5 videos of 110 minutes, models of full size.
+"""Measure the scenario that spokenby began with: 5 videos of 110 minutes, models of full size.
 
     python tests/benchmarks/seed.py                      # one GPU, random weights, no network
     python tests/benchmarks/seed.py --models DIR         # real weights: data/models of a site
@@ -32,9 +32,9 @@ WARM_UP_S = 90.0
 
 
 def words(options: argparse.Namespace, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Return words for `whosaid transcribe` and settings of the site: which models it takes."""
+    """Return words for `spokenby transcribe` and settings of the site: which models it takes."""
     if options.models:
-        return ["--profile", "studio"], {"WHOSAID_MODELS_DIR": str(options.models.resolve())}
+        return ["--profile", "studio"], {"SPOKENBY_MODELS_DIR": str(options.models.resolve())}
     full = options.scale == "full"
     models = make_models(
         options.keep_models or folder / "models",
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=TOKENS, help="a window, of random models")
     parser.add_argument("--retries", type=int, default=5, help="windows a video, of random models")
     parser.add_argument("--in-flight", type=int, default=3, help="videos worked on at once")
-    parser.add_argument("words", nargs="*", help="after --: more words for whosaid transcribe")
+    parser.add_argument("words", nargs="*", help="after --: more words for spokenby transcribe")
     options = parser.parse_args()
     if options.models and not options.models.is_dir():
         raise Missing(f"{options.models} is no folder of models")
@@ -115,7 +115,7 @@ def main() -> None:
     count, minutes = options.videos or count, options.minutes or minutes
     with temporary_folder() as folder, server() as api:
         chosen, settings = words(options, folder)
-        settings["WHOSAID_VIDEOS_IN_FLIGHT"] = str(options.in_flight)
+        settings["SPOKENBY_VIDEOS_IN_FLIGHT"] = str(options.in_flight)
         if options.scale == "full":
             say("warming up")
             cold = Site(folder / "warm-up", api, **settings)

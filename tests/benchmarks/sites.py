@@ -1,4 +1,4 @@
-"""Sites that whosaid runs on live here: videos, a Prefect server, the command line.
+"""Sites that spokenby runs on live here: videos, a Prefect server, the command line.
 
 What a run costs is measured in `measuring.py`.
 """
@@ -18,8 +18,8 @@ from typing import Any
 import imageio_ffmpeg
 from measuring import STOPPED, Missing, Ran, run_process, say, temporary_folder
 
-from flows import environment
-from flows.children import Child, wait_until_healthy
+from flows.server import prefect_settings
+from flows.server.processes import Child, wait_until_healthy
 
 
 def make_videos(folder: Path, seconds: Sequence[float], paths: Sequence[Path]) -> list[Path]:
@@ -49,23 +49,23 @@ class Site:
         self.videos = folder / "data" / "videos"
         self.transcripts = folder / "data" / "transcripts"
         self.runs = folder / "data" / "runs"
-        own = {name: value for name, value in os.environ.items() if name[:8] != "WHOSAID_"}
+        own = {name: value for name, value in os.environ.items() if name[:8] != "SPOKENBY_"}
         self.environment = {
             **own,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": api,
-            "WHOSAID_DATA_DIR": str(folder / "data"),
+            "SPOKENBY_DATA_DIR": str(folder / "data"),
             **given,
         }
 
     def transcribe(self, *words: str | Path) -> Ran:
-        """Run `whosaid transcribe` as a user would; the Prefect server's work is not counted."""
+        """Run `spokenby transcribe` as a user would; the Prefect server's work is not counted."""
         command = [sys.executable, "-m", "flows.cli", "transcribe", *words]
         ran = run_process(command, self.environment)
         if ran.code == STOPPED:
             raise KeyboardInterrupt
         if ran.code:
-            raise Missing(f"whosaid transcribe ended with exit code {ran.code}")
+            raise Missing(f"spokenby transcribe ended with exit code {ran.code}")
         return ran
 
     def manifests(self) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ class Site:
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
     def record(self) -> dict[str, Any]:
-        """Return what the last run recorded of itself; see `whosaid/telemetry.py`."""
+        """Return what the last run recorded of itself; see `spokenby/telemetry/record.py`."""
         path = max(self.runs.glob("*.json"))
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return record
@@ -110,7 +110,9 @@ def server() -> Iterator[str]:
         started = Child(
             "server",
             ["server", "start", "--port", str(port)],
-            environment.for_child(environment.SERVER, PREFECT_HOME=str(home), PREFECT_API_URL=url),
+            prefect_settings.for_child(
+                prefect_settings.SERVER, PREFECT_HOME=str(home), PREFECT_API_URL=url
+            ),
             home / "server.log",
         )
         try:

@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from measuring import arguments, finish, run, say, sounds, table, timed
 
-from whosaid import diarization, embeddings, speech
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.loading import (
+from spokenby.engines.clustering import Clustering
+from spokenby.engines.loading import (
     load_embedder,
     load_segmenter,
     load_voice_activity,
     release_models,
 )
-from whosaid.types import SAMPLE_RATE_HZ, Waveform
+from spokenby.stages import diarization, embeddings, speech
+from spokenby.types import SAMPLE_RATE_HZ, Waveform
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 PAUSES_S = (0.5, 15.0)

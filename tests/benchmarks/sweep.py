@@ -13,18 +13,18 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from tasks.planning import prepare_batch
-from tasks.standing import count_states, transcript_key
-from tasks.survey import Choice, survey
-from whosaid.digests import DigestIndex
-from whosaid.folders import MANIFEST
+from spokenby.digests import DigestIndex
+from spokenby.output.folders import MANIFEST
+from spokenby.site.batch import prepare_batch
+from spokenby.site.inventory import count_states, transcript_key
+from spokenby.site.new_videos import Choice, survey
 
 FILES = [f"transcript.{ending}" for ending in ("json", "srt", "vtt", "txt", "csv", "rttm")]
 
 
 def make_site(data: Path, videos: int) -> None:
     """Write fake videos with an output folder each, as large as a real one's manifest."""
-    os.environ["WHOSAID_DATA_DIR"] = str(data)
+    os.environ["SPOKENBY_DATA_DIR"] = str(data)
     batch = prepare_batch("embedded")
     index = DigestIndex(batch.settings.digest_index)
     known = {}

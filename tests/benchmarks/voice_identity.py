@@ -31,11 +31,11 @@ from conversations import clean_stretches, dump, read_sources
 from scipy.optimize import minimize
 from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
-from whosaid import embeddings
-from whosaid.engines.campplus import CHANNELS as CHANNELS_FILE
-from whosaid.engines.campplus import DIMENSION, CamPlus
-from whosaid.models import find_model
-from whosaid.types import (
+from spokenby.engines.campplus import CHANNELS as CHANNELS_FILE
+from spokenby.engines.campplus import DIMENSION, CamPlus
+from spokenby.models import find_model
+from spokenby.stages import embeddings
+from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
     Span,
@@ -44,8 +44,8 @@ from whosaid.types import (
     Video,
     Waveform,
 )
-from whosaid.voices.library import VoiceLibrary
-from whosaid.voices.matching import Calibration, Params, calibration, match_voices, pool_prints
+from spokenby.voices.library import VoiceLibrary
+from spokenby.voices.matching import Calibration, Params, calibration, match_voices, pool_prints
 
 Samples = npt.NDArray[np.float32]
 LONGEST_S = 8

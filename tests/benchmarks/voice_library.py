@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from conversations import dump
 
-from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
-from whosaid.voices.library import Line, VoiceLibrary
-from whosaid.voices.registry import pack
+from spokenby.types import Diarization, SpeakerEmbeddings, Turn, Video
+from spokenby.voices.library import Line, VoiceLibrary
+from spokenby.voices.registry import pack
 
 MODEL = "campplus-zh-en"
 DIMENSION = 192
@@ -35,7 +35,7 @@ def export_of(vectors: np.ndarray) -> dict[str, Any]:
     """Return a library of these voices, as it exports itself."""
     about = {"seconds": 20.0, "spread": 0.1, "source": "talk", "start": 0.0, "end": 20.0}
     return {
-        "format": "whosaid voices",
+        "format": "spokenby voices",
         "version": 1,
         "next_voice": len(vectors) + 1,
         "voices": [

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/whisperx.py --environment DIR [--plda DIR] [--recording FILE …]
 
-whosaid runs as its profile `embedded` does by itself, WhisperX as its command line does. Both run
+spokenby runs as its profile `embedded` does by itself, WhisperX as its command line does. Both run
 as processes, from import to the end, in turn; on a busy machine their CPU seconds say more than the
 clock. WhisperX is installed from the package registry into a virtual environment of its own in DIR,
 unless it is there (6 GB: it brings a torch of its own).
@@ -11,7 +11,7 @@ Whisper base is the real one in both, and so is each one's network that finds sp
 finds speakers with pyannote: the real segmentation-3.0, the PLDA of `--plda`, and a full-size
 speaker network with random weights; it aligns words with a wav2vec 2.0 of the usual size, random as
 well. No package carries the real ones. Random weights are as much work, but what they say means
-nothing, so only whosaid's speakers are scored, unless `--pyannote` and `--aligner` name real
+nothing, so only spokenby's speakers are scored, unless `--pyannote` and `--aligner` name real
 models. «Not aligned» is the same run less the aligner's parts: its words have no times.
 
 The sample conversation and the telephone talk of pyannote.audio are heard, and each `--recording`.
@@ -49,7 +49,7 @@ from scipy.optimize import linear_sum_assignment
 from sites import Site, server
 from word_errors import count_errors, normalize
 
-from whosaid.models import find_model
+from spokenby.models import find_model
 
 VERSION = "3.8.6"
 CHILD = Path(__file__).with_name("whisperx_child.py")
@@ -239,13 +239,13 @@ def without_alignment(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, **costs, "parts": parts}
 
 
-# --- whosaid
+# --- spokenby
 
 
-def run_whosaid(
+def run_spokenby(
     api: str, recordings: Sequence[Recording], models: Models, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Run whosaid on recordings, on a new site."""
+    """Run spokenby on recordings, on a new site."""
     words = ["--profile", "embedded", "--language", "en", "--no-identify"]
     words += ["--set", f"transcription.model={models.whisper}"]
     for field in ("device", "beam_size", "compute_type"):
@@ -275,7 +275,7 @@ def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(best: dict[str, dict[str, Any]], recordings: Sequence[Recording]) -> str:
     """Return the tables that are printed."""
-    ours, theirs = best["whosaid"], best["WhisperX"]
+    ours, theirs = best["spokenby"], best["WhisperX"]
     rows = [
         [
             name,
@@ -284,8 +284,8 @@ def show(best: dict[str, dict[str, Any]], recordings: Sequence[Recording]) -> st
         ]
         for name, it in best.items()
     ]
-    lines = [table(["", "wall s", "CPU s", "peak MB", "times whosaid's wall", "… CPU"], rows), ""]
-    both = {"whosaid": ours["recordings"], "WhisperX": theirs["recordings"]}
+    lines = [table(["", "wall s", "CPU s", "peak MB", "times spokenby's wall", "… CPU"], rows), ""]
+    both = {"spokenby": ours["recordings"], "WhisperX": theirs["recordings"]}
     head = ["recording", "words", *(f"{name} WER %" for name in both)]
     head += [f"{name} wrong speaker %" for name in both]
     rows = [
@@ -298,7 +298,7 @@ def show(best: dict[str, dict[str, Any]], recordings: Sequence[Recording]) -> st
         for name, it in ours["recordings"].items()
     ]
     lines.append(table(head, rows))
-    for side, it in (("whosaid", ours), ("WhisperX", theirs)):
+    for side, it in (("spokenby", ours), ("WhisperX", theirs)):
         lines.append(f"\n{side}, its parts:")
         costs = [cost for cost in COST if all(cost in part for part in it["parts"].values())]
         parts = [[part, *(spent[cost] for cost in costs)] for part, spent in it["parts"].items()]
@@ -333,8 +333,8 @@ def main() -> None:
         )
         runs: dict[str, list[dict[str, Any]]] = {}
         for number in range(options.rounds):
-            say(f"round {number + 1} of {options.rounds}: whosaid")
-            runs.setdefault("whosaid", []).append(run_whosaid(api, recordings, models, options))
+            say(f"round {number + 1} of {options.rounds}: spokenby")
+            runs.setdefault("spokenby", []).append(run_spokenby(api, recordings, models, options))
             say(f"round {number + 1} of {options.rounds}: WhisperX")
             runs.setdefault("WhisperX", []).append(
                 run_whisperx(python, recordings, models, folder, options)

@@ -23,15 +23,15 @@ import faster_whisper
 from measuring import Missing, arguments, finish, run, say, table
 from word_errors import count_errors
 
-from whosaid.engines.faster_whisper import FasterWhisper
-from whosaid.engines.segmentation import Segmentation
-from whosaid.engines.silero import Silero
-from whosaid.merging import join_words
-from whosaid.models import find_model
-from whosaid.speech import Params as SpeechParams
-from whosaid.speech import detect_speech
-from whosaid.transcription import Params, transcribe_speech
-from whosaid.types import Waveform
+from spokenby.engines.faster_whisper import FasterWhisper
+from spokenby.engines.segmentation import Segmentation
+from spokenby.engines.silero import Silero
+from spokenby.models import find_model
+from spokenby.stages.merging import join_words
+from spokenby.stages.speech import Params as SpeechParams
+from spokenby.stages.speech import detect_speech
+from spokenby.stages.transcription import Params, transcribe_speech
+from spokenby.types import Waveform
 
 
 class Clip(NamedTuple):
@@ -123,14 +123,14 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="of transcription: beam_size=1")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", action="append", help="way: whosaid, sequential, batched")
+    parser.add_argument("--only", action="append", help="way: spokenby, sequential, batched")
     parser.add_argument("--steps", action="store_true", help="print each wrong word")
     options = parser.parse_args()
     clips = list(read_clips(options.folder))
     if not clips:
         raise Missing(f"{options.folder}: no recording with its words")
     ways = {
-        "whosaid": lambda: ours(options.model, options),
+        "spokenby": lambda: ours(options.model, options),
         "sequential": lambda: theirs(options.model, options, batched=False),
         "batched": lambda: theirs(options.model, options, batched=True),
     }
@@ -155,14 +155,14 @@ def main() -> None:
                 told.append(f"{way}, {clip.name}: {'  '.join(wrong)}")
     done = list(results[clips[0].name])
     head = ["recording", "words", *(f"{way} {it}" for way in done for it in ("WER %", "CPU"))]
-    if "whosaid" in done:
+    if "spokenby" in done:
         head += ["again", "doubts"]
     rows = [
         [
             name,
             next(iter(found.values()))["words"],
             *(found[way][it] for way in done for it in ("wer", "cpu_a_minute")),
-            *((found["whosaid"][it] for it in ("again", "doubts")) if "whosaid" in done else ()),
+            *((found["spokenby"][it] for it in ("again", "doubts")) if "spokenby" in done else ()),
         ]
         for name, found in results.items()
     ]

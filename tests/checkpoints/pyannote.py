@@ -26,8 +26,8 @@ from pyannote.audio.core.task import Problem, Resolution, Specifications
 from pyannote.audio.models.embedding import WeSpeakerResNet34
 from pyannote.audio.models.segmentation import PyanNet
 
-from whosaid.models.catalogue import default_model
-from whosaid.models.packaged import in_package
+from spokenby.models.catalogue import default_model
+from spokenby.models.packaged import in_package
 
 LDA_DIMENSION = 128
 

@@ -6,7 +6,7 @@ come at a steady beat, because that is quickly learnt.
 
 import numpy as np
 
-from whosaid.types import Word
+from spokenby.types import Word
 
 RATE_HZ = 16_000
 TONE_S = 0.1

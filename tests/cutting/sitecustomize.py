@@ -18,7 +18,7 @@ def made(path):
 
 
 def cut():
-    stored = (Path(os.environ["WHOSAID_DATA_DIR"]) / "cache" / "results").glob("*/*.json")
+    stored = (Path(os.environ["SPOKENBY_DATA_DIR"]) / "cache" / "results").glob("*/*.json")
     told = {"process": os.getpid(), "stored": {path.parent.name: made(path) for path in stored}}
     mark = Path(os.environ["CUT_MARK"])
     mark.with_suffix(".new").write_text(json.dumps(told))
@@ -65,7 +65,7 @@ class Cutter:
     """Changes the modules when they are imported."""
 
     def __init__(self):
-        self.changes = {"tasks.progress": cut_progress, "whosaid.folders": cut_rename}
+        self.changes = {"spokenby.progress": cut_progress, "spokenby.output.folders": cut_rename}
 
     def find_spec(self, name, _path=None, _target=None):
         if name not in self.changes:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from media import Sound, make_video, tone
 
-from whosaid.engines.av import choose_stream, probe, read_audio, write_video
-from whosaid.errors import InputError
+from spokenby.engines.av import choose_stream, probe, read_audio, write_video
+from spokenby.errors import InputError
 
 
 def test_probe_describes_every_audio_stream(tmp_path: Path) -> None:

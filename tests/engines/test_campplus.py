@@ -10,11 +10,11 @@ import torch
 from recordings import CONVERSATION, TELEPHONE, sound_of, voices_of
 from scipy.signal import butter, sosfiltfilt
 
-from whosaid.engines import campplus
-from whosaid.engines.campplus import CamPlus
-from whosaid.errors import InputError, StoppedError
-from whosaid.models import find_model
-from whosaid.types import SAMPLE_RATE_HZ, Span, Waveform
+from spokenby.engines import campplus
+from spokenby.engines.campplus import CamPlus
+from spokenby.errors import InputError, StoppedError
+from spokenby.models import find_model
+from spokenby.types import SAMPLE_RATE_HZ, Span, Waveform
 
 PATH = find_model("campplus", "", Path())
 

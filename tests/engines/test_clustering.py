@@ -21,10 +21,10 @@ from recordings import (
 )
 from scoring import diarization_error
 
-from whosaid import diarization, embeddings
-from whosaid.engines.clustering import Clustering
-from whosaid.engines.loading import load_diarizer, load_embedder
-from whosaid.types import SAMPLE_RATE_HZ, Waveform
+from spokenby.engines.clustering import Clustering
+from spokenby.engines.loading import load_diarizer, load_embedder
+from spokenby.stages import diarization, embeddings
+from spokenby.types import SAMPLE_RATE_HZ, Waveform
 
 RECORDINGS = pytest.mark.parametrize(
     ("rttm", "speakers", "worst"),

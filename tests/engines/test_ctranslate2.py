@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from whosaid.engines import ctranslate2
-from whosaid.engines.ctranslate2 import (
+from spokenby.engines import ctranslate2
+from spokenby.engines.ctranslate2 import (
     CUBLAS,
     GIB,
     choose_compute_type,
@@ -19,7 +19,7 @@ from whosaid.engines.ctranslate2 import (
     load_cublas,
     room_on,
 )
-from whosaid.errors import InputError, TransientError
+from spokenby.errors import InputError, TransientError
 
 
 @pytest.mark.parametrize(

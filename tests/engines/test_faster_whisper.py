@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
 
+from spokenby.engines import gpus
+from spokenby.engines.faster_whisper import FasterWhisper
+from spokenby.engines.log_mel import LogMel
+from spokenby.errors import InputError, StoppedError, TransientError
+from spokenby.stages.transcription import Params, transcribe_speech
+from spokenby.types import SAMPLE_RATE_HZ, Span, SpeechRegions, Waveform, no_progress
 from tests.checkpoints.tones import make_sound
 from tests.checkpoints.whisper import make_whisper, random_weights, trained_weights
-from whosaid import gpu
-from whosaid.engines.faster_whisper import FasterWhisper
-from whosaid.engines.log_mel import LogMel
-from whosaid.errors import InputError, StoppedError, TransientError
-from whosaid.transcription import Params, transcribe_speech
-from whosaid.types import SAMPLE_RATE_HZ, Span, SpeechRegions, Waveform, no_progress
 
 LENGTHS = (4, 9, 2, 14, 6)
 
@@ -30,7 +30,7 @@ def _no_network(monkeypatch):
         raise AssertionError(f"connects to {args[1:]}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(gpu, "_fitting", {})
+    monkeypatch.setattr(gpus, "_fitting", {})
 
 
 @pytest.fixture(scope="module")

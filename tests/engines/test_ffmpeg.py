@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from media import Sound, beeps, beeps_at, make_video, silence, tone
 
-from whosaid.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
-from whosaid.errors import InputError, StoppedError, TransientError
+from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.errors import InputError, StoppedError, TransientError
 
 RATE_HZ = 16_000
 COMMAND = find_ffmpeg()
@@ -270,7 +270,7 @@ def is_running(pid: int) -> bool:
 def test_ffmpeg_ends_when_we_are_killed(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", Sound(silence(300)), picture=False)
     program = (
-        "import sys, time; from pathlib import Path; from whosaid.engines.ffmpeg import *\n"
+        "import sys, time; from pathlib import Path; from spokenby.engines.ffmpeg import *\n"
         "FfmpegDecoder(find_ffmpeg()).decode(Path(sys.argv[1]), None, lambda b: time.sleep(60))"
     )
     ours = subprocess.Popen([sys.executable, "-c", program, str(path)])

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from whosaid import embeddings, speech
-from whosaid.engines.loading import (
+from spokenby.engines.loading import (
     _only_one,
     load_embedder,
     load_segmenter,
     load_voice_activity,
     release_models,
 )
+from spokenby.stages import embeddings, speech
 
 PARAMS = embeddings.Params(engine="campplus", device="cpu")
 

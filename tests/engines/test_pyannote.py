@@ -22,17 +22,17 @@ from pyannote.audio.utils import vbx
 from pyannote.core import SlidingWindow, SlidingWindowFeature
 from scipy.cluster.hierarchy import linkage
 
+from spokenby.engines.campplus import CamPlus
+from spokenby.engines.pyannote import Pyannote
+from spokenby.engines.torch import full_precision
+from spokenby.errors import InputError, StoppedError
+from spokenby.models.catalogue import default_model
+from spokenby.models.packaged import in_package
+from spokenby.stages.clustering import unit_rows
+from spokenby.stages.diarization import Params
+from spokenby.types import Span, SpeechRegions, Turn, Waveform
 from tests.checkpoints.pyannote import build_pipeline
 from tests.scoring import SAMPLE_RTTM, diarization_error
-from whosaid.clustering import unit_rows
-from whosaid.diarization import Params
-from whosaid.engines.campplus import CamPlus
-from whosaid.engines.pyannote import Pyannote
-from whosaid.engines.torch import full_precision
-from whosaid.errors import InputError, StoppedError
-from whosaid.models.catalogue import default_model
-from whosaid.models.packaged import in_package
-from whosaid.types import Span, SpeechRegions, Turn, Waveform
 
 RATE_HZ = 16_000
 METHODS = ("VBxClustering", "AgglomerativeClustering")
@@ -220,7 +220,7 @@ def test_a_full_gpu_halves_the_batches(
             raise torch.OutOfMemoryError
         return embed(self, waveforms, masks)
 
-    monkeypatch.setattr("whosaid.gpu._fitting", {})
+    monkeypatch.setattr("spokenby.engines.gpus._fitting", {})
     monkeypatch.setattr(type(engine._pipeline), "_embed", fill_up)
     assert run(engine, talk) == expected
     assert sizes == [4, 2, 2, 2]
@@ -577,7 +577,7 @@ def test_broken_folders(
     line = str(error.value)
     assert "\n" not in line
     assert len(line.replace(str(folder), "")) < 350
-    assert line.endswith(("run: whosaid models fetch --profile studio", *METHODS))
+    assert line.endswith(("run: spokenby models fetch --profile studio", *METHODS))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

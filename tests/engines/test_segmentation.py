@@ -1,4 +1,4 @@
-"""segmentation-3.0 as whosaid runs it, against pyannote's own model from the same file."""
+"""segmentation-3.0 as spokenby runs it, against pyannote's own model from the same file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pyannote.audio import Model
 from pyannote.audio.utils.powerset import Powerset
 from recordings import TELEPHONE, sound_of
 
-from whosaid.engines.segmentation import CHUNK_SAMPLES, STEP_SAMPLES, Segmentation
-from whosaid.errors import InputError, StoppedError
-from whosaid.local_speakers import CHUNK_FRAMES, CLASSES
-from whosaid.models import find_model
-from whosaid.types import SAMPLE_RATE_HZ, Waveform
+from spokenby.engines.segmentation import CHUNK_SAMPLES, STEP_SAMPLES, Segmentation
+from spokenby.errors import InputError, StoppedError
+from spokenby.models import find_model
+from spokenby.stages.local_speakers import CHUNK_FRAMES, CLASSES
+from spokenby.types import SAMPLE_RATE_HZ, Waveform
 
 PATH = find_model("segmentation", "", Path())
 

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from faster_whisper.vad import get_vad_model
 
-from whosaid.engines import silero
-from whosaid.engines.silero import Silero
-from whosaid.errors import StoppedError
-from whosaid.models import find_model
-from whosaid.types import Waveform
+from spokenby.engines import silero
+from spokenby.engines.silero import Silero
+from spokenby.errors import StoppedError
+from spokenby.models import find_model
+from spokenby.types import Waveform
 
 
 @pytest.fixture(scope="module")

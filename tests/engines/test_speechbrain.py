@@ -1,6 +1,6 @@
-"""Batches of whosaid's ECAPA engine give what one sound at a time gives, from a local folder alone.
+"""Batches of the ECAPA engine give what one sound at a time gives, from a local folder alone.
 
-The encoder is in the genuine format with small random networks.
+The encoder is in the real format with small random networks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from spokenby.engines.speechbrain import Speechbrain
+from spokenby.errors import InputError, StoppedError
+from spokenby.types import Span, Waveform
 from tests.checkpoints.speechbrain import DIMENSION, build_encoder
-from whosaid.engines.speechbrain import Speechbrain
-from whosaid.errors import InputError, StoppedError
-from whosaid.types import Span, Waveform
 
 RATE_HZ = 16_000
 
@@ -189,7 +189,7 @@ def test_a_full_gpu_halves_the_batches(
             raise torch.OutOfMemoryError
         return encode(sounds)
 
-    monkeypatch.setattr("whosaid.gpu._fitting", {})
+    monkeypatch.setattr("spokenby.engines.gpus._fitting", {})
     monkeypatch.setattr(engine, "_encode", fill_up)
     np.testing.assert_allclose(engine.embed(waveform, many), expected, atol=1e-5)
     assert sizes == [8, 4, 4, 4, 4, 4]
@@ -240,7 +240,7 @@ def test_other_weights_are_another_model(engine: Speechbrain, tmp_path: Path) ->
 def test_torch_is_left_as_it_was(engine: str) -> None:
     """Unless told not to, speechbrain, which pyannote imports, switches TF32 on everywhere."""
     check = (
-        f"import whosaid.engines.{engine}, torch\nassert not torch.backends.cuda.matmul.allow_tf32"
+        f"import spokenby.engines.{engine}, torch\nassert not torch.backends.cuda.matmul.allow_tf32"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
 
@@ -273,7 +273,7 @@ def test_broken_folders(damage: Any, message: str, folder: Path, tmp_path: Path)
         Speechbrain(broken, device="cpu")
     line = str(error.value)
     assert "\n" not in line
-    assert line.endswith("run: whosaid models fetch --profile studio")
+    assert line.endswith("run: spokenby models fetch --profile studio")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from whosaid.engines.torch import choose_dtype
+from spokenby.engines.torch import choose_dtype
 
 
 @pytest.mark.parametrize("made_for_it", [True, False])

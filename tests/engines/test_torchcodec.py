@@ -1,6 +1,6 @@
 """The studio diarizer gives the same turns with torchcodec absent, broken, misfit or working.
 
-A broken torchcodec is what whosaid was born from: pyannote then reads no files. whosaid hands it
+A broken torchcodec is what spokenby was born from: pyannote then reads no files. spokenby hands it
 sound, so each case has to come to the same end.
 """
 
@@ -40,9 +40,9 @@ talk = Path(find_spec("pyannote.audio").origin).parent / "sample" / "sample.wav"
 samples, _ = soundfile.read(talk, start=8 * 16_000, frames=12 * 16_000, dtype="float32")
 
 def diarize(pipeline):
-    from whosaid.diarization import Params
-    from whosaid.engines.pyannote import Pyannote
-    from whosaid.types import SpeechRegions, Waveform
+    from spokenby.stages.diarization import Params
+    from spokenby.engines.pyannote import Pyannote
+    from spokenby.types import SpeechRegions, Waveform
     from pyannote.audio.core.io import TORCHCODEC_AVAILABLE
 
     waveform = Waveform(samples, "digest")
@@ -53,7 +53,7 @@ def diarize(pipeline):
 outcomes = []
 for folder in sys.argv[2:]:
     for name in list(sys.modules):
-        if name.startswith(("torchcodec", "pyannote.audio", "whosaid.engines.pyannote")):
+        if name.startswith(("torchcodec", "pyannote.audio", "spokenby.engines.pyannote")):
             del sys.modules[name]
     sys.path.insert(0, folder)
     with contextlib.redirect_stderr(io.StringIO()) as said:

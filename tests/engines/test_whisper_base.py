@@ -12,17 +12,17 @@ import pytest
 import soundfile
 from faster_whisper import decode_audio
 
+from spokenby.engines.faster_whisper import FasterWhisper
+from spokenby.engines.segmentation import Segmentation
+from spokenby.engines.silero import Silero
+from spokenby.models import find_model
+from spokenby.stages.merging import join_words
+from spokenby.stages.speech import Params as SpeechParams
+from spokenby.stages.speech import detect_speech
+from spokenby.stages.transcription import Params, join_pieces, transcribe_speech
+from spokenby.types import SAMPLE_RATE_HZ, SpeechRegions, Transcript, Waveform, Word
 from tests.benchmarks.word_errors import count_errors
 from tests.conftest import ROOT
-from whosaid.engines.faster_whisper import FasterWhisper
-from whosaid.engines.segmentation import Segmentation
-from whosaid.engines.silero import Silero
-from whosaid.merging import join_words
-from whosaid.models import find_model
-from whosaid.speech import Params as SpeechParams
-from whosaid.speech import detect_speech
-from whosaid.transcription import Params, join_pieces, transcribe_speech
-from whosaid.types import SAMPLE_RATE_HZ, SpeechRegions, Transcript, Waveform, Word
 
 
 @pytest.fixture(scope="module", autouse=True)

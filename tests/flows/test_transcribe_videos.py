@@ -21,9 +21,9 @@ from scoring import (
     wrong_speakers,
 )
 
-from whosaid.engines.av import read_audio
-from whosaid.planning import Stage, stages_of
-from whosaid.profiles import Profile, make_recipe
+from spokenby.engines.av import read_audio
+from spokenby.plan.profiles import Profile, make_recipe
+from spokenby.plan.stages import Stage, stages_of
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.rttm"
 NO_SERVER = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
@@ -265,9 +265,9 @@ def test_words_that_do_not_fit_are_one_line(site: Site, words: list[str], says: 
 
 
 def test_misspelt_setting_is_one_line(site: Site) -> None:
-    ran = site.run("transcribe", **NO_SERVER, WHOSAID_PROFIL="embedded")
+    ran = site.run("transcribe", **NO_SERVER, SPOKENBY_PROFIL="embedded")
     assert ran.returncode == 2
-    assert "WHOSAID_PROFIL is not a setting" in ran.stderr
+    assert "SPOKENBY_PROFIL is not a setting" in ran.stderr
 
 
 def test_folder_without_videos_is_one_line(site: Site, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
 
 
 def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
-    """Without an address whosaid starts Prefect's temporary server, which ends with the run."""
+    """Without an address spokenby starts Prefect's temporary server, which ends with the run."""
     shutil.copytree(finished.data / "cache", site.data / "cache")
     shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
     site.environment.pop("PREFECT_API_URL")

@@ -30,7 +30,7 @@ A_RUN_MS = 180_000
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Site]:
-    """Yield a copy of the finished site with `whosaid serve` running; stop it with Ctrl-C."""
+    """Yield a copy of the finished site with `spokenby serve` running; stop it with Ctrl-C."""
     site = Site(tmp_path_factory.mktemp("desk"), {})
     site.copy_data(finished)
     site.environment.pop("PREFECT_API_URL", None)

@@ -19,18 +19,18 @@ from media import Sound, make_video
 from postgres import new_schema, postgres  # noqa: F401 - a fixture
 from sqlalchemy import select, update
 
-from tasks import library
-from whosaid.engines.av import read_audio
-from whosaid.errors import InputError
-from whosaid.settings import read_settings
-from whosaid.voices.library import Voiceprint
-from whosaid.voices.registry import pack, settle, unpack
-from whosaid.voices.tables import voiceprints
+from spokenby.engines.av import read_audio
+from spokenby.errors import InputError
+from spokenby.settings import read_settings
+from spokenby.site import voice_library
+from spokenby.voices.library import Voiceprint
+from spokenby.voices.registry import pack, settle, unpack
+from spokenby.voices.tables import voiceprints
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
 ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
 """When one of them speaks alone in the conversation."""
-NOBODY = {"WHOSAID_VOICES_URL": "postgresql+psycopg://127.0.0.1:9/voices"}
+NOBODY = {"SPOKENBY_VOICES_URL": "postgresql+psycopg://127.0.0.1:9/voices"}
 """A library that does not answer."""
 
 
@@ -74,7 +74,7 @@ def forget_all(site: Site, video: str = "") -> None:
         (site.results / "embed" / f"{digest}.json").unlink()
     shutil.rmtree(site.data / "voices")
     shutil.rmtree(site.transcripts)
-    library._open.cache_clear()
+    voice_library._open.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_find(site: Site, here: Here) -> None:
     assert here.run("find", word, "--speaker", "Speaker 4").code == 1
     # A library that is lost is filled again by the next run, without computing anything.
     shutil.rmtree(site.data / "voices")
-    library._open.cache_clear()
+    voice_library._open.cache_clear()
     assert here.run("find", word).code == 1
     assert "nothing was to be computed" in done(here.run("transcribe"))
     assert word in done(here.run("find", word))
@@ -292,7 +292,7 @@ def test_library_out_of_reach_is_a_failed_stage_with_its_cause(site: Site) -> No
 
 def test_a_library_on_a_server(site: Site, request: pytest.FixtureRequest) -> None:
     forget_all(site)
-    site.environment["WHOSAID_VOICES_URL"] = new_schema(request.getfixturevalue("postgres"))
+    site.environment["SPOKENBY_VOICES_URL"] = new_schema(request.getfixturevalue("postgres"))
     with Here(site) as here:
         done(here.run("transcribe", site.videos / "conversation.mp4"))
         done(here.run("voices", "name", "Speaker 1", "Ada Lovelace"))
@@ -304,7 +304,7 @@ def test_a_library_on_a_server(site: Site, request: pytest.FixtureRequest) -> No
 
 def test_people_known_by_another_encoder_only_are_told_of(site: Site, here: Here) -> None:
     grace = Voiceprint(np.eye(192, dtype=np.float32)[0], 30.0, 0.1, "a clip")
-    library.open_library(read_settings()).enroll("Grace Hopper", "ecapa:0123abcd", [grace])
+    voice_library.open_library(read_settings()).enroll("Grace Hopper", "ecapa:0123abcd", [grace])
     out = done(here.run("transcribe", site.videos, "--force", "merge"))
     assert ".mp4: 1 of 1 named voices are known only by the embedding model" in out
     assert out.count("ecapa:0123abcd") == 1
@@ -312,7 +312,7 @@ def test_people_known_by_another_encoder_only_are_told_of(site: Site, here: Here
 
 def as_by_a_dropped_encoder(site: Site) -> dict[str, bytes]:
     """Turn every voiceprint into one of an encoder that is no more; return those of videos."""
-    store = library.open_library(read_settings())._store
+    store = voice_library.open_library(read_settings())._store
     strange = np.eye(256, dtype=np.float32)
     with store.writing() as connection:
         rows = connection.execute(select(voiceprints).order_by(voiceprints.c.id)).all()
@@ -329,9 +329,9 @@ def test_voiceprints_are_made_anew_from_stored_sound(
 ) -> None:
     done(here.run("voices", "name", "1", "Ada Lovelace"))
     grace = Voiceprint(np.eye(192, dtype=np.float32)[0], 30.0, 0.1, "a clip.wav")
-    library.open_library(read_settings()).enroll("Grace Hopper", "campplus-zh-en", [grace])
+    voice_library.open_library(read_settings()).enroll("Grace Hopper", "campplus-zh-en", [grace])
     before = as_by_a_dropped_encoder(site)
-    advice = "6 of 6 voices need new voiceprints, by campplus: run: whosaid voices rebuild"
+    advice = "6 of 6 voices need new voiceprints, by campplus: run: spokenby voices rebuild"
     assert advice in done(here.run("voices", "list"))
     assert "it needs new voiceprints" in done(here.run("voices", "show", "Ada Lovelace"))
     assert "6 need new voiceprints, by campplus" in here.run("doctor").out
@@ -351,13 +351,13 @@ def test_voiceprints_are_made_anew_from_stored_sound(
     assert ran.code == 1
     assert "5 voiceprints were made" in ran.out
     assert "not made: telephone talk: neither its sound nor the video is here" in ran.out
-    assert "run: whosaid voices enroll 'Grace Hopper' 'a clip.wav'" in ran.out
+    assert "run: spokenby voices enroll 'Grace Hopper' 'a clip.wav'" in ran.out
     out = done(here.run("voices", "rebuild", tmp_path / "elsewhere"))
     assert "2 voiceprints were made" in out
     assert "0 voiceprints were made" in done(here.run("voices", "rebuild"))
     assert "1 of 6 voices need new voiceprints" in done(here.run("voices", "list"))  # Grace
     assert listed(here)[0]["name"] == "Ada Lovelace"
-    with library.open_library(read_settings())._store.reading() as connection:
+    with voice_library.open_library(read_settings())._store.reading() as connection:
         mine = voiceprints.c.model.startswith("campplus-")
         for row in connection.execute(select(voiceprints).where(mine)):
             was, now = unpack([before[f"{row.source} {row.speaker}"], row.vector])

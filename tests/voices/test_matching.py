@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whosaid.errors import InputError
-from whosaid.voices import matching
-from whosaid.voices.matching import (
+from spokenby.errors import InputError
+from spokenby.voices import matching
+from spokenby.voices.matching import (
     CALIBRATIONS,
     Calibration,
     Params,

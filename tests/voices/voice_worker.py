@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from whosaid.errors import WhosaidError
-from whosaid.types import Diarization, SpeakerEmbeddings, Turn, Video
-from whosaid.voices.library import VoiceLibrary
-from whosaid.voices.matching import Params
+from spokenby.errors import SpokenbyError
+from spokenby.types import Diarization, SpeakerEmbeddings, Turn, Video
+from spokenby.voices.library import VoiceLibrary
+from spokenby.voices.matching import Params
 
 MODEL = "campplus-zh-en"
 PARAMS = Params(threshold=0.8, margin=0.05)
@@ -76,7 +76,7 @@ def main() -> None:
                 answer: Any = [identity.name for identity in found]
             else:
                 answer = str(getattr(library, verb)(*words))
-        except WhosaidError as error:
+        except SpokenbyError as error:
             answer = f"{type(error).__name__}: {error}"
         print(json.dumps(answer), flush=True)
 

@@ -5,9 +5,9 @@ import io
 from rich.console import Console
 
 from flows.cli.display import one_line, print_outcomes, progress_shown
-from tasks.progress import Step, announce
-from whosaid.profiles import Profile, make_recipe
-from whosaid.types import Outcome
+from spokenby.plan.profiles import Profile, make_recipe
+from spokenby.progress import Step, announce
+from spokenby.types import Outcome
 
 DONE = Outcome(
     path="/v/talk one.mp4",

@@ -29,4 +29,4 @@ def test_commands_are_found() -> None:
 def test_help_has_examples(words: tuple[str, ...]) -> None:
     told = io.StringIO()
     app.help_print(words, console=Console(file=told, width=200))
-    assert f"whosaid {' '.join(words)}" in told.getvalue().partition("For example:")[2]
+    assert f"spokenby {' '.join(words)}" in told.getvalue().partition("For example:")[2]

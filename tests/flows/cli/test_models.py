@@ -11,30 +11,30 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from flows import environment
 from flows.cli import app as cli
+from flows.server import prefect_settings
+from spokenby.digests import DigestIndex
+from spokenby.models import CATALOGUE, find_model, identify_model, installed
 from tests.carried import SMALL, without, write_halves
 from tests.conftest import ROOT
 from tests.hub import COMMUNITY, ECAPA, WHISPER, Hub, Repo, running
-from whosaid.digests import DigestIndex
-from whosaid.models import CATALOGUE, find_model, identify_model, installed
 
 TOKEN = "hf_ThisIsTheSecretOfTheTest"
 REPOS = {model.name: model.repo for model in CATALOGUE}
 TINY = "faster-whisper-tiny"
 GATED = "speaker-diarization-community-1"
-PRIVATE = ("HF_", "HUGGING", "WHOSAID_", "PREFECT_", "HTTP", "http")
+PRIVATE = ("HF_", "HUGGING", "SPOKENBY_", "PREFECT_", "HTTP", "http")
 
 
 class Site:
-    """A folder of models, and `whosaid models` for it."""
+    """A folder of models, and `spokenby models` for it."""
 
     def __init__(self, folder: Path, hub: Hub) -> None:
         self.hub = hub
         self.models = folder / "models"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)},
-            "WHOSAID_MODELS_DIR": str(self.models),
+            "SPOKENBY_MODELS_DIR": str(self.models),
             "HF_ENDPOINT": hub.url,
             "HF_HOME": str(folder / "login"),
             "PREFECT_HOME": str(folder / "prefect"),
@@ -82,7 +82,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     for name in os.environ:
         if name.startswith(PRIVATE):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(environment, "SETTINGS", {})
+    monkeypatch.setattr(prefect_settings, "SETTINGS", {})
     # The hub's library read its variables long ago.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # as engines set it
     monkeypatch.setattr(constants, "ENDPOINT", site.hub.url)
@@ -91,9 +91,9 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(site.models.parent / "login" / "token"))
 
     def run(*words: str | Path, models: Path = site.models, **environment: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["whosaid", "models", *map(str, words)])
+        monkeypatch.setattr(sys, "argv", ["spokenby", "models", *map(str, words)])
         for name, value in {
-            "WHOSAID_MODELS_DIR": str(models),
+            "SPOKENBY_MODELS_DIR": str(models),
             "COLUMNS": "160",
             **environment,
         }.items():
@@ -153,13 +153,19 @@ def test_fetch_list_verify(site: Site, run: Run) -> None:
     [
         (
             ["fetch"],
-            "whosaid: nothing to fetch was named: name models (segmentation-3.0, campplus-z",
+            "spokenby: nothing to fetch was named: name models (segmentation-3.0, campplus-z",
         ),
-        (["fetch", "nope"], "whosaid: there is no model 'nope': see which there are: whosaid mod"),
-        (["fetch", "--profile", "best"], "whosaid: unknown profile 'best': choose one of auto, "),
-        (["fetch", TINY, GATED, "--revision", "v1"], "whosaid: --revision is for one model: "),
-        (["verify", TINY], f"whosaid: the model {TINY} is not installed: run: whosaid models fet"),
-        (["import", "nowhere"], "whosaid: nowhere is not a folder: give the folder that holds t"),
+        (
+            ["fetch", "nope"],
+            "spokenby: there is no model 'nope': see which there are: spokenby mod",
+        ),
+        (["fetch", "--profile", "best"], "spokenby: unknown profile 'best': choose one of auto, "),
+        (["fetch", TINY, GATED, "--revision", "v1"], "spokenby: --revision is for one model: "),
+        (
+            ["verify", TINY],
+            f"spokenby: the model {TINY} is not installed: run: spokenby models fet",
+        ),
+        (["import", "nowhere"], "spokenby: nowhere is not a folder: give the folder that holds t"),
     ],
 )
 def test_words_that_do_not_fit_are_one_line(
@@ -217,7 +223,7 @@ def test_verify_reads_what_packages_carry(
 ) -> None:
     write_halves(tmp_path / "lib")
     monkeypatch.syspath_prepend(tmp_path / "lib")
-    monkeypatch.setattr("whosaid.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
+    monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
     where = "small-whisper in the packages tests-first-half and tests-second-half"
     assert run("verify", "small-whisper") == (0, f"{where}: whole\n")
     path = tmp_path / "lib" / "tests_second_half" / "data" / "bin.2"
@@ -295,8 +301,8 @@ def test_the_token_is_found_and_never_printed(
     code, out = run("fetch", GATED, **environment)
     assert code == 2
     assert out == (
-        "whosaid: 127.0.0.1 answered 500 for pyannote/speaker-diarization-community-1: run again "
-        f"later: whosaid models fetch {GATED} (what came so far is kept)\n"
+        "spokenby: 127.0.0.1 answered 500 for pyannote/speaker-diarization-community-1: run again "
+        f"later: spokenby models fetch {GATED} (what came so far is kept)\n"
     )
     assert run("fetch", GATED, **environment)[0] == 0
     assert run("verify")[0] == 0
@@ -325,7 +331,7 @@ def test_a_server_that_does_not_answer_is_one_line(site: Site) -> None:
     closed = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
     code, out = site.run("fetch", GATED, **closed)
     assert code == 2
-    assert out.startswith("whosaid: the Prefect Secret block hf-token cannot be read (")
+    assert out.startswith("spokenby: the Prefect Secret block hf-token cannot be read (")
     assert out.count("\n") == 1
 
 

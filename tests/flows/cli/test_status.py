@@ -1,4 +1,4 @@
-"""`whosaid status` and `whosaid retry` after real runs that failed."""
+"""`spokenby status` and `spokenby retry` after real runs that failed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from commands import Here
 from conftest import Site
 from media import Sound, make_video, silence, tone
 
-from whosaid.ledger import Ledger
-from whosaid.planning import Stage
+from spokenby.plan.stages import Stage
+from spokenby.site.attempts import Ledger
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""Running videos where a worker serves the deployment, else here, lives here.
+
+What runs does not; see flows/transcribe_videos.py.
+"""
+
+from itertools import count
+from time import monotonic, sleep, time
+from typing import Any, cast
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.objects import DeploymentStatus, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+
+from flows.transcribe_videos import transcribe_videos
+from spokenby.digests import digest_of
+from spokenby.progress import Step, announce, is_stopping
+
+DEPLOYMENT = "transcribe-videos/transcribe-videos"
+
+START_WITHIN_S = 120.0
+"""How long to wait for a worker to take a run. Who waits may hold the worker's only place."""
+
+ASK_EVERY_S = 1.0
+
+
+def run_videos(paths: list[str], asked: dict[str, Any], *key: object) -> tuple[bool, str]:
+    """Transcribe some videos in one run and wait for its end; return whether and how it ended.
+
+    It is a run of the deployment where a worker serves that: one that the UI can retry. Else it
+    is done here.
+
+    Args:
+        paths: videos.
+        asked: the other parameters of `transcribe_videos`, every one that decides on the result.
+        key: what makes these attempts others than earlier ones; who asks for the same twice joins
+            the run that is under way.
+    """
+    with get_client(sync_client=True) as client:
+        if deployment := served(client):
+            return _follow(client, _run_of(deployment, client, paths, asked, key))
+    state = transcribe_videos(paths=paths, return_state=True, **asked)
+    return not is_stopping(), state.message or str(state.name)
+
+
+def served(client: SyncPrefectClient) -> DeploymentResponse | None:
+    """Return the deployment if the server has it and a worker has asked for its runs lately."""
+    try:
+        deployment = client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        return None
+    ready = deployment.status is DeploymentStatus.READY and not deployment.paused
+    return deployment if ready else None
+
+
+def queued_paths() -> frozenset[str]:
+    """Return the videos of runs that are due and have not begun. Without a worker none will."""
+    with get_client(sync_client=True) as client:
+        if not (deployment := served(client)):
+            return frozenset()
+        waiting = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(
+                {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}
+            ),
+            deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
+        )
+    now = time()
+    return frozenset(
+        path
+        for run in waiting
+        if not (due := run.next_scheduled_start_time) or due.timestamp() < now
+        for path in run.parameters.get("paths", ())
+    )
+
+
+def _run_of(
+    deployment: DeploymentResponse,
+    client: SyncPrefectClient,
+    paths: list[str],
+    asked: dict[str, Any],
+    key: tuple[object, ...],
+) -> FlowRun:
+    """Return the run of these videos that is under way, or a new one."""
+    # Nothing given is the flow's own default. Where the deployment has another, it has to be said:
+    # as the form says it, for the server refuses null.
+    fields = (deployment.parameter_openapi_schema or {}).get("properties", {})
+    given = {
+        name: fields.get(name, {}).get("default") if value is None else value
+        for name, value in asked.items()
+        if value is not None or name in deployment.parameters
+    }
+    for number in count():
+        # For a key that is known, the server returns that run, even if it ended long ago.
+        name = digest_of(paths, asked, key, number)
+        same = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate({"idempotency_key": {"any_": [name]}})
+        )
+        if not same:
+            run = run_deployment(
+                DEPLOYMENT,
+                parameters={"paths": paths, "force": [], **given},
+                timeout=0,
+                idempotency_key=name,
+            )
+            return cast("FlowRun", run)  # a coroutine only for asynchronous callers
+        if not (same[0].state and same[0].state.is_final()):
+            return same[0]
+    raise AssertionError
+
+
+def _follow(client: SyncPrefectClient, run: FlowRun) -> tuple[bool, str]:
+    announce(Step("sweep", "wait", "waiting", note=f"in run {run.name}, which a worker does"))
+    begun = monotonic()
+    while True:
+        state = run.state
+        if state and state.is_final():
+            return True, f"run {run.name}: {state.message or state.name}"
+        if is_stopping():
+            return False, f"run {run.name} goes on"
+        late = monotonic() - begun > START_WITHIN_S
+        if late and (state is None or state.is_scheduled() or state.is_pending()):
+            return False, f"run {run.name} has not begun: workers are busy, or gone"
+        sleep(ASK_EVERY_S)
+        try:
+            run = client.read_flow_run(run.id)
+        except httpx.HTTPError:  # the server restarts
+            continue

@@ -1,0 +1,63 @@
+"""How the parameters of flows look in Prefect's forms lives here. Which a flow has does not.
+
+A parameter that may be left out shows as one plain field with a word or number for «nothing given»,
+which becomes None. Shown as what it is, something or null, it would be two buttons to choose from;
+and the form sends null for an empty field, which the server refuses.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from spokenby.plan.profiles import Profile
+from spokenby.stages.transcription import EACH_PART
+from spokenby.types import WHISPER_LANGUAGES
+
+
+def _nothing(value: Any) -> Any:
+    return None if value in {"", "default", "detect"} else value
+
+
+def _not_a_number(value: Any) -> Any:
+    return None if value == 0 else value
+
+
+def _negative(value: Any) -> Any:
+    return None if value == -1 else value
+
+
+ProfileOrDefault = Annotated[
+    Profile | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string", "enum": ["default", *Profile]}),
+    Field(json_schema_extra={"default": "default"}),
+]
+LanguageOrDetect = Annotated[
+    str | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string", "enum": ["detect", EACH_PART, *WHISPER_LANGUAGES]}),
+    Field(json_schema_extra={"default": "detect"}),
+]
+FolderOrDefault = Annotated[
+    str | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string"}),
+    Field(json_schema_extra={"default": ""}),
+]
+CountOrUnknown = Annotated[
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_not_a_number),
+    WithJsonSchema({"type": "integer", "minimum": 0}),
+    Field(json_schema_extra={"default": 0}),
+]
+IndexOrDefault = Annotated[
+    Annotated[int, Field(ge=0)] | None,
+    BeforeValidator(_negative),
+    WithJsonSchema({"type": "integer", "minimum": -1}),
+    Field(json_schema_extra={"default": -1}),
+]
+ParamsByStage = Annotated[
+    dict[str, dict[str, Any]] | None,
+    WithJsonSchema({"type": "object"}),
+    Field(json_schema_extra={"default": {}}),
+]

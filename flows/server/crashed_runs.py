@@ -1,0 +1,109 @@
+"""Start runs again whose process was killed.
+
+An automation marks them Crashed; see flows/server/resources.py. A run that starts again computes
+only what was cut: the rest is stored. An automation could start them, too, but after a restart of
+the server Prefect holds events back for 15 minutes.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import AwaitingRetry, Crashed
+
+from flows.server.prefect_settings import DEAD_AFTER_S
+
+STARTS = 3
+"""How often a run that crashes is started, the first time included: what kills its process each
+time, such as a video that does not fit into memory, must not come back for ever."""
+
+SETTLED_AFTER = timedelta(seconds=15)
+"""A worker reports a crash twice, about 3 s apart; the second report undoes a retry in between."""
+
+STUCK_AFTER = timedelta(minutes=10)
+"""A process takes seconds to start: a run that is Pending for so long lost its worker."""
+
+SILENT_AFTER = timedelta(seconds=2 * DEAD_AFTER_S)
+"""The automation misses a run that dies just before the server does; this does not."""
+
+
+def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
+    """Start crashed runs of some deployments again; return their names."""
+    now = datetime.now(UTC)
+    for run in _runs(client, deployments, StateType.PENDING):
+        if run.state and now - run.state.timestamp > STUCK_AFTER:
+            client.set_flow_run_state(run.id, Crashed(message="its worker was killed"))
+    for run in _runs(client, deployments, StateType.RUNNING):
+        if (
+            run.state
+            and now - run.state.timestamp > SILENT_AFTER
+            and not _is_heard(client, run, now - SILENT_AFTER)
+        ):
+            silent = f"no sign of life for {SILENT_AFTER.seconds} s: its process was killed"
+            client.set_flow_run_state(run.id, Crashed(message=silent))
+    _end_tasks_of_dead_runs(client, deployments)
+    restarted = []
+    for run in _runs(client, deployments, StateType.CRASHED):
+        if (
+            run.state
+            and run.run_count < STARTS
+            and now - run.state.timestamp > SETTLED_AFTER
+            and not _was_cancelled(client, run)
+        ):
+            message = f"crashed ({run.state.message}): continues where it was cut"
+            client.set_flow_run_state(run.id, AwaitingRetry(message=message))
+            restarted.append(run.name)
+    return restarted
+
+
+def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -> list[FlowRun]:
+    return client.read_flow_runs(
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=deployments)),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
+        ),
+    )
+
+
+def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    """Tell whether a run has said that it lives."""
+    heartbeats = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+        "occurred": {"since": since.isoformat()},
+    }
+    found = client.request("POST", "/events/filter", json={"filter": heartbeats, "limit": 1})
+    return bool(found.json()["events"])
+
+
+def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None:
+    """Mark stages Crashed that show as Running though their run has ended.
+
+    The process that would have said so was killed. What they compute again are new task runs.
+    """
+    of_dead_runs = FlowRunFilter.model_validate(
+        {"state": {"type": {"any_": ["CRASHED", "CANCELLED"]}}}
+    )
+    for task_run in client.read_task_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": flows}}),
+        flow_run_filter=of_dead_runs,
+        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}),
+    ):
+        client.set_task_run_state(
+            task_run.id, Crashed(message="its process was killed"), force=True
+        )
+
+
+def _was_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Tell whether somebody cancelled the run, whose worker then did not live to see it."""
+    last = client.read_flow_run_states(run.id)[-2:]
+    return any(state.type == StateType.CANCELLING for state in last)

@@ -1,0 +1,77 @@
+"""Prefect's own settings that spokenby needs, each with its reason, live here.
+
+Imported before prefect is: prefect reads the environment at import. What a user has set stays.
+"""
+
+import os
+from collections.abc import Mapping
+
+HEARTBEAT_S = 30
+"""How often a running flow says that it lives. Prefect's least; its default is 180."""
+
+DEAD_AFTER_S = 3 * HEARTBEAT_S
+"""A flow that was silent for this long is dead. With fewer heartbeats, runs that live die: one
+that is late on a busy machine is enough."""
+
+SETTINGS = {
+    # The first start of the temporary server migrates its database: 24 s on a busy machine, and
+    # the default gives up after 20.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # Nothing leaves the machine unasked.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # A killed process leaves its run Running for ever unless its silence can be told from work;
+    # prefect.yaml gives the same to runs of workers that spokenby did not start.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+    # What the stages and their libraries log belongs to the run that made them log it.
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "spokenby,faster_whisper,pyannote,speechbrain",
+    # A library's log line outside of a run, at import, is no reason to warn.
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+
+TERMINAL = {
+    # The terminal belongs to the progress display; the run's log in the UI keeps everything.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+}
+
+SERVER = {
+    # Leases of GPU slots that are kept in memory are lost when the server restarts, and the slots
+    # they stood for leak for good.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
+    # A task that waits for a slot asks again after up to this long: the GPU's idle time (10).
+    "PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    # Prefect's second UI asks an outside service for its settings; the first one asks nobody.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # The log file of a server that runs for months is for what went wrong.
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+
+WORKER = {
+    # A run waits up to 4 minutes for a server that is away, 2 + 4 + ... + 128 s, not one (5).
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # How long a click in the UI waits before the worker sees it (10).
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+
+
+def apply(*, verbose: bool = False) -> None:
+    """Put the settings into this process's environment, where they are not set already.
+
+    Args:
+        verbose: let Prefect's log through to the terminal.
+    """
+    for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
+        os.environ.setdefault(name, value)
+
+
+def for_child(own: Mapping[str, str], **given: str) -> dict[str, str]:
+    """Return the environment of a server or worker.
+
+    Args:
+        own: `SERVER` or `WORKER`.
+        given: what spokenby decides; all else may be set by the user.
+    """
+    return {**SETTINGS, **own, **os.environ, **given}

@@ -1,0 +1,150 @@
+"""A server and a worker as child processes live here: start, watch, stop, their logs.
+
+What a server needs to serve spokenby does not; see flows/server/resources.py.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from spokenby.errors import SpokenbyError
+from spokenby.settings import PREFIX, Settings
+
+STOP_WITHIN_S = 30.0
+"""A worker that is stopped ends its runs first, which report to the server."""
+
+HEALTHY_WITHIN_S = 180.0
+"""The first start migrates the database: 24 s on a busy machine."""
+
+
+class ChildError(SpokenbyError):
+    """A child process ended by itself."""
+
+
+class Child:
+    """A process of Prefect's command line, in a group of its own.
+
+    A Ctrl-C at the terminal reaches only spokenby, which then stops its children in order. Should
+    spokenby be killed, they end by themselves.
+
+    Args:
+        name: what it is called in messages.
+        words: Prefect's command.
+        env: its environment.
+        log: file for its output.
+        outlives_s: how long it stays when spokenby was killed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        outlives_s: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(log.with_suffix(".before.log"))
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.server.child", str(outlives_s), *words],
+                env=dict(env),
+                stdin=subprocess.PIPE,  # nothing is written: it closes when this process is gone
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # without effect on Windows, as the next one elsewhere
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+
+    def check(self) -> None:
+        """Raise if the process has ended.
+
+        Raises:
+            ChildError: with the last line of its log.
+        """
+        if (code := self._process.poll()) is not None:
+            raise ChildError(
+                f"the {self.name} ended (exit code {code}): {last_line(self.log)}",
+                f"see {self.log}",
+            )
+
+    def stop(self) -> None:
+        """End the process, gently first."""
+        if self._process.poll() is not None:
+            return
+        if sys.platform == "win32":
+            self._process.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def wait_until_healthy(url: str, child: Child | None = None) -> None:
+    """Wait for a server to answer at the address of its API.
+
+    Raises:
+        ChildError: the server's process ended, or did not answer in time.
+    """
+    deadline = time.monotonic() + HEALTHY_WITHIN_S
+    while not is_healthy(url):
+        if child:
+            child.check()
+        if time.monotonic() > deadline:
+            raise ChildError(
+                f"no Prefect server answers at {url} after {HEALTHY_WITHIN_S:.0f} s",
+                f"see {child.log}" if child else "start one: spokenby serve",
+            )
+        time.sleep(0.3)
+
+
+def is_healthy(url: str) -> bool:
+    """Tell whether a Prefect server answers at the address of its API."""
+    import httpx  # slow to import, and most commands ask no server
+
+    try:
+        return httpx.get(f"{url}/health", timeout=5).json() is True
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Tell whether a program listens on a port."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":  # elsewhere this would allow to take a port that is in use
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return True
+    return False
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines()]
+    spoken = [line for line in lines if line and line != "Server stopped!"]
+    return spoken[-1] if spoken else "it left no log"
+
+
+def absolute(settings: Settings) -> dict[str, str]:
+    """Return the site's paths as absolute environment variables.
+
+    A worker runs flows in another folder than the one in which it was started.
+    """
+    paths = {name: value for name, value in settings if isinstance(value, Path)}
+    if settings.ffmpeg and Path(settings.ffmpeg).name != settings.ffmpeg:
+        paths["ffmpeg"] = Path(settings.ffmpeg)
+    return {PREFIX + name.upper(): os.path.abspath(path) for name, path in paths.items()}

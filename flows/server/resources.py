@@ -1,0 +1,286 @@
+"""Check and create what spokenby needs on a Prefect server."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml  # type: ignore[import-untyped]  # comes with Prefect, without types
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.settings import get_current_settings
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
+
+from flows.server.prefect_settings import DEAD_AFTER_S
+from spokenby.errors import InputError
+from spokenby.settings import Settings
+from spokenby.site.gpu_slots import tag_limit
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFECT_FILE = ROOT / "prefect.yaml"
+POOL = "spokenby"
+
+OWN_SERVER = "http://127.0.0.1:4200/api"
+"""Where `spokenby serve` answers, for commands that were not told of another server."""
+
+
+class Need(NamedTuple):
+    """One thing that a server must have."""
+
+    what: str
+    problem: Callable[[SyncPrefectClient], str]
+    """Says what is wrong with it; empty if nothing is."""
+    create: Callable[[SyncPrefectClient], None]
+    """Creates it, or puts it right."""
+
+
+def check(settings: Settings) -> list[str]:
+    """Return what is missing on the server, a line each.
+
+    Raises:
+        InputError: no server answers.
+    """
+    with connected() as client:
+        return [
+            f"{need.what}: {problem}"
+            for need in needs(settings)
+            if (problem := need.problem(client))
+        ]
+
+
+def set_up(settings: Settings) -> list[str]:
+    """Create what is missing on the server; return what was created. A second time does nothing.
+
+    Raises:
+        InputError: no server answers, or it refuses.
+    """
+    with connected() as client:
+        wrong = [need for need in needs(settings) if need.problem(client)]
+        for need in wrong:
+            need.create(client)
+        return [need.what for need in wrong]
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """Yield a client of the server that Prefect's settings name, else of spokenby's own.
+
+    Raises:
+        InputError: it does not answer.
+    """
+    named = get_current_settings().api.url
+    with get_client(sync_client=True) if named else SyncPrefectClient(OWN_SERVER) as client:
+        if (error := client.api_healthcheck()) is not None:
+            raise InputError(
+                f"no Prefect server answers at {client.api_url} ({type(error).__name__})",
+                "start one with `spokenby serve`, or set PREFECT_API_URL",
+            )
+        yield client
+
+
+def needs(settings: Settings) -> Iterator[Need]:
+    """Yield what a server must have, in the order in which it can be created."""
+    yield _gpu_limit(settings)
+    yield Need(f"work pool {POOL}", _pool_problem, _create_pool)
+    for entry in _entries():
+        yield _deployment(entry)
+    yield _automation(_mark_dead_runs(deployment_names()))
+
+
+def _gpu_limit(settings: Settings) -> Need:
+    tag, limit = settings.gpu_tag, tag_limit(settings)
+
+    def problem(client: SyncPrefectClient) -> str:
+        try:
+            found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
+        except ObjectNotFound:
+            return "missing: nothing keeps GPU tasks of several runs apart"
+        return "" if found == limit else f"is {found}, should be {limit}"
+
+    def create(client: SyncPrefectClient) -> None:
+        client.create_concurrency_limit(tag, limit)
+
+    return Need(f"limit {limit} on the tag {tag}", problem, create)
+
+
+def _pool_problem(client: SyncPrefectClient) -> str:
+    try:
+        found = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        return "missing: nothing hands runs to a worker"
+    return "" if found.type == "process" else f"is of type {found.type}, should be process"
+
+
+def _create_pool(client: SyncPrefectClient) -> None:
+    if problem := _pool_problem(client):
+        if not problem.startswith("missing"):
+            raise InputError(f"the work pool {POOL} {problem}", "delete it, or rename it")
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+        )
+
+
+def _entries() -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text("utf-8"))["deployments"]
+    return entries
+
+
+def deployment_names() -> list[str]:
+    """Return the names of spokenby's deployments, which are those of their flows."""
+    return [entry["name"] for entry in _entries()]
+
+
+def _deployment(entry: dict[str, Any]) -> Need:
+    name = entry["name"]
+
+    def problem(client: SyncPrefectClient) -> str:
+        flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
+        try:
+            found = client.read_deployment_by_name(f"{name}/{name}")
+        except ObjectNotFound:
+            return "missing"
+        # Parameters and schedules are not compared: people change them in the UI.
+        changed = {
+            "entrypoint": found.entrypoint == entry["entrypoint"],
+            "description": found.description == entry["description"],
+            "tags": sorted(found.tags) == sorted(entry["tags"]),
+            "work pool": found.work_pool_name == entry["work_pool"]["name"],
+            "job variables": found.job_variables == entry["work_pool"].get("job_variables", {}),
+            "form": _form(found.parameter_openapi_schema)
+            == _form(parameter_schema(flow).model_dump()),
+            "folder": _folders(found) <= {ROOT},
+        }
+        differs = [what for what, same in changed.items() if not same]
+        return f"is of another version of spokenby ({', '.join(differs)})" if differs else ""
+
+    def create(client: SyncPrefectClient) -> None:
+        on = _schedules_switched_on(client, name)
+        _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
+        for schedule in client.read_deployment_by_name(f"{name}/{name}").schedules:
+            if schedule.slug in on:  # a new version of spokenby does not switch it off
+                client.request(
+                    "PATCH",
+                    "/deployments/{id}/schedules/{schedule_id}",
+                    path_params={"id": schedule.deployment_id, "schedule_id": schedule.id},
+                    json={"active": True},
+                )
+
+    return Need(f"deployment {name}", problem, create)
+
+
+def _schedules_switched_on(client: SyncPrefectClient, name: str) -> set[str | None]:
+    try:
+        deployment = client.read_deployment_by_name(f"{name}/{name}")
+    except ObjectNotFound:
+        return set()
+    return {schedule.slug for schedule in deployment.schedules if schedule.active}
+
+
+def _form(schema: dict[str, Any] | None) -> list[Any]:
+    return [(schema or {}).get(part) or {} for part in ("properties", "definitions", "required")]
+
+
+def _folders(deployment: DeploymentResponse) -> set[Path]:
+    """Return the folders in which runs start; none if they are brought from elsewhere."""
+    steps = [step for each in deployment.pull_steps or [] for step in each.items()]
+    return {
+        Path(given["directory"])
+        for step, given in steps
+        if step == "prefect.deployments.steps.set_working_directory"
+    }
+
+
+def _prefect(client: SyncPrefectClient, *words: str) -> None:
+    """Run Prefect's own command line against a client's server."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "prefect", *words],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": str(client.api_url)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if ran.returncode:
+        said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        raise InputError(
+            f"`prefect {' '.join(words)}` failed: {said[-1] if said else ran.returncode}",
+            f"run it in {ROOT} to see more",
+        )
+
+
+def _automation(wanted: AutomationCore) -> Need:
+    def found(client: SyncPrefectClient) -> list[Any]:
+        return client.read_automations_by_name(wanted.name)
+
+    def problem(client: SyncPrefectClient) -> str:
+        same = [_essence(automation) == _essence(wanted) for automation in found(client)]
+        if not same:
+            return f"missing: {wanted.description}"
+        return "" if same == [True] else "is of another version of spokenby"
+
+    def create(client: SyncPrefectClient) -> None:
+        for old in found(client):
+            client.delete_automation(old.id)
+        client.create_automation(wanted)
+
+    return Need(f"automation «{wanted.name}»", problem, create)
+
+
+def _essence(automation: AutomationCore) -> Any:
+    content = automation.model_dump(mode="json", include={"trigger", "actions"})
+    content["trigger"].pop("id", None)
+    return json.loads(json.dumps(content, sort_keys=True), object_hook=_sorted_sets)
+
+
+def _sorted_sets(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: sorted(value) if name in {"after", "expect", "for_each"} else value
+        for name, value in fields.items()
+    }
+
+
+def _mark_dead_runs(flows: list[str]) -> AutomationCore:
+    """Mark runs Crashed whose process is gone: killed with its worker, or the machine went down."""
+    return AutomationCore(
+        name="spokenby: mark dead runs",
+        description="runs whose process was killed would stay Running for ever",
+        trigger=EventTrigger(
+            posture=Posture.Proactive,
+            after={"prefect.flow-run.heartbeat"},
+            expect={
+                "prefect.flow-run.heartbeat",
+                *(f"prefect.flow-run.{ended}" for ended in ("Completed", "Failed", "Cancelled")),
+                *(f"prefect.flow-run.{ended}" for ended in ("Crashed", "Paused")),
+                # A heartbeat may arrive after the report of the crash: a run that waits for its
+                # second start is not silent.
+                *(f"prefect.flow-run.{waits}" for waits in ("AwaitingRetry", "Pending")),
+            },
+            match={"prefect.resource.id": ["prefect.flow-run.*"]},
+            # Only own flows: others may say more rarely that they live.
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": flows},
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=timedelta(seconds=DEAD_AFTER_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"no sign of life for {DEAD_AFTER_S} s: its process was killed",
+            )
+        ],
+    )

@@ -1,0 +1,198 @@
+"""What a video file holds is found here with PyAV; small videos are written here, too.
+
+Long audio is not decoded here; see `engines/ffmpeg.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.format import Flags
+from pydantic import Field
+
+from spokenby.errors import InputError
+from spokenby.types import Frozen, Seconds
+
+_UNDETERMINED = {"und", ""}
+
+
+class AudioStream(Frozen):
+    """One of a video's sounds: a language, a commentary, a microphone."""
+
+    index: int = Field(description="counted from 0 among the audio streams")
+    codec: str
+    channels: int
+    layout: str = Field(description="ffmpeg's name: mono, stereo, 5.1; '8 channels' if not said")
+    rate_hz: int
+    language: str = Field(description="as the file says, may be empty")
+    title: str
+    default: bool
+    start: Seconds = Field(description="from the start of the video")
+
+    def __str__(self) -> str:
+        names = [self.language, self.title and f'"{self.title}"', self.codec, self.layout]
+        return f"{self.index}: {' '.join(filter(None, names))}"
+
+
+class Probe(Frozen):
+    """What a video file says of itself, undecoded; nothing of it need be true."""
+
+    duration: Seconds = Field(description="0 if not known")
+    audio: tuple[AudioStream, ...] = Field(description="never empty")
+    jumping: bool = Field(description="times may jump, as in a cut broadcast (.ts)")
+
+
+def probe(path: Path) -> Probe:
+    """Read what the file says of itself.
+
+    Raises:
+        InputError: it is no video with audio, each reason in a line of its own.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a video", "name a file")
+    try:
+        # Opened by Python: a name then means a file, whatever is in it (dashes, colons, bytes that
+        # are no text), and what is a playlist cannot lead to other files.
+        with path.open("rb") as file:
+            start = file.read(8)
+            file.seek(0)
+            if not start:
+                raise InputError(f"{path} is empty (0 bytes)", "copy or download it again")
+            with av.open(file, "r", metadata_errors="replace") as container:
+                return _read(container, path)
+    except av.error.InvalidDataError as error:
+        if start[4:] == b"ftyp":
+            raise InputError(
+                f"{path} is cut off: the index at the end of an mp4 file (moov) is missing",
+                "copy or download it again, or repair it with a tool such as untrunc",
+            ) from error
+        raise _not_a_video(path) from error
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "check the name") from None
+    except PermissionError as error:
+        raise InputError(f"{path} may not be read", "check its permissions") from error
+    except (OSError, av.error.FFmpegError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "check the file and the disk"
+        ) from error
+
+
+def choose_stream(probed: Probe, audio_stream: int | None) -> AudioStream:
+    """Return the stream asked for; else the one marked as default; else the first.
+
+    Raises:
+        InputError: there are not so many; the message lists what there is.
+    """
+    if audio_stream is None:
+        return next((stream for stream in probed.audio if stream.default), probed.audio[0])
+    if not 0 <= audio_stream < len(probed.audio):
+        raise InputError(
+            f"there is no audio stream {audio_stream}",
+            f"choose one of {'; '.join(map(str, probed.audio))}",
+        )
+    return probed.audio[audio_stream]
+
+
+def _not_a_video(path: Path) -> InputError:
+    return InputError(
+        f"{path} is not a video or audio file", "play it to see whether it is damaged"
+    )
+
+
+def _read(container: av.container.InputContainer, path: Path) -> Probe:
+    if not container.streams.audio:
+        if container.streams.video:
+            raise InputError(
+                f"{path} has no audio, only a picture", "choose a video with sound, or leave it out"
+            )
+        raise _not_a_video(path)
+    begin = Fraction(container.start_time or 0, av.time_base)
+    lengths = [
+        stream.duration * stream.time_base
+        for stream in container.streams
+        if stream.duration and stream.time_base
+    ]
+    known = Fraction(container.duration or 0, av.time_base) or max(lengths, default=0)
+    return Probe(
+        duration=max(0.0, float(known)),
+        audio=tuple(
+            _describe(stream, index, begin) for index, stream in enumerate(container.streams.audio)
+        ),
+        jumping=Flags.ts_discont in Flags(container.format.flags),
+    )
+
+
+def _describe(stream: av.AudioStream, index: int, begin: Fraction) -> AudioStream:
+    codec = stream.codec_context  # None: a codec that ffmpeg does not know
+    start = (stream.start_time or 0) * (stream.time_base or 0) - begin
+    return AudioStream(
+        index=index,
+        codec=codec.name if codec else "unknown codec",
+        channels=codec.channels if codec else 0,
+        layout=codec.layout.name if codec else "",
+        rate_hz=codec.sample_rate if codec else 0,
+        language="" if stream.language in _UNDETERMINED else stream.language or "",
+        title=stream.metadata.get("title", ""),
+        default=bool(stream.disposition & av.stream.Disposition.default),
+        start=max(0.0, float(start)) if stream.start_time is not None else 0.0,
+    )
+
+
+def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+    """Decode a short file completely: samples, shape (samples,), and their rate in Hz."""
+    with path.open("rb") as file, av.open(file, "r") as container:
+        rate_hz = container.streams.audio[0].rate
+        resampler = av.AudioResampler("flt", "mono", rate_hz)
+        blocks = [
+            block.to_ndarray()[0]
+            for frame in [*container.decode(audio=0), None]
+            for block in resampler.resample(frame)
+        ]
+    return np.concatenate(blocks), rate_hz
+
+
+Picture = npt.NDArray[np.uint8]
+"""Shape (height, width, 3), red green blue; height and width even."""
+
+
+def write_video(
+    path: Path,
+    samples: npt.NDArray[np.float32],
+    rate_hz: int,
+    draw: Callable[[Seconds], Picture],
+    *,
+    pictures_per_s: int = 4,
+) -> None:
+    """Write mono samples, shape (samples,), with drawn pictures as MP4: H.264 and AAC.
+
+    The same input gives the same bytes.
+    """
+    first = draw(0.0)
+    # One thread: x264's output depends on how many there are.
+    options = {"threads": "1", "preset": "veryfast"}
+    with av.open(f"file:{path}", "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        picture = container.add_stream("libx264", rate=pictures_per_s, options=options)
+        picture.height, picture.width = first.shape[:2]
+        picture.pix_fmt = "yuv420p"
+        sound = container.add_stream("aac", rate=rate_hz, layout="mono")
+        pictures = math.ceil(len(samples) / rate_hz * pictures_per_s)
+        for second in range(math.ceil(len(samples) / rate_hz)):
+            first_number = second * pictures_per_s
+            for number in range(first_number, min(first_number + pictures_per_s, pictures)):
+                frame = av.VideoFrame.from_ndarray(draw(number / pictures_per_s), "rgb24")
+                frame.pts = number
+                container.mux(picture.encode(frame))
+            block = samples[np.newaxis, second * rate_hz : (second + 1) * rate_hz]
+            heard = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(block, np.float32), "fltp", "mono"
+            )
+            heard.rate, heard.pts = rate_hz, second * rate_hz
+            container.mux(sound.encode(heard))
+        for stream in (picture, sound):
+            container.mux(stream.encode(None))

@@ -1,0 +1,408 @@
+"""Whisper through faster-whisper lives here: batches of windows to words with scores.
+
+Which windows are doubtful does not (see `transcription.py`); how CTranslate2 runs on this machine
+does not either (see `ctranslate2.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import groupby
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ctranslate2 import StorageView
+from faster_whisper import WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens
+
+from spokenby.engines.ctranslate2 import (
+    choose_batch_size,
+    choose_compute_type,
+    choose_device,
+    choose_workers,
+    is_out_of_memory,
+    load_cublas,
+    room_on,
+)
+from spokenby.engines.gpus import run_in_batches
+from spokenby.engines.log_mel import LogMel
+from spokenby.errors import InputError, TransientError
+from spokenby.stages.transcription import (
+    EACH_PART,
+    SURE_LANGUAGE,
+    Heard,
+    Params,
+    WindowText,
+    join_pieces,
+)
+from spokenby.types import Progress, Seconds, Span, Waveform, Word
+
+FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
+
+WINDOW_S = 30
+FRAMES_PER_SECOND = 100
+"""Whisper always reads 30 s, 100 frames a second; shorter windows are filled up with silence."""
+
+SHORTEST_FRAMES = 20
+"""Words cannot be aligned with less sound than this; they are trimmed to their window later."""
+
+TOKENS_PER_SECOND = 15
+"""More than is said, even in languages that take many tokens: whatever is longer is a loop."""
+
+ALIKE_S: Seconds = 10.0
+"""Windows are heard with others as long to this: a batch lasts as long as its longest text may be,
+and the limit on it must not depend on the batch that a window comes in, or its text would."""
+
+Features = npt.NDArray[np.float32]
+
+DETECTIONS = 5
+"""The language is heard in this many windows, the loudest of as many equal parts."""
+
+CAREFULLY: tuple[dict[str, Any], ...] = ({}, {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2})
+"""How windows are heard again: with timestamps; then without loops. Both give the same text each
+time. Whisper's own way, drawing words at rising temperatures, does not: CTranslate2 seeds a thread
+once, so that a text would depend on what was heard before it."""
+
+
+class FasterWhisper:
+    """A Whisper model on one device.
+
+    Args:
+        model: folder of a model in CTranslate2's format.
+        device: "auto", "cpu" or "cuda".
+        compute_type: a number type of CTranslate2, or "auto"; see `choose_compute_type`.
+        cpu_threads: threads on a CPU; None for one a core.
+        workers: how many batches are heard side by side; they share the threads, and the weights.
+            None for what suits the machine; see `choose_workers`.
+
+    Raises:
+        InputError: the folder holds no usable model, or the device can't be used.
+        TransientError: the device has no room for the model now.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        device: str = "auto",
+        compute_type: str = "auto",
+        cpu_threads: int | None = None,
+        workers: int | None = None,
+    ) -> None:
+        for pattern in FILES:
+            if not any(model.glob(pattern)):
+                raise InputError(
+                    f"the Whisper model {model} has no {pattern}",
+                    "name a folder in CTranslate2's format, with the tokenizer.json of the model",
+                )
+        self._name = model.name
+        self._device = choose_device(device)
+        if self._device == "cuda":
+            load_cublas()
+        weights = (model / "model.bin").stat().st_size
+        if compute_type == "auto":
+            compute_type = choose_compute_type(self._device, weights)
+        threads = cpu_threads or os.cpu_count() or 1
+        self.at_once = workers or choose_workers(self._device, threads, weights)
+        try:
+            with room_on(self._device):
+                self._whisper = WhisperModel(
+                    str(model),
+                    device=self._device,
+                    compute_type=compute_type,
+                    cpu_threads=ceil(threads / self.at_once),
+                    num_workers=self.at_once,
+                )
+            self.computes_in = f"{self._device}, {self._whisper.model.compute_type}"
+            # Not every folder says how many mels its model reads; the model itself knows.
+            mels = self._whisper.model.n_mels
+            self._log_mel = LogMel(mels, self._device)
+            self._whisper.feature_extractor = FeatureExtractor(feature_size=mels)
+        except TransientError:
+            raise
+        except Exception as error:
+            # CTranslate2, pybind and tokenizers raise without a common class.
+            raise InputError(
+                f"the Whisper model {model} cannot be loaded ({error})",
+                "fetch it again, or set another compute type if that is what it says",
+            ) from error
+
+    def transcribe(
+        self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
+    ) -> Heard:
+        """Hear every window once, in batches; the words do not depend on the batch size.
+
+        Raises:
+            InputError: the model does not know the language.
+            TransientError: the device's memory does not hold even one window.
+        """
+        if not windows:
+            return Heard(params.language or "", [])
+        each_part = params.language == EACH_PART
+        language = self._check_language(None if each_part else params.language)
+        language = language or self._detect_language(waveform, windows)
+        prompt = self._prompt(self._tokenizer(language), params)
+        room = self._whisper.max_length - len(prompt) - 1
+        batch_size = (params.batch_size or choose_batch_size(self._device)) * self.at_once
+        order = sorted(range(len(windows)), key=lambda i: (-windows[i].duration, i))
+        total = sum(window.duration for window in windows)
+        texts: dict[int, WindowText] = {}
+        notes: list[str] = []
+
+        def longest(i: int) -> Seconds:
+            return ceil(windows[i].duration / ALIKE_S) * ALIKE_S
+
+        def hear(batch: Sequence[int]) -> dict[int, WindowText]:
+            spans = [windows[i] for i in batch]
+            limit = min(_token_limit(longest(batch[0])), room)
+            sounds = features.take(batch)
+            size = ceil(len(batch) / self.at_once)
+            shares = [slice(first, first + size) for first in range(0, len(batch), size)]
+            heard = [
+                workers.submit(self._hear, sounds[its], spans[its], language, limit, params)
+                for its in shares
+            ]
+            wait(heard)  # a batch that does not fit is halved when nothing of it runs any more
+            try:
+                texts = [text for share in heard for text in share.result()]
+            finally:
+                heard.clear()  # an exception that is kept keeps what it failed on in memory
+            return dict(zip(batch, texts, strict=True))
+
+        def on_smaller(size: int) -> None:
+            notes[:] = [f"{self._device} ran out of memory; windows transcribed at once: {size}"]
+
+        with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(self.at_once) as workers:
+            features = _Ahead(order, lambda i: self._features(waveform, windows[i]), thread)
+            for _, alike in groupby(order, longest):
+                for heard in run_in_batches(
+                    list(alike),
+                    batch_size,
+                    hear,
+                    key=(self._device, "faster_whisper"),
+                    is_out_of_memory=is_out_of_memory,
+                    on_smaller=on_smaller,
+                ):
+                    texts |= heard
+                    progress(sum(windows[i].duration for i in texts) / total)
+        return Heard(language, [texts[i] for i in range(len(windows))], notes)
+
+    def transcribe_again(
+        self, waveform: Waveform, window: Span, language: str, params: Params, attempt: int
+    ) -> WindowText | None:
+        """Hear one window alone, sequentially and with timestamps: what was missed is sought."""
+        if attempt >= len(CAREFULLY):
+            return None
+        tokenizer = self._tokenizer(language)
+        room = self._whisper.max_length - len(self._prompt(tokenizer, params)) - 1
+        limit = min(_token_limit(window.duration), room)
+        with room_on(self._device):
+            generated, _ = self._whisper.transcribe(
+                _samples(waveform, window),
+                language=language,
+                beam_size=params.beam_size,
+                temperature=0.0,
+                condition_on_previous_text=False,
+                word_timestamps=True,
+                initial_prompt=params.initial_prompt or None,
+                hotwords=params.hotwords or None,
+                max_new_tokens=limit,
+                **CAREFULLY[attempt],
+            )
+            segments = list(generated)
+        lengths = [len(segment.tokens) for segment in segments]
+        return WindowText(
+            words=join_pieces(
+                [
+                    _piece(window, word.start, word.end, word.word, word.probability)
+                    for segment in segments
+                    for word in segment.words or ()
+                ]
+            ),
+            log_probability=(
+                float(np.average([segment.avg_logprob for segment in segments], weights=lengths))
+                if segments
+                else None
+            ),
+            no_speech=max((segment.no_speech_prob for segment in segments), default=None),
+            cut_off=any(length >= limit for length in lengths),
+        )
+
+    def _hear(
+        self,
+        features: Features,
+        windows: Sequence[Span],
+        language: str,
+        limit: int,
+        params: Params,
+    ) -> list[WindowText]:
+        """Hear one batch. `features` has shape (windows, mels, frames of 30 s)."""
+        whisper, tokenizer = self._whisper, self._tokenizer(language)
+        encoded = whisper.encode(features)
+        languages = self._tell_languages(encoded)
+        spoken_in = [language] * len(windows)
+        if params.language == EACH_PART:
+            spoken_in = [_sure_of(probabilities) or language for probabilities in languages]
+        prompts = [self._prompt(self._tokenizer(its), params) for its in spoken_in]
+        results = whisper.model.generate(
+            encoded,
+            prompts,
+            beam_size=params.beam_size,
+            max_length=len(prompts[0]) + limit,
+            suppress_blank=True,
+            suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        tokens = [result.sequences_ids[0] for result in results]
+        spoken = [[token for token in row if token < tokenizer.eot] for row in tokens]
+        frames = [round(window.duration * FRAMES_PER_SECOND) for window in windows]
+        frames = np.clip(frames, SHORTEST_FRAMES, WINDOW_S * FRAMES_PER_SECOND).tolist()
+        aligned = self._align(encoded, tokenizer, spoken, frames)
+        return [
+            WindowText(
+                words=join_pieces(
+                    [_piece(window, *piece) for piece in self._cut(tokenizer, row_spoken, found)]
+                ),
+                # The score is the mean over the tokens; Whisper counts the end as one more.
+                log_probability=result.scores[0] * len(row) / (len(row) + 1),
+                no_speech=result.no_speech_prob,
+                cut_off=len(row) >= min(limit, _token_limit(window.duration)),
+                languages=probabilities,
+                language=its,
+            )
+            for window, row, row_spoken, result, found, probabilities, its in zip(
+                windows, tokens, spoken, results, aligned, languages, spoken_in, strict=True
+            )
+        ]
+
+    def _align(
+        self, encoded: StorageView, tokenizer: Tokenizer, spoken: list[list[int]], frames: list[int]
+    ) -> list[Any]:
+        """Return for each row of tokens when each was said, as CTranslate2 tells it."""
+        if not any(spoken):
+            return [None] * len(spoken)
+        return list(self._whisper.model.align(encoded, tokenizer.sot_sequence, spoken, frames))
+
+    def _cut(
+        self, tokenizer: Tokenizer, tokens: list[int], aligned: Any
+    ) -> Iterator[tuple[Seconds, Seconds, str, float]]:
+        """Yield start, end, text, probability of the smallest pieces of a row that are text."""
+        if not tokens:
+            return
+        pieces, of_pieces = tokenizer.split_tokens_on_unicode(tokens)
+        token, frame = np.array(aligned.alignments).T
+        begins = frame[np.diff(token, prepend=-1) > 0] / self._whisper.tokens_per_second
+        first = 0
+        for piece, its in zip(pieces, of_pieces, strict=True):
+            last = first + len(its)
+            probability = float(np.mean(aligned.text_token_probs[first:last]))
+            yield float(begins[first]), float(begins[last]), piece, probability
+            first = last
+
+    def _tell_languages(self, encoded: StorageView) -> list[dict[str, float]]:
+        """Return for each row how probable each language is; nothing of an English-only model."""
+        rows = encoded.shape[0]
+        if not self._whisper.model.is_multilingual:
+            return [{}] * rows
+        return [
+            {token[2:-2]: probability for token, probability in found}
+            for found in self._whisper.model.detect_language(encoded)
+        ]
+
+    def _check_language(self, language: str | None) -> str | None:
+        """Return the language to hear, None for one to detect."""
+        known = self._whisper.supported_languages
+        if language is not None and language not in known:
+            raise InputError(
+                f"the Whisper model {self._name} does not know the language {language!r}",
+                f"use one of {', '.join(sorted(known))}, or none to have it detected",
+            )
+        return language if self._whisper.model.is_multilingual else "en"
+
+    def _detect_language(self, waveform: Waveform, windows: Sequence[Span]) -> str:
+        """Return the most probable language over a few loud windows from all over the video."""
+        parts = np.array_split(np.arange(len(windows)), min(DETECTIONS, len(windows)))
+        probabilities: Counter[str] = Counter()
+        for part in parts:
+            loudest = max(
+                part, key=lambda i: float(np.square(_samples(waveform, windows[i])).sum())
+            )
+            with room_on(self._device):
+                encoded = self._whisper.encode(self._features(waveform, windows[loudest]))
+                probabilities.update(self._tell_languages(encoded)[0])
+        return max(sorted(probabilities), key=probabilities.__getitem__)
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return Tokenizer(
+            self._whisper.hf_tokenizer,
+            self._whisper.model.is_multilingual,
+            task="transcribe",
+            language=language,
+        )
+
+    def _prompt(self, tokenizer: Tokenizer, params: Params) -> list[int]:
+        text = params.initial_prompt.strip()
+        return self._whisper.get_prompt(
+            tokenizer,
+            tokenizer.encode(f" {text}") if text else [],
+            without_timestamps=True,
+            hotwords=params.hotwords or None,
+        )
+
+    def _features(self, waveform: Waveform, window: Span) -> Features:
+        return self._log_mel(_samples(waveform, window))
+
+
+class _Ahead:
+    """What is computed of items in order, a batch ahead in another thread."""
+
+    def __init__(
+        self, order: Sequence[int], compute: Callable[[int], Features], thread: ThreadPoolExecutor
+    ) -> None:
+        self._order = order
+        self._place = {item: place for place, item in enumerate(order)}
+        self._compute = compute
+        self._thread = thread
+        self._pending: dict[int, Future[Features]] = {}
+
+    def take(self, batch: Sequence[int]) -> Features:
+        """Return the results of a batch, stacked; it can be taken again until the next one is."""
+        first = self._place[batch[0]]
+        wanted = self._order[first : first + 2 * len(batch)]
+        self._pending = {
+            item: self._pending.get(item) or self._thread.submit(self._compute, item)
+            for item in wanted
+        }
+        return np.stack([self._pending[item].result() for item in batch])
+
+
+def _samples(waveform: Waveform, window: Span) -> npt.NDArray[np.float32]:
+    first, last = (round(time * waveform.rate_hz) for time in (window.start, window.end))
+    return waveform.samples[first:last]
+
+
+def _token_limit(duration: Seconds) -> int:
+    return ceil(duration * TOKENS_PER_SECOND) + 20
+
+
+def _sure_of(languages: Mapping[str, float]) -> str:
+    """Return the language that is surely spoken, empty if none is."""
+    found = max(languages, key=languages.__getitem__, default="")
+    return found if found and languages[found] >= SURE_LANGUAGE else ""
+
+
+def _piece(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:
+    return Word(
+        start=window.start + float(start),
+        end=window.start + float(end),
+        text=text,
+        confidence=float(probability),
+    )

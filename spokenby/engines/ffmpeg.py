@@ -1,0 +1,234 @@
+"""ffmpeg runs here as a process of its own, and its samples are read from a pipe.
+
+Where the samples go is not decided here; see `audio.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, cast
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from spokenby.engines.av import AudioStream, Probe, choose_stream, probe
+from spokenby.errors import InputError, TransientError
+from spokenby.stages.audio import Samples
+from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, no_progress
+
+_BLOCK_BYTES = 2**18  # 4 s of samples
+_QUEUED_BLOCKS = 8
+_LOOK_S: Seconds = 0.5
+"""How often progress is told, and a wish to stop is seen."""
+_ENDING_S: Seconds = 10.0
+_MESSAGES = 20
+
+
+def find_ffmpeg(configured: str | None = None) -> Path:
+    """Return the ffmpeg to run: the configured one, else the system's, else the bundled one.
+
+    Raises:
+        InputError: the configured one is not there.
+    """
+    if configured:
+        if found := shutil.which(configured):
+            return Path(found)
+        raise InputError(f"there is no ffmpeg at {configured}", "leave the setting empty")
+    if found := shutil.which("ffmpeg"):
+        return Path(found)
+    try:
+        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise InputError("there is no ffmpeg", "install it, or imageio-ffmpeg again") from error
+
+
+class FfmpegDecoder:
+    """Decodes with the ffmpeg at `command`; gives up when nothing came for `stall_timeout`."""
+
+    def __init__(self, command: Path, stall_timeout: Seconds = 60.0) -> None:
+        self.command = command
+        self.stall_timeout = stall_timeout
+
+    def decode(
+        self,
+        source: Path,
+        audio_stream: int | None,
+        write: Callable[[Samples], None],
+        progress: Progress = no_progress,
+    ) -> tuple[str, ...]:
+        """See `spokenby.stages.audio.Decoder`.
+
+        Raises:
+            InputError: it is no video with such an audio, or cannot be decoded.
+            TransientError: ffmpeg hung and was killed.
+        """
+        probed = probe(source)
+        stream = choose_stream(probed, audio_stream)
+        arguments = _arguments(self.command, source, probed, stream)
+        messages = self._run(arguments, source, write, probed.duration, progress)
+        if not messages:
+            return ()
+        complaints = f"complaints of ffmpeg: {len(messages)}, first: {messages[0]}"
+        return (f"some audio may be damaged ({complaints})",)
+
+    def _run(
+        self,
+        arguments: list[str],
+        source: Path,
+        write: Callable[[Samples], None],
+        duration: Seconds,
+        progress: Progress,
+    ) -> list[str]:
+        """Run ffmpeg to its end, write what it puts out, return what it complains about."""
+        try:
+            # Its output is a pipe to us: when we are killed, ffmpeg's next write ends it, too.
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Ctrl-C at the terminal is ours to answer: see `progress`.
+                start_new_session=True,  # ignored on Windows, which has the flag
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            raise InputError(
+                f"{self.command} does not start ({error.strerror})", "check the ffmpeg setting"
+            ) from error
+        output = _Output(cast("IO[bytes]", process.stdout))
+        complaints = _Complaints(cast("IO[bytes]", process.stderr))
+        try:
+            done, total = 0, duration * SAMPLE_RATE_HZ or math.inf
+            heard = told = time.monotonic()
+            while (block := output.next()) is not _END:
+                now = time.monotonic()
+                if block is not None:
+                    samples = np.frombuffer(block, "<f4", len(block) // 4)
+                    if len(samples):  # else it ended within one
+                        write(samples)
+                    done += len(samples)
+                    heard = now
+                elif now - heard > self.stall_timeout:
+                    raise self._hung(source)
+                if now - told >= _LOOK_S:
+                    progress(min(done / total, 1.0))
+                    told = now
+            status = process.wait(self.stall_timeout)
+        except subprocess.TimeoutExpired as error:
+            raise self._hung(source) from error
+        finally:
+            process.kill()  # does nothing where it has ended
+            process.wait()
+            output.abandon()
+        messages = complaints.lines()
+        if status < 0:  # not on Windows
+            raise TransientError(
+                f"ffmpeg was killed by signal {-status} in {source}", "see whether memory is short"
+            )
+        if status:
+            raise InputError(
+                f"{source} cannot be decoded ({messages[0] if messages else f'status {status}'})",
+                "play it to see whether it is damaged",
+            )
+        progress(1.0)
+        return messages
+
+    def _hung(self, source: Path) -> TransientError:
+        return TransientError(
+            f"ffmpeg came to a halt in {source} for {self.stall_timeout:g} s and was stopped",
+            "check the disk or the network share, then run again",
+        )
+
+
+def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) -> list[str]:
+    # "file:" keeps a leading dash or a colon in the name from being read as something else.
+    options = {}
+    if probed.jumping and stream.start:
+        # For such formats ffmpeg counts from the start of the streams it reads, not of the file.
+        options["itsoffset"] = f"{stream.start:.6f}"
+    heard = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
+    result = heard.output(
+        "pipe:1", af=_filters(stream), format="f32le", acodec="pcm_f32le", ac=1, ar=SAMPLE_RATE_HZ
+    ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "error")
+    return [str(argument) for argument in result.compile(cmd=str(command))]
+
+
+def _filters(stream: AudioStream) -> str:
+    # first_pts=0 and async=1 fill a late start and gaps with silence: times stay the video's.
+    # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
+    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:rematrix_maxval=1"
+    if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):
+        # Nobody said where the channels belong: microphones, one a person. ffmpeg would take them
+        # for loudspeakers and leave out the fourth, the subwoofer.
+        shares = [f"{1 / stream.channels:.6f}*c{channel}" for channel in range(stream.channels)]
+        return f"pan=mono|c0={'+'.join(shares)},{resample}"
+    return resample
+
+
+_END = b""
+
+
+class _Output:
+    """Reads a process's output in a thread, so that waiting for it can be given up."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._blocks: queue.Queue[bytes] = queue.Queue(_QUEUED_BLOCKS)
+        self._abandoned = threading.Event()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> bytes | None:
+        """Return the next block, `_END` after the last, `None` if none came for a while."""
+        try:
+            return self._blocks.get(timeout=_LOOK_S)
+        except queue.Empty:
+            return None
+
+    def abandon(self) -> None:
+        """Let the thread end, whatever it is waiting for."""
+        self._abandoned.set()
+        with suppress(queue.Empty):
+            while True:
+                self._blocks.get_nowait()
+
+    def _read(self) -> None:
+        with self._stream:
+            block = b"?"
+            while block and not self._abandoned.is_set():
+                block = self._stream.read(_BLOCK_BYTES)
+                self._blocks.put(block)
+
+
+class _Complaints:
+    """Collects a process's error messages in a thread, so that it never waits for a reader."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def lines(self) -> list[str]:
+        """Return the messages, without ffmpeg's notes of where they came from.
+
+        After the first few they are empty: a broken file gives one a packet.
+        """
+        self._thread.join(_ENDING_S)
+        return list(self._lines)
+
+    def _read(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                text = re.sub(r"^(\[[^]]*\] *)+", "", line.decode(errors="replace")).strip()
+                if text:
+                    self._lines.append(text if len(self._lines) < _MESSAGES else "")

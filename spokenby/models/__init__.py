@@ -1,0 +1,63 @@
+"""Models: which there are, where each comes from, and what is installed."""
+
+from spokenby.models.catalogue import (
+    CATALOGUE,
+    KINDS,
+    MODELSCOPE,
+    File,
+    Kind,
+    Model,
+    default_model,
+    known_model,
+    place_of,
+)
+from spokenby.models.find import Found, Source, find_model, identify, identify_model, locate
+from spokenby.models.installed import (
+    RECORD,
+    Record,
+    disk_full,
+    import_models,
+    installed,
+    is_inside,
+    now,
+    only_writer,
+    put_in_place,
+    read_record,
+    record_of,
+    verify,
+)
+from spokenby.models.packaged import join, pieces_of, reinstall, verify_packaged
+
+__all__ = [
+    "CATALOGUE",
+    "KINDS",
+    "MODELSCOPE",
+    "RECORD",
+    "File",
+    "Found",
+    "Kind",
+    "Model",
+    "Record",
+    "Source",
+    "default_model",
+    "disk_full",
+    "find_model",
+    "identify",
+    "identify_model",
+    "import_models",
+    "installed",
+    "is_inside",
+    "join",
+    "known_model",
+    "locate",
+    "now",
+    "only_writer",
+    "pieces_of",
+    "place_of",
+    "put_in_place",
+    "read_record",
+    "record_of",
+    "reinstall",
+    "verify",
+    "verify_packaged",
+]

@@ -1,0 +1,373 @@
+"""Fetching models from a hub lives here: the only file of spokenby that talks to one.
+
+What makes files an installed model does not; see `models/installed.py`.
+"""
+
+import errno
+import hashlib
+import io
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_token, hf_hub_url
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # exported, but lazily
+    build_hf_headers,
+    disable_progress_bars,
+)
+from huggingface_hub.utils import logging as hub_logging
+
+from spokenby.digests import digest_file
+from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.models import (
+    KINDS,
+    MODELSCOPE,
+    File,
+    Model,
+    Record,
+    disk_full,
+    is_inside,
+    now,
+    only_writer,
+    put_in_place,
+    read_record,
+)
+
+# What happens is told once, in our words: as an exception, and as numbers of bytes.
+disable_progress_bars()
+hub_logging.set_verbosity_error()
+for _below in ("httpx2", "httpcore2"):  # they log headers, and addresses that are a key
+    logging.getLogger(_below).setLevel(logging.WARNING)
+
+LOOK_UP_S = 30.0
+"""How long the hub may take to say what a repository holds."""
+
+OFFLINE_WAY = "or copy it from a machine that has it: spokenby models import FOLDER"
+
+OnBytes = Callable[[int, int], None]
+"""Told how many bytes are here, and how many there will be."""
+
+
+class _Remote(NamedTuple):
+    """A file in a repository. `git_sha1` is of git's blob, and only given where `sha256` is not."""
+
+    name: str
+    size: int
+    sha256: str
+    git_sha1: str
+
+
+def find_token() -> str | None:
+    """Return the hub token of `HF_TOKEN` or of the hub's own login, `None` if there is none.
+
+    Raises:
+        InputError: it cannot be had or is no token; the text says nothing of it.
+    """
+    problem = ""
+    try:
+        return check_token(get_token())
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the token
+        problem = type(error).__name__
+    raise InputError(f"the hub's login cannot be used ({problem})", "run: hf auth login")
+
+
+def check_token(token: str | None) -> str | None:
+    """Return the token without space around it, `None` if nothing is left.
+
+    Raises:
+        InputError: a header cannot carry it. Libraries would show it in their complaint.
+    """
+    token = (token or "").strip()
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise InputError(
+            "the hub token holds characters that no token has", "set it again, without quotes"
+        )
+    return token or None
+
+
+def address_of(model: Model) -> str:
+    """Return the host that `fetch_model` asks, and the repository."""
+    return f"{_Hub(model, '', None, None).host}/{model.repo}"
+
+
+def fetch_model(
+    model: Model,
+    models_dir: Path,
+    *,
+    revision: str = "",
+    token: str | None = None,
+    on_bytes: OnBytes,
+    on_wait: Callable[[], None],
+    endpoint: str | None = None,
+) -> Path:
+    """Download a model that a hub has and install it; return its folder.
+
+    Where its bytes are known, the hub must deliver exactly these, and is asked for nothing else.
+    What was downloaded before a cut is kept in a hidden folder and not downloaded again.
+
+    Args:
+        model: of the catalogue, with a `repo`.
+        models_dir: the site's folder of fetched models.
+        revision: a branch, tag or commit of the repository; if left out the one that is known,
+            else its main branch.
+        token: as of `find_token`. It goes to the Hugging Face hub and nowhere else: not to another
+            hub or a host that the hub redirects to, not into a file, a message or a log.
+        on_bytes: told every now and then. May raise `StoppedError`.
+        on_wait: told once if another process is fetching the same model.
+        endpoint: the hub's address; if left out `HF_ENDPOINT` or huggingface.co, or ModelScope's.
+
+    Raises:
+        InputError: the hub refuses, or has no such thing; or the disk is full.
+        TransientError: the hub cannot be reached, or what came is damaged.
+    """
+    hub = _Hub(model, revision, token, endpoint)
+    try:
+        commit, files = hub.look_up()
+        return _install(hub, commit, files, models_dir, on_bytes, on_wait)
+    except SpokenbyError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the token
+        problem = hub.explain(error, models_dir)
+    # Outside of the handler: the hub's exception, and what it holds, is not carried along.
+    raise problem
+
+
+def _install(
+    hub: "_Hub",
+    commit: str,
+    files: list[_Remote],
+    models_dir: Path,
+    on_bytes: OnBytes,
+    on_wait: Callable[[], None],
+) -> Path:
+    folder = models_dir / hub.model.name
+    with only_writer(folder, on_wait):
+        if read_record(folder / commit):
+            return folder / commit
+        staging = folder / f".fetching-{commit}"
+        record = Record(
+            name=hub.model.name,
+            engine=hub.model.engine,
+            repo=hub.model.repo,
+            revision=commit,
+            fetched=now(),
+            files=_download(hub, commit, files, staging, on_bytes),
+        )
+        path = put_in_place(staging, record, models_dir)
+        for old in folder.glob(".fetching-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        return path
+
+
+def _download(
+    hub: "_Hub", commit: str, files: list[_Remote], staging: Path, on_bytes: OnBytes
+) -> dict[str, File]:
+    """Bring every file into `staging`, going on where an earlier run was cut."""
+    staging.mkdir(exist_ok=True)
+    total = sum(file.size for file in files)
+    kept = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+    free = shutil.disk_usage(staging).free
+    if free < total - kept:
+        raise disk_full(staging, f"{(total - kept) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+    got: dict[str, File] = {}
+    before = 0
+    for file in files:
+        target = staging / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and target.stat().st_size > file.size:
+            target.unlink()
+        with _Counting(target, before, total, on_bytes) as out:
+            hub.get(commit, file, out)
+        digest = digest_file(target)
+        if not _is_whole(target, digest, file):
+            target.unlink()
+            raise TransientError(
+                f"{file.name} of {hub.model.repo} came damaged: its checksum is wrong",
+                f"run the same command again: {hub.command}",
+            )
+        got[file.name] = File(size=file.size, sha256=digest)
+        before += file.size
+        on_bytes(before, total)
+    return got
+
+
+def _is_whole(path: Path, sha256: str, file: _Remote) -> bool:
+    if path.stat().st_size != file.size:
+        return False
+    if file.sha256:
+        return sha256 == file.sha256
+    content = path.read_bytes()  # not in LFS: small
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return file.git_sha1 in {"", blob}
+
+
+class _Counting(io.BufferedWriter):
+    """A file that is appended to and tells how long it is."""
+
+    def __init__(self, path: Path, before: int, total: int, on_bytes: OnBytes) -> None:
+        super().__init__(io.FileIO(path, "a"))
+        self._before, self._total, self._on_bytes = before, total, on_bytes
+
+    def write(self, data: Any) -> int:
+        count = super().write(data)
+        self._on_bytes(self._before + self.tell(), self._total)
+        return count
+
+
+class _Hub:
+    """One repository of the hub, as one who has this token sees it."""
+
+    def __init__(
+        self, model: Model, revision: str, token: str | None, endpoint: str | None
+    ) -> None:
+        elsewhere = MODELSCOPE if model.hub == "modelscope" else ""
+        self.model = model
+        self.revision = revision or model.revision or constants.DEFAULT_REVISION
+        self.token = None if elsewhere else token
+        self.endpoint = endpoint or elsewhere or constants.ENDPOINT
+        self.host = urlsplit(self.endpoint).hostname or "the hub"
+        self.command = f"spokenby models fetch {model.name}"
+
+    def look_up(self) -> tuple[str, list[_Remote]]:
+        """Return the commit that the revision stands for, and its files that the engine reads."""
+        if known := self.model.files:
+            if self.revision != self.model.revision:
+                raise InputError(
+                    f"{self.model.name} is known at the revision {self.model.revision} only",
+                    "leave --revision out",
+                )
+            return self.revision, [
+                _Remote(name, file.size, file.sha256, "") for name, file in known.items()
+            ]
+        info = HfApi(self.endpoint, token=self.token or False).model_info(
+            self.model.repo, revision=self.revision, timeout=LOOK_UP_S, files_metadata=True
+        )
+        kind = KINDS[self.model.engine]
+        files = [
+            _Remote(
+                name=file.rfilename,
+                size=file.size if file.size is not None else -1,
+                sha256=file.lfs.sha256 if file.lfs else "",
+                git_sha1="" if file.lfs else file.blob_id or "",
+            )
+            for file in info.siblings or []
+            if kind.takes(file.rfilename)
+        ]
+        lacking = kind.lacks([file.name for file in files])
+        if lacking or not info.sha or any(file.size < 0 for file in files):
+            reason = f"no {lacking or 'commit or sizes of files'}"
+        elif not all(is_inside(file.name) for file in files):
+            reason = "a file of it would lie outside of the model's folder"
+        else:
+            return info.sha, files
+        raise InputError(
+            f"{self.model.repo} at {self.revision} is not a model for {self.model.engine}"
+            f" ({reason})",
+            "try another --revision",
+        )
+
+    def get(self, commit: str, file: _Remote, out: _Counting) -> None:
+        """Download what `out` does not hold yet. Cuts are mended a few times."""
+        # `hf_hub_download` throws away what it has at a cut that it cannot mend; this does not.
+        headers = build_hf_headers(token=self.token or False)
+        http_get(
+            hf_hub_url(self.model.repo, file.name, revision=commit, endpoint=self.endpoint),
+            out,
+            resume_size=out.tell(),
+            # A range of a compressed body would be of no use.
+            headers={**headers, "Accept-Encoding": "identity"},
+            expected_size=file.size,
+        )
+
+    def explain(self, error: Exception, models_dir: Path) -> SpokenbyError:
+        """Say in our words what the hub's library raised; never with the token."""
+        again = f"run again: {self.command} (what came so far is kept)"
+        match error:
+            case HfHubHTTPError():
+                return self._answered(error)
+            case OfflineModeIsEnabled():
+                return InputError(
+                    "HF_HUB_OFFLINE is set: nothing can be fetched",
+                    f"unset it and run: {self.command}, {OFFLINE_WAY}",
+                )
+            case httpx2.HTTPError():
+                return TransientError(
+                    f"{self.host} cannot be reached ({self._redacted(error)})",
+                    f"check the network and HTTPS_PROXY and {again}, {OFFLINE_WAY}",
+                )
+            case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+                return disk_full(models_dir, str(error.strerror))
+            case OSError(errno=int()):
+                return InputError(
+                    f"{models_dir} cannot be written ({error.strerror})",
+                    "check the folder and its permissions",
+                )
+        return TransientError(
+            f"fetching {self.model.repo} from {self.host} failed"
+            f" ({type(error).__name__}: {self._redacted(error)})",
+            again,
+        )
+
+    def _answered(self, error: HfHubHTTPError) -> SpokenbyError:
+        repo, status = self.model.repo, error.response.status_code
+        if status in {401, 403}:
+            return self._refused(error)
+        if isinstance(error, RevisionNotFoundError):
+            return InputError(
+                f"{repo} has no revision {self.revision!r}",
+                f"see https://{self.host}/{repo}/commits/main",
+            )
+        if isinstance(error, RepositoryNotFoundError):
+            return InputError(f"{self.host} has no repository {repo}", "check HF_ENDPOINT")
+        return TransientError(
+            f"{self.host} answered {status} for {repo}",
+            f"run again later: {self.command} (what came so far is kept)",
+        )
+
+    def _refused(self, error: HfHubHTTPError) -> InputError:
+        """Say what to do about a token that is missing, wrong or may not."""
+        repo = self.model.repo
+        page = f"https://{self.host}/{repo}"
+        tokens = f"https://{self.host}/settings/tokens"
+        gated = self.model.gated or isinstance(error, GatedRepoError)
+        if not self.token:
+            accept = f"accept its terms at {page}, " if gated else ""
+            return InputError(
+                f"{repo} needs a hub token, and there is none",
+                f"{accept}make one at {tokens}, run: hf auth login (or set HF_TOKEN), "
+                f"then: {self.command}",
+            )
+        if error.response.status_code == 401 and not isinstance(error, GatedRepoError):
+            return InputError(
+                f"{self.host} does not know the hub token that is set",
+                f"make a new one at {tokens}, run: hf auth login (or set HF_TOKEN), "
+                f"then: {self.command}",
+            )
+        return InputError(
+            f"{repo} is not open to the owner of the hub token",
+            f"accept its terms at {page} (and let the token read gated repositories at {tokens}), "
+            f"then run: {self.command}",
+        )
+
+    def _redacted(self, error: Exception) -> str:
+        text = str(error)
+        if self.token:
+            text = text.replace(self.token, "***")
+        # Also what is no token of ours: in a proxy's address, for one.
+        text = re.sub(r"hf_\w+|(?<=Bearer )\S+|(?<=//)[^/@\s]+(?=@)", "***", text)
+        return " ".join(text.split())[:200] or type(error).__name__

@@ -1,0 +1,238 @@
+"""Where a run's models are, or come from, and what identifies them is decided here.
+
+Loading them is not; see `engines/loading.py`. Nor is downloading; see `engines/huggingface_hub.py`.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from spokenby.digests import DigestIndex, digest_file, digest_of, digest_tree
+from spokenby.errors import InputError
+from spokenby.models.catalogue import (
+    CATALOGUE,
+    KINDS,
+    File,
+    Model,
+    default_model,
+    known_model,
+    loads_file,
+)
+from spokenby.models.installed import Record, installed, read_record
+from spokenby.models.packaged import in_package, join, pieces_of, reinstall, wrong_bytes
+from spokenby.types import Digest, Progress, no_progress
+
+
+class Source(StrEnum):
+    """Where a model is, or will come from."""
+
+    PACKAGE = "package"  # it is used where it lies
+    INSTALLED = "installed"  # in the site's folder of models, or wherever the user says
+    PARTS = "parts"  # packages have it in pieces: to be joined into the site's folder
+    HUB = "hub"  # to be fetched by a run, as no package carries it
+
+
+class Found(NamedTuple):
+    """What will be loaded: `path` is there already if the source is `PACKAGE` or `INSTALLED`."""
+
+    path: Path
+    source: Source
+    model: Model | None = None
+
+
+def locate(engine: str, name: str, models_dir: Path) -> Found:
+    """Return where a model is, or where a run would take it from. Changes nothing.
+
+    Args:
+        engine: the engine that will load it.
+        name: a name as of `spokenby models list`, of which `name@revision` asks for one revision
+            and the name alone for the one fetched last; a local file or folder; or empty for the
+            engine's default.
+        models_dir: the site's folder of models.
+
+    Raises:
+        InputError: the model is unknown, can't be had without `models fetch`, or is another
+            engine's.
+    """
+    name = name or default_model(engine).name
+    plain, _, revision = name.partition("@")
+    known = known_model(plain)
+    if known:
+        _check_engine(known.engine, engine, plain)
+        if not known.revision.startswith(revision) and known.files:
+            raise InputError(
+                f"{plain} is known at the revision {known.revision or 'of its package'} only",
+                f"use {plain} without @, or the path of a folder",
+            )
+        if path := in_package(known):
+            return Found(path, Source.PACKAGE, known)
+    fitting = [
+        (path, record)
+        for path, record in installed(models_dir, plain)
+        if record.revision.startswith(revision)
+    ]
+    if fitting:
+        return _installed(engine, known, *fitting[-1])
+    if known:
+        return _to_come(known, name, models_dir)
+    if Path(name).exists():
+        return Found(_local(engine, Path(name)), Source.INSTALLED)
+    choices = [repr(model.name) for model in CATALOGUE if model.engine == engine]
+    raise InputError(
+        f"model {name!r} is neither known to the engine {engine} nor a folder",
+        f"use {', '.join(choices)} or the path of a folder",
+    )
+
+
+def _check_engine(have: str, wanted: str, name: str) -> None:
+    if have != wanted:
+        raise InputError(
+            f"the model {name} is for the engine {have}, not {wanted}",
+            "see which are for which: spokenby models list",
+        )
+
+
+def _installed(engine: str, known: Model | None, folder: Path, record: Record) -> Found:
+    _check_engine(record.engine, engine, record.name)
+    if known and known.files and record.files != known.files:
+        raise InputError(
+            f"{folder} holds another model than the {known.name} that spokenby knows",
+            f"delete it, or name it by its path: --set …model={folder}",
+        )
+    return Found(_loaded(engine, folder), Source.INSTALLED, known)
+
+
+def _to_come(model: Model, name: str, models_dir: Path) -> Found:
+    if model.comes_by_itself:
+        target = _loaded(model.engine, models_dir / model.name / model.revision)
+        whole = model.parts and pieces_of(model)
+        return Found(target, Source.PARTS if whole else Source.HUB, model)
+    if model.package:
+        raise InputError(
+            f"the model {model.name} is missing: the package {model.packages[0]} has to hold it",
+            f"run: {reinstall(model)}",
+        )
+    revision = name.partition("@")[2]
+    raise InputError(
+        f"the model {name} is not installed",
+        f"run: spokenby models fetch {model.name}{f' --revision {revision}' if revision else ''}",
+    )
+
+
+def _loaded(engine: str, folder: Path) -> Path:
+    """Return what the engine loads of an installed model: the folder, or the one file in it."""
+    return folder / KINDS[engine].needed[0] if KINDS[engine].is_file else folder
+
+
+def _local(engine: str, path: Path) -> Path:
+    if engine in KINDS and path.is_dir():
+        lacking = KINDS[engine].lacks(
+            [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+        )
+        if lacking:
+            raise InputError(
+                f"{path} does not look like a model for the engine {engine}: it has no {lacking}",
+                "check the path: it must be the folder that holds this file",
+            )
+        return _loaded(engine, path)
+    return path
+
+
+def find_model(
+    engine: str,
+    name: str,
+    models_dir: Path,
+    *,
+    index: DigestIndex | None = None,
+    progress: Progress = no_progress,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Path:
+    """Return the file or folder of a model, ready to be loaded.
+
+    One that packages carry in pieces is joined first. Where a model's bytes are known, they are
+    compared, once in a process and, with an index, once for all.
+
+    Args:
+        engine: as of `locate`.
+        name: likewise.
+        models_dir: likewise.
+        index: remembers what was compared.
+        progress: told the share of bytes that are joined. May raise `StoppedError`.
+        on_wait: told once if another process is joining the same model.
+
+    Raises:
+        InputError: it is not here, or has other bytes than it should.
+    """
+    found = locate(engine, name, models_dir)
+    if found.model is None:
+        return found.path
+    if found.source is Source.HUB:
+        raise InputError(
+            f"the model {found.model.name} is not here",
+            f"run: uv sync, or: spokenby models fetch {found.model.name}",
+        )
+    if found.source is Source.PARTS:
+        join(found.model, models_dir, progress, on_wait)
+    _check(found, index)
+    return found.path
+
+
+def _check(found: Found, index: DigestIndex | None) -> None:
+    """Refuse a model whose files have other bytes than the known ones."""
+    model, path = found.model, found.path
+    if model is None:
+        return
+    for name, file in model.files.items():
+        where = path if loads_file(model.engine) else path / name
+        if not _has_bytes(where, file, index):
+            mend = f"delete the folder {where.parent} and run the same command again"
+            if found.source is Source.PACKAGE:
+                mend = f"run: {reinstall(model)}"
+            raise wrong_bytes(model, name, str(where), mend)
+
+
+_compared: set[tuple[Path, int, int]] = set()
+"""Files that have the known bytes, as this process found out: path, size, time of change."""
+
+
+def _has_bytes(path: Path, file: File, index: DigestIndex | None) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    key = (path.absolute(), stat.st_size, stat.st_mtime_ns)
+    if key in _compared:
+        return True
+    if stat.st_size != file.size or digest_file(path, index) != file.sha256:
+        return False
+    _compared.add(key)
+    return True
+
+
+def identify(path: Path, index: DigestIndex) -> str:
+    """Name a model by what is on disk: its name and the fingerprint of its bytes."""
+    record = read_record(path)
+    return f"{record.name if record else path.name}:{digest_tree(path, index)[:16]}"
+
+
+def identify_model(engine: str, name: str, models_dir: Path, index: DigestIndex) -> str:
+    """Name the model that a run will load, whether it is here yet or not.
+
+    Where its bytes are known, nothing is read; any source gives the same identity.
+
+    Raises:
+        InputError: as of `locate`.
+    """
+    found = locate(engine, name, models_dir)
+    if found.model and found.model.files:
+        return f"{found.model.name}:{_fingerprint(found.model)[:16]}"
+    return identify(found.path, index)
+
+
+def _fingerprint(model: Model) -> Digest:
+    """Return what `digest_tree` gives for a model whose files are known."""
+    if loads_file(model.engine):
+        (file,) = model.files.values()
+        return file.sha256
+    return digest_of(*sorted((name, file.sha256) for name, file in model.files.items()))

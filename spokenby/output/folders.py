@@ -1,0 +1,192 @@
+"""The folder of a video's outputs is named here, and written whole or not at all.
+
+What its files hold is not decided here; see formats.py and manifest.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.types import Digest
+
+MANIFEST = "manifest.json"
+
+# Files that the system, not the user, puts into a folder.
+_SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+_WAIT_S = 60
+"""How long to wait for another process that writes the same folder, which takes a second."""
+
+_NAME_BYTES = 150
+# Windows refuses these characters; the rest are control characters, text direction overrides,
+# which make a name look like another, and halves of characters that UTF-8 cannot write.
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+_WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+
+
+def file_entries(files: Mapping[str, bytes]) -> dict[str, dict[str, str | int]]:
+    """Return what manifest.json says of each file under `files`: `sha256`, and size in `bytes`."""
+    return {
+        file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for file, content in files.items()
+    }
+
+
+def folder_name(video_name: str, digest: Digest) -> str:
+    """Return `<name>-<first 8 digits>`, safe as a folder's name on Windows, macOS and Linux."""
+    # macOS spells accents apart (NFD): the same video must get the same folder everywhere.
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", video_name)).strip(" .").lstrip("-. ")
+    name = name.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(" .\u200d")
+    if _WINDOWS_DEVICE.match(name):
+        name = f"_{name}"
+    return f"{name or 'video'}-{digest[:8]}"
+
+
+@contextmanager
+def one_writer(locks: Path, folder: Path) -> Iterator[None]:
+    """Keep every other process from writing a folder of this name meanwhile.
+
+    What is read inside, such as names, is what the folder gets: nothing newer is overwritten.
+
+    Args:
+        locks: folder for the locked files, the same for all processes.
+        folder: to be written.
+
+    Raises:
+        TransientError: another process writes it for very long.
+    """
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(locks / f"{folder.name}.lock", timeout=_WAIT_S):
+            yield
+    except Timeout as error:
+        raise TransientError(
+            f"another process has been writing {folder} for {_WAIT_S} s", "end it, or try again"
+        ) from error
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
+    """Write the files as the whole content of `folder`: it is there complete, or as it was.
+
+    A folder that is there already is replaced. Where its manifest.json does not account for what
+    lies in it (a file was edited or added by hand), it is kept beside as `<folder>.edited-1` (the
+    next free number) and that path is returned.
+
+    Raises:
+        InputError: writing is not allowed, no space is left, or the name cannot be a folder.
+        TransientError: a file of the folder is in use, or the disk cannot be reached.
+    """
+    unfinished = f".{folder.name}.tmp-"
+    fresh = folder.with_name(unfinished + secrets.token_hex(4))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_unfinished(folder.parent, unfinished)
+        fresh.mkdir()
+        for name, content in files.items():
+            with (fresh / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        return _swap_in(fresh, folder)
+    except OSError as error:
+        raise _explained(error, folder) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def is_edited(folder: Path) -> bool:
+    """Tell whether something in the folder would be lost that spokenby did not write there."""
+    there = {
+        path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
+    }
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return any(
+            listed[name]["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in there.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # A folder or an unlisted file in it, or no manifest to go by: keep what is there, if any.
+        return bool(there)
+
+
+def _swap_in(fresh: Path, folder: Path) -> Path | None:
+    """Rename `fresh` to `folder`; return where an edited old folder was kept."""
+    if not os.path.lexists(folder):
+        fresh.rename(folder)
+        return None
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file of this name is there", str(folder))
+    kept = _next_edited(folder) if is_edited(folder) else None
+    # No system can replace a folder that has files in one step everywhere: old out, new in.
+    old = kept or fresh.with_name(f"{fresh.name}-old")
+    folder.rename(old)
+    try:
+        fresh.rename(folder)
+    except BaseException:
+        if not folder.exists():
+            old.rename(folder)
+        raise
+    if not kept:
+        shutil.rmtree(old, ignore_errors=True)
+    return kept
+
+
+def _next_edited(folder: Path) -> Path:
+    number = 1
+    while os.path.lexists(kept := folder.with_name(f"{folder.name}.edited-{number}")):
+        number += 1
+    return kept
+
+
+def _remove_unfinished(parent: Path, prefix: str) -> None:
+    """Remove what killed runs left behind."""
+    for stale in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
+        # Renamed first: should its writer be alive after all, its own rename fails, instead of
+        # publishing a folder whose files are being removed.
+        doomed = stale.with_name(prefix + secrets.token_hex(4))
+        try:
+            stale.rename(doomed)
+        except OSError:
+            continue
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _explained(error: OSError, folder: Path) -> SpokenbyError:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return InputError(
+                f"no space left on the disk of {folder}",
+                "free some and run again; what was computed is kept",
+            )
+        # On Windows, a folder with an open file in it refuses to be renamed: error 5, 32 or 33.
+        case errno.EACCES | errno.EPERM if getattr(error, "winerror", None) in {5, 32, 33}:
+            return TransientError(
+                f"{folder} is in use or protected", "close the programs that show its files"
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return InputError(
+                f"not allowed to write {folder}", "permit it, or choose another output folder"
+            )
+        case errno.ENOTDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
+            return InputError(
+                f"cannot make the folder {folder} ({error.strerror})",
+                "rename what is in its way, or choose another output folder",
+            )
+    return TransientError(
+        f"cannot write {folder} ({error.strerror or error})",
+        "check that its disk can be reached, then run again",
+    )

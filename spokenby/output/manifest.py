@@ -1,0 +1,155 @@
+"""What a transcript's manifest says, and whether a folder is whole, lives here.
+
+Writing it does not; see `folders.py`.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spokenby.engines.gpus import smaller_batches
+from spokenby.output.folders import MANIFEST, file_entries
+from spokenby.plan.profiles import Recipe
+from spokenby.plan.stages import Plan, Stage
+from spokenby.types import (
+    Digest,
+    EngineResult,
+    Identity,
+    Outcome,
+    SpeakerTranscript,
+    StageResult,
+    Video,
+)
+
+SCHEMA_VERSION = 1
+_REPORTED_PACKAGES = ("spokenby", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
+
+
+def describe_run(
+    video: Video,
+    recipe: Recipe,
+    plan: Plan,
+    model_identities: Mapping[str, Sequence[str]],
+    transcript: SpeakerTranscript,
+    results: Mapping[str, StageResult],
+    *,
+    identified_from: Digest | None = None,
+    identities: Sequence[Identity] = (),
+    telemetry: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a manifest without its files: how this transcript came about.
+
+    `identified_from` names the voiceprints by which its speakers were identified, if they were.
+    No absolute path enters it: outputs may be moved and shared.
+    """
+    stages: dict[str, dict[str, Any]] = {
+        stage: {
+            "digest": result.digest,
+            "seconds": result.seconds,
+            "from_cache": stage not in plan.run,
+            "computed_in": result.computed_in if isinstance(result, EngineResult) else "",
+        }
+        for stage, result in results.items()
+    }
+    computed = sum(stage["seconds"] for stage in stages.values() if not stage["from_cache"])
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "digest": plan.digests[Stage.MERGE],
+        "video": {
+            "name": Path(video.path).name,
+            "digest": video.digest,
+            "duration": video.duration,
+            "audio_streams": video.audio_streams,
+        },
+        "profile": recipe.profile,
+        "made_by": recipe.made_by,
+        "speakers": len(transcript.speakers),
+        "words": sum(speaker.words for speaker in transcript.speakers)
+        + sum(word.speaker is None for segment in transcript.segments for word in segment.words),
+        "coverage": transcript.coverage,
+        "seconds": round(computed, 3),
+        "times_real_time": round(video.duration / computed, 1) if computed else None,
+        "stages": stages,
+        "smaller_batches": smaller_batches(),
+        "telemetry": dict(telemetry or {}),
+        "models": {stage: ", ".join(names) for stage, names in model_identities.items()},
+        "params": recipe.model_dump(mode="json", exclude={"profile"}),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _REPORTED_PACKAGES},
+        },
+        "identified_from": identified_from,
+    }
+    return renamed(about, transcript, identities)
+
+
+def renamed(
+    about: Mapping[str, Any], transcript: SpeakerTranscript, identities: Sequence[Identity]
+) -> dict[str, Any]:
+    """Return a manifest that tells how the speakers got the names that the transcript shows."""
+    return {
+        **about,
+        "identities": [identity.model_dump(mode="json") for identity in identities],
+        "warnings": list(transcript.told),
+    }
+
+
+def describe_quality(recipe: Recipe) -> dict[str, Any]:
+    """Return what a transcript says of its own worth: the same on every run, no times or places."""
+    return {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
+
+
+def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of an output folder, manifest included, which lists the others."""
+    content = (
+        json.dumps({**about, "files": file_entries(files)}, indent=2, ensure_ascii=False) + "\n"
+    )
+    return {**files, MANIFEST: content.encode()}
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of an output folder, or `None` if the folder is not whole."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        whole = all((folder / name).is_file() for name in manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest if whole else None
+
+
+def is_written(folder: Path, digest: Digest) -> bool:
+    """Tell whether a folder holds the whole transcript of a merge digest."""
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest.get("digest") == digest
+
+
+def video_of(manifest: Mapping[str, Any]) -> Video:
+    """Return the video that a manifest is about; where it lies now is not known."""
+    return Video(
+        path=manifest["video"]["name"],
+        **{**manifest["video"], "name": Path(manifest["video"]["name"]).stem},
+    )
+
+
+def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:
+    """Read an outcome from the manifest of a folder that is whole."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise FileNotFoundError(f"{folder / MANIFEST}: no whole manifest")
+    stored = [name for name, stage in manifest["stages"].items() if stage["from_cache"]]
+    return Outcome(
+        path=video.path,
+        name=video.name,
+        status="unchanged" if unchanged else "done",
+        folder=str(folder),
+        duration=video.duration,
+        speakers=manifest["speakers"],
+        words=manifest["words"],
+        coverage=manifest.get("coverage"),
+        seconds=0.0 if unchanged else manifest["seconds"],
+        stored=tuple(manifest["stages"]) if unchanged else tuple(stored),
+        warnings=tuple(manifest["warnings"]),
+    )

@@ -1,0 +1,120 @@
+"""What was tried and has not come to its end lives here, for all runs and processes of a site.
+
+What is done does not: the output folders tell that themselves; see manifest.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spokenby.database import Database
+from spokenby.types import Digest
+
+CUT = "its run was cut off (killed, crashed, or the power went)"
+"""The cause of an attempt that nobody ended."""
+
+
+class Attempt(NamedTuple):
+    """The last attempt at one transcript. A row of the ledger, in the order of its columns."""
+
+    key: Digest
+    """Of the transcript (the merge stage's digest): the video's bytes, params, models, versions."""
+    video: Digest
+    path: str
+    """Where the video lay then."""
+    attempts: int
+    """How many in a row came to nothing, this one included."""
+    stage: str
+    cause: str
+    """One line; empty before the first failure."""
+    started: float
+    ended: float | None
+    """Seconds since the epoch; `None` while it runs, or if it was cut off."""
+    stored: int
+    """How many stages were stored when it began."""
+    asked: str
+    """What the run was asked for besides the videos, as JSON: to ask for the same again."""
+
+    @property
+    def problem(self) -> str:
+        """Why there is no transcript, in one line. Of an attempt that does not run any more."""
+        if self.ended is None:
+            return CUT
+        return f"{self.stage}: {self.cause}" if self.cause else "stopped on request"
+
+
+class Ledger:
+    """Note attempts in an SQLite file. A transcript that is done is forgotten.
+
+    Whoever notes an attempt holds the claim on its video; see claims.py.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(
+            path,
+            "CREATE TABLE IF NOT EXISTS attempts (key TEXT PRIMARY KEY, video TEXT, path TEXT,"
+            " attempts INTEGER, stage TEXT, cause TEXT, started REAL, ended REAL, stored INTEGER,"
+            " asked TEXT)",
+        )
+
+    def begin(
+        self, key: Digest, video: Digest, path: str, *, stored: int = 0, asked: str = "{}"
+    ) -> None:
+        """Note that an attempt begins.
+
+        One that was cut off after it had stored something does not count: a machine that goes down
+        now and then must not make a long video look hopeless.
+        """
+
+        def note(database: sqlite3.Connection) -> None:
+            # What lay there before is no more: nobody can try it again.
+            database.execute("DELETE FROM attempts WHERE path = ? AND video <> ?", (path, video))
+            database.execute(
+                "INSERT INTO attempts VALUES (?, ?, ?, 1, '', '', ?, NULL, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET path = excluded.path, started = excluded.started,"
+                " ended = NULL, stored = excluded.stored, asked = excluded.asked, attempts ="
+                " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1"
+                " ELSE attempts + 1 END",
+                (key, video, path, time.time(), stored, asked),
+            )
+
+        self._database.use(note, None)
+
+    def fail(self, key: Digest, stage: str, cause: str) -> None:
+        """Note how the attempt under way failed."""
+        self._change(
+            "UPDATE attempts SET ended = ?, stage = ?, cause = ? WHERE key = ?",
+            (time.time(), stage, cause, key),
+        )
+
+    def stop(self, key: Digest) -> None:
+        """Note that the attempt under way was stopped on request: it does not count."""
+        self._change(
+            "UPDATE attempts SET ended = ?, attempts = attempts - 1 WHERE key = ?",
+            (time.time(), key),
+        )
+
+    def forget(self, *keys: Digest) -> None:
+        """Forget all attempts at some transcripts: they are done, or to be tried afresh."""
+        self._database.use(
+            lambda database: database.executemany(
+                "DELETE FROM attempts WHERE key = ?", [(key,) for key in keys]
+            ),
+            None,
+        )
+
+    def read(self) -> dict[Digest, Attempt]:
+        """Return every attempt that has not come to a transcript, by key, the oldest first."""
+        none: list[tuple[Any, ...]] = []
+        rows = self._database.use(
+            lambda database: database.execute("SELECT * FROM attempts ORDER BY started").fetchall(),
+            none,
+        )
+        return {row[0]: Attempt(*row) for row in rows}
+
+    def _change(self, statement: str, values: Collection[object]) -> None:
+        self._database.use(lambda database: database.execute(statement, tuple(values)), None)

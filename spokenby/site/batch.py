@@ -1,0 +1,148 @@
+"""What this site has stored, held against what a video needs, lives here.
+
+The rules that decide do not; see spokenby/plan/stages.py.
+"""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spokenby.digests import DigestIndex, digest_of
+from spokenby.output import manifest
+from spokenby.output.folders import folder_name
+from spokenby.plan.profiles import Recipe, choose_profile, identify_models, make_recipe
+from spokenby.plan.stages import Plan, Stage, plan_video, stage_digests, upstream_of
+from spokenby.settings import Settings, read_settings
+from spokenby.site.stage_results import read_stored
+from spokenby.stages import audio
+from spokenby.types import AudioFile, Digest, Span, Video
+
+Params = dict[str, dict[str, Any]]
+"""By stage (`diarization`, `merging`, …) and field."""
+
+
+class Batch(NamedTuple):
+    """What every video of a run shares."""
+
+    settings: Settings
+    recipe: Recipe
+    profile_reason: str
+    model_identities: dict[str, tuple[str, ...]]
+    output: Path
+
+    def folder(self, video: Video) -> Path:
+        """Return where a video's outputs go."""
+        return self.folder_of(video.name, video.digest)
+
+    def folder_of(self, name: str, video: Digest) -> Path:
+        """Return where the outputs of a video of that name go."""
+        return self.output / folder_name(name, video)
+
+
+def site_params(settings: Settings) -> Params:
+    """Return the params in which a site differs from the profiles."""
+    return {"embeddings": {"engine": settings.voice_encoder}}
+
+
+def prepare_batch(
+    profile: str | None = None,
+    *,
+    language: str | None = None,
+    num_speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
+    audio_stream: int | None = None,
+    output: str | Path | None = None,
+    params: Params | None = None,
+) -> Batch:
+    """Settle what a run uses.
+
+    Args:
+        profile: the site's default if `None`.
+        language: goes to the transcription's params, as the next ones to theirs.
+        num_speakers: likewise.
+        min_speakers: likewise.
+        max_speakers: likewise.
+        audio_stream: likewise.
+        output: folder of the transcripts; the site's if `None`.
+        params: any other params, by stage and field.
+
+    Raises:
+        InputError: a setting, the profile or a value does not fit, or a model is not here.
+    """
+    settings = read_settings()
+    chosen, reason = choose_profile(
+        profile or settings.profile, settings.models, **site_params(settings)
+    )
+    named: Params = {
+        "audio": {"audio_stream": audio_stream},
+        "diarization": {
+            "num_speakers": num_speakers,
+            "min_speakers": min_speakers,
+            "max_speakers": max_speakers,
+        },
+        "transcription": {"language": language},
+    }
+    merged = site_params(settings)
+    for stage, fields in [*(params or {}).items(), *named.items()]:
+        given = {field: value for field, value in fields.items() if value is not None}
+        merged[stage] = {**merged.get(stage, {}), **given}
+    recipe = make_recipe(chosen, **merged)
+    if (encoder := recipe.embeddings.engine) != settings.voice_encoder:
+        reason += (
+            f"; voiceprints by {encoder}, which are not compared with those by"
+            f" {settings.voice_encoder}, this site's encoder"
+        )
+    return Batch(
+        settings=settings,
+        recipe=recipe,
+        profile_reason=reason,
+        model_identities=identify_models(
+            recipe, settings.models, DigestIndex(settings.digest_index)
+        ),
+        output=Path(output) if output else settings.transcripts,
+    )
+
+
+def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
+    """Decide which stages of a video have to be computed on this site."""
+    return plan_named(video.name, video.digest, batch, force)
+
+
+def plan_named(name: str, video: Digest, batch: Batch, force: Collection[Stage] = ()) -> Plan:
+    """Decide likewise for a video that was not probed."""
+    return plan_video(
+        stage_digests(video, batch.recipe, batch.model_identities),
+        is_stored=partial(_is_stored, batch.settings),
+        is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
+        force=force,
+        upstream=upstream_of(batch.recipe),
+    )
+
+
+def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
+    """Decide likewise for what brings voiceprints, of a whole recording or a part of it."""
+    digests = stage_digests(
+        digest_of(video.digest, part.start, part.end) if part else video.digest,
+        batch.recipe,
+        batch.model_identities,
+    )
+    whole = stage_digests(video.digest, batch.recipe, batch.model_identities)
+    needed = {stage: digests[stage] for stage in (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED)}
+    needed[Stage.EXTRACT] = whole[Stage.EXTRACT]
+    stored = [
+        stage for stage, digest in needed.items() if _is_stored(batch.settings, stage, digest)
+    ]
+    return Plan(
+        digests=needed,
+        run={stage: "not stored" for stage in needed if stage not in stored},
+        stored=tuple(stored),
+    )
+
+
+def _is_stored(settings: Settings, stage: Stage, digest: Digest) -> bool:
+    result = read_stored(stage, digest, settings)
+    if isinstance(result, AudioFile):  # the record is no use without the file it names
+        return audio.is_whole(settings.audio / result.name, result)
+    return result is not None

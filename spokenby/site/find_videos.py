@@ -1,0 +1,156 @@
+"""Which files are videos to transcribe is decided here, by name.
+
+What is inside them does not show here; see `engines/av.py`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from spokenby.errors import InputError
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"}
+    | {".3gp"}
+)
+AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma"})
+SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
+"""What counts in a folder. A file that is named itself may be called anything."""
+
+_UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
+
+
+def find_videos(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the files named and those in the folders named, absolute, each once.
+
+    The order is that of `paths`; a folder's files are sorted as people count (2 before 10).
+
+    Raises:
+        InputError: a path is missing or unreadable, or a folder holds no video.
+    """
+    found: dict[str, Path] = {}
+    for path in _expand(paths):
+        for video in _look(path.absolute()):
+            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+    if not found:
+        raise InputError("no video was named", "name video files, or folders that hold some")
+    return list(found.values())
+
+
+def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[InputError]]:
+    """Return what `find_videos` would, and what it would fail for: the rest is found all the same.
+
+    Folders without a video are as good as others.
+    """
+    found: dict[str, Path] = {}
+    problems: list[InputError] = []
+    for path in _expand(paths):
+        try:
+            videos = sorted(_look_into(path.absolute(), problems.append), key=_natural)
+        except InputError as error:
+            problems.append(error)
+            continue
+        for video in videos:
+            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+    return list(found.values()), problems
+
+
+def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
+    """Resolve patterns such as `talks/*.mp4`, which shells on Windows hand on as they are."""
+    for path in paths:
+        matches = () if os.path.lexists(path) else glob.glob(str(path))  # noqa: PTH207
+        yield from sorted(map(Path, matches), key=_natural) or [Path(path)]
+
+
+def _look(path: Path) -> list[Path]:
+    videos = sorted(_look_into(path, _raise), key=_natural)
+    if not videos:
+        known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
+    return videos
+
+
+def _look_into(path: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+    """Yield the file that `path` names, or the videos below it if it is a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        raise InputError(
+            f"{path} does not exist", "check the name, or put the videos there"
+        ) from None
+    except OSError as error:
+        raise _unreadable(error) from error
+    if stat.S_ISREG(mode):
+        yield _with_text_name(path)
+    elif stat.S_ISDIR(mode):
+        yield from _walk(path, on_problem)
+    else:
+        raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
+
+
+def _walk(top: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+    def tell(error: OSError) -> None:
+        on_problem(_unreadable(error))
+
+    seen = set()  # a link may lead back up
+    for folder, folders, names in os.walk(top, followlinks=True, onerror=tell):
+        real = os.path.realpath(folder)
+        folders[:] = [] if real in seen else [name for name in folders if not _is_hidden(name)]
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(folder, name)
+            if (
+                path.suffix.lower() in SUFFIXES
+                and not _is_hidden(name)
+                and not path.stem.lower().endswith(_UNFINISHED)
+                and path.is_file()
+            ):
+                try:
+                    yield _with_text_name(path)
+                except InputError as error:
+                    on_problem(error)
+
+
+def _with_text_name(path: Path) -> Path:
+    """Refuse names of bytes that are no text, which Linux allows and results cannot hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="replace").decode()
+        raise InputError(f"the name of {shown} is not text (UTF-8)", "rename it") from None
+    return path
+
+
+def _is_hidden(name: str) -> bool:
+    # $RECYCLE.BIN and System Volume Information lie on top of every drive of Windows.
+    return name.startswith((".", "~", "$")) or name == "System Volume Information"
+
+
+def _natural(path: Path) -> tuple[list[list[str | int]], str]:
+    # Text and numbers alternate, so that what is compared is always of one type.
+    parts: list[list[str | int]] = [
+        [
+            int(piece) if piece.isdecimal() else piece.casefold()
+            for piece in re.split(r"(\d+)", part)
+        ]
+        for part in path.parts
+    ]
+    return parts, str(path)
+
+
+def _unreadable(error: OSError) -> InputError:
+    return InputError(
+        f"{error.filename} cannot be read ({error.strerror})", "check its permissions"
+    )
+
+
+def _raise(error: InputError) -> NoReturn:
+    raise error

@@ -1,0 +1,98 @@
+"""Taking turns at the GPU lives here: who may compute on this host right now.
+
+The tag that bounds GPU tasks over the whole site does not; see tasks/options.py. It admits more
+tasks than there are lanes, on purpose: the others wait here and start within milliseconds of the
+one before, where Prefect's server would leave the GPU idle for a second or more.
+"""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from filelock import FileLock, Timeout
+
+from spokenby.engines.gpus import list_gpus
+from spokenby.errors import StoppedError
+from spokenby.progress import holding_slot, is_stopping
+from spokenby.settings import Settings, read_settings
+
+Engine = TypeVar("Engine")
+
+ASK_EVERY_S = 0.02
+
+ROOMY_BYTES = 22 * 2**30
+"""GPUs of this memory, sold as 24 GB, hold recogniser and diarizer at work side by side."""
+
+
+@contextmanager
+def on_gpu(load: AbstractContextManager[Engine]) -> Iterator[Engine]:
+    """Wait for an engine, then for a lane to run it on, and hold both.
+
+    In this order, and nowhere in another: who held a lane while another video has the engine would
+    keep the GPU from a third that waits for neither, and might wait for ever.
+
+    Raises:
+        StoppedError: this process was asked to stop.
+    """
+    asked = time.perf_counter()
+    with load as engine, gpu_slot(asked):
+        yield engine
+
+
+@contextmanager
+def gpu_slot(asked: float | None = None) -> Iterator[None]:
+    """Wait for one of this host's lanes and hold it.
+
+    The lanes are files that the operating system locks: it frees those of a killed process, and it
+    keeps tasks of several runs, each a process of its own, apart like those of one run.
+
+    Args:
+        asked: since when the stage stands in line, by `perf_counter`; None for now.
+
+    Raises:
+        StoppedError: this process was asked to stop.
+    """
+    asked = time.perf_counter() if asked is None else asked
+    lanes = _lanes(read_settings())
+    if not lanes:
+        with holding_slot(asked):
+            yield
+        return
+    while True:
+        for lane in lanes:
+            try:
+                lane.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                with holding_slot(asked):
+                    yield
+            finally:
+                lane.release()
+            return
+        if is_stopping():
+            raise StoppedError("stopped on request", "run again to continue where it stopped")
+        time.sleep(ASK_EVERY_S)
+
+
+def _lanes(settings: Settings) -> list[FileLock]:
+    """Return this host's lanes, each free or held; none where nothing has to be shared."""
+    count = settings.gpu_lanes or sum(1 + (gpu.memory >= ROOMY_BYTES) for gpu in list_gpus()[:1])
+    folder = settings.cache / "lanes"
+    if count:
+        folder.mkdir(parents=True, exist_ok=True)
+    host = platform.node()  # hosts may share the folder, not the GPU
+    return [FileLock(folder / f"{host}-{number}.lock") for number in range(count)]
+
+
+def tag_limit(settings: Settings) -> int:
+    """Return how many tasks the GPU tag is to admit.
+
+    With one lane, one waits for the other. With more, tasks of one kind, of which there is one a
+    video in flight, must not keep those of another kind out while they wait for the same engine.
+    """
+    if settings.gpu_lanes == 1:
+        return 2
+    return (settings.gpu_lanes or 2) + settings.videos_in_flight

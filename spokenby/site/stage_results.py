@@ -1,0 +1,62 @@
+"""Read the stage results that this site has stored.
+
+Prefect writes them, but could be made to run code by what a file names as its serializer or class.
+A file is read here first, as plain JSON; what is not a whole result of its stage counts as absent.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from spokenby.plan.stages import Stage
+from spokenby.settings import Settings
+from spokenby.types import (
+    AudioFile,
+    Diarization,
+    Digest,
+    EdgeDecisions,
+    SpeakerEmbeddings,
+    SpeechRegions,
+    StageResult,
+    Transcript,
+)
+
+RESULTS: Mapping[Stage, type[StageResult]] = {
+    Stage.EXTRACT: AudioFile,
+    Stage.SPEECH: SpeechRegions,
+    Stage.DIARIZE: Diarization,
+    Stage.EMBED: SpeakerEmbeddings,
+    Stage.TRANSCRIBE: Transcript,
+    Stage.EDGES: EdgeDecisions,
+}
+
+SERIALIZER = {
+    "type": "json",
+    "jsonlib": "json",
+    "object_encoder": "prefect.serializers.prefect_json_object_encoder",
+    "object_decoder": "prefect.serializers.prefect_json_object_decoder",
+    "dumps_kwargs": {},
+    "loads_kwargs": {},
+}
+"""Prefect's `JSONSerializer` as it describes itself in a file, without options."""
+
+
+def storage_key(stage: Stage, digest: Digest) -> str:
+    """Return the name under which a stage's result is stored, relative to `Settings.results`."""
+    return f"{stage}/{digest}.json"
+
+
+def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult | None:
+    """Return a stage's stored result, or `None` if there is none that can be read."""
+    try:
+        record = json.loads((settings.results / storage_key(stage, digest)).read_bytes())
+        if record["metadata"]["serializer"] != SERIALIZER:
+            return None
+        stored: dict[str, Any] = json.loads(record["result"])
+        kind = RESULTS[stage]
+        if stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
+            return None
+        result = kind.model_validate(stored["data"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return result if result.digest == digest else None

@@ -1,0 +1,137 @@
+"""Open this site's voice library and keep it and the transcripts in step."""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from spokenby.errors import SpokenbyError
+from spokenby.output import formats, manifest
+from spokenby.output.rename_speakers import TRANSCRIPT, Rewritten, rewrite_folder
+from spokenby.plan.stages import Stage
+from spokenby.settings import Settings
+from spokenby.site.stage_results import storage_key
+from spokenby.types import Digest, Identity, Outcome, SpeakerTranscript, Video
+from spokenby.voices.library import Change, Line, VoiceLibrary
+
+
+class Identified(NamedTuple):
+    """Who the speakers of a video are."""
+
+    embeddings: Digest
+    """Of the voiceprints by which they were identified."""
+    identities: tuple[Identity, ...]
+    unheard: str = ""
+    """Which known people could not be found, whatever they sound like."""
+
+
+@cache
+def _open(url: str) -> VoiceLibrary:
+    return VoiceLibrary(url)
+
+
+def open_library(settings: Settings) -> VoiceLibrary:
+    """Return the site's voice library, which a process opens once.
+
+    Raises:
+        SpokenbyError: it cannot be reached or used.
+    """
+    return _open(settings.voices)
+
+
+@cache
+def unheard(url: str, model: str) -> str:
+    """Say which known people a model cannot find, as of when this process first asked.
+
+    See `VoiceLibrary.other_models`; it reads every known voice.
+    """
+    lacking = _open(url).other_models(model)
+    if lacking:
+        logging.getLogger("spokenby").warning(lacking)
+    return lacking
+
+
+def place_of(folder: Path, settings: Settings) -> str:
+    """Return how a folder of outputs is noted: relative to the site's, so that it can be moved."""
+    folder, own = folder.absolute(), settings.transcripts.absolute()
+    return folder.relative_to(own).as_posix() if folder.is_relative_to(own) else str(folder)
+
+
+def folder_at(place: str, settings: Settings) -> Path:
+    """Return the folder that was noted as `place`."""
+    return settings.transcripts.absolute() / place
+
+
+def note_transcript(
+    video: Video, folder: Path, transcript: SpeakerTranscript, settings: Settings
+) -> None:
+    """Tell the library where a transcript is and what is said in it."""
+    lines = [
+        Line(segment.start, segment.end, segment.speaker, segment.text)
+        for segment in transcript.segments
+    ]
+    open_library(settings).note_transcript(video, place_of(folder, settings), lines)
+
+
+def note_unchanged(outcomes: Sequence[Outcome], settings: Settings) -> list[Outcome]:
+    """Tell the library of finished transcripts that it lacks: it may be newer, or another one.
+
+    Returns the outcomes; one tells if that was not possible, which harms nothing but the search.
+    """
+    unchanged = [outcome for outcome in outcomes if outcome.status == "unchanged"]
+    if not unchanged:
+        return list(outcomes)
+    try:
+        noted = {place.folder for place in open_library(settings).transcripts()}
+        for outcome in unchanged:
+            folder = Path(outcome.folder)
+            if place_of(folder, settings) not in noted:
+                _note_folder(folder, settings)
+    except SpokenbyError as error:
+        warned = (*unchanged[0].warnings, f"`spokenby find` may not find it: {error}")
+        told = unchanged[0].model_copy(update={"warnings": warned})
+        return [told if outcome is unchanged[0] else outcome for outcome in outcomes]
+    return list(outcomes)
+
+
+def _note_folder(folder: Path, settings: Settings) -> None:
+    if about := manifest.read_manifest(folder):
+        transcript = formats.read_transcript((folder / TRANSCRIPT).read_bytes())
+        note_transcript(manifest.video_of(about), folder, transcript, settings)
+
+
+def rewrite_transcripts(
+    videos: Collection[Digest] | None, settings: Settings, *, overwrite: bool = False
+) -> Iterator[Rewritten]:
+    """Write the transcripts of some videos again, with today's names; yield what became of each.
+
+    Args:
+        videos: those in which a speaker has another name now; all if `None`.
+        settings: the site.
+        overwrite: those that were edited by hand, too.
+    """
+    library = open_library(settings)
+    for place in library.transcripts(videos):
+        folder = folder_at(place.folder, settings)
+        yield rewrite_folder(folder, library.identities_of, settings.claims, overwrite=overwrite)
+
+
+def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> None:
+    """Delete stored voiceprints."""
+    for digest in embeddings:
+        (settings.results / storage_key(Stage.EMBED, digest)).unlink(missing_ok=True)
+
+
+def forget_voice(which: str, settings: Settings) -> Change:
+    """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
+    library = open_library(settings)
+    change = library.forget(which)
+    written = [
+        manifest.read_manifest(folder_at(place.folder, settings))
+        for place in library.transcripts(change.videos)
+    ]
+    # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
+    stored = {about["stages"]["embed"]["digest"] for about in written if about}
+    delete_embeddings(stored.union(change.embeddings), settings)
+    return change

@@ -1,0 +1,176 @@
+"""Make the voiceprints that the site's speaker encoder lacks, from the sound of their videos.
+
+What is lacking, and how it is kept: spokenby/voices/rebuilding.py.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spokenby.digests import DigestIndex, digest_file
+from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.loading import load_embedder
+from spokenby.errors import InputError, SpokenbyError, StoppedError
+from spokenby.output import manifest
+from spokenby.plan.stages import Stage, stage_digests
+from spokenby.progress import showing
+from spokenby.settings import Settings
+from spokenby.site.batch import Batch, prepare_batch
+from spokenby.site.find_videos import find_videos, look_for_videos
+from spokenby.site.gpu_slots import gpu_slot
+from spokenby.site.model_files import FindToken, make_models_ready
+from spokenby.site.stage_results import read_stored
+from spokenby.site.voice_library import folder_at, open_library
+from spokenby.stages import audio, embeddings
+from spokenby.stages.embeddings import Embedder
+from spokenby.types import AudioFile, Digest, Video, Waveform
+from spokenby.voices.library import Unheard, VoiceLibrary, Voiceprint
+
+
+class Rebuilt(NamedTuple):
+    """What became of one video's voiceprints."""
+
+    video_name: str
+    added: int
+    problem: str
+    """Why some could not be made; empty if all were."""
+
+
+def rebuild_voiceprints(
+    paths: Sequence[str], settings: Settings, find_token: FindToken
+) -> Iterator[Rebuilt]:
+    """Make the voiceprints that the site's encoder lacks; yield what became of each video.
+
+    Each video's are kept as soon as they are made, so the next call goes on where one ended.
+
+    Args:
+        paths: where to look for videos that are not where they were when they were transcribed.
+        settings: the site.
+        find_token: see `make_models_ready`.
+
+    Raises:
+        SpokenbyError: the library or the encoder can't be used, or the process is to stop.
+    """
+    batch = prepare_batch()
+    make_models_ready(batch, find_token, (Stage.EMBED,))
+    library = open_library(settings)
+    sounds = _Sounds(batch, library, paths)
+    with load_embedder(batch.recipe.embeddings, settings.models) as embedder:
+        due = library.unheard(embedder.model)
+        for _, some in groupby(due, key=lambda speaker: speaker.video):
+            speakers = list(some)
+            yield _rebuild(speakers, sounds, library, embedder)
+
+
+def _rebuild(
+    speakers: Sequence[Unheard], sounds: "_Sounds", library: VoiceLibrary, embedder: Embedder
+) -> Rebuilt:
+    name = speakers[0].video_name
+    try:
+        with sounds.waveform_of(speakers[0].video, name) as waveform:
+            prints = _take_prints(speakers, waveform, embedder)
+        added = library.add_prints(embedder.model, prints)
+    except StoppedError:
+        raise
+    except SpokenbyError as error:
+        return Rebuilt(name, 0, str(error))
+    missed = len(speakers) - len(prints)
+    return Rebuilt(name, added, f"{missed} speakers said too little" if missed else "")
+
+
+def _take_prints(
+    speakers: Sequence[Unheard], waveform: Waveform, embedder: Embedder
+) -> list[tuple[Unheard, Voiceprint]]:
+    """Embed what the library noted of each speaker, and pool it; without those too short."""
+    samples = [sample for speaker in speakers for sample in speaker.samples]
+    owner = np.repeat(np.arange(len(speakers)), [len(speaker.samples) for speaker in speakers])
+    with gpu_slot(), showing(speakers[0].video_name, Stage.EMBED) as progress:
+        vectors = embedder.embed(waveform, samples, progress)
+    length = np.array([sample.duration for sample in samples])
+    usable = np.isfinite(vectors).all(axis=1)
+    prints = []
+    for row, speaker in enumerate(speakers):
+        own = usable & (owner == row)
+        vector, spread = embeddings.pool_segments(vectors[own], length[own])
+        if np.isfinite(vector).all():
+            start = min(sample.start for sample in speaker.samples)
+            end = max(sample.end for sample in speaker.samples)
+            seconds = float(length[own].sum())
+            prints.append(
+                (speaker, Voiceprint(vector, seconds, spread, speaker.video_name, start, end))
+            )
+    return prints
+
+
+class _Sounds:
+    """Bring the sound of videos: what is stored, else from the video, if it can be found."""
+
+    def __init__(self, batch: Batch, library: VoiceLibrary, paths: Sequence[str]) -> None:
+        self._batch = batch
+        self._settings = batch.settings
+        self._index = DigestIndex(batch.settings.digest_index)
+        self._places = {place.video: place.folder for place in library.transcripts()}
+        own, _ = look_for_videos([batch.settings.videos])
+        self._files = own + (find_videos(paths) if paths else [])
+        self._digests: dict[Path, Digest] = {}
+
+    @contextmanager
+    def waveform_of(self, video: Digest, name: str) -> Iterator[Waveform]:
+        """Yield the sound that a video's speakers were found in.
+
+        Raises:
+            SpokenbyError: neither it nor the video is here, or it can't be decoded.
+        """
+        folder = self._places.get(video)
+        about = manifest.read_manifest(folder_at(folder, self._settings)) if folder else None
+        params = audio.Params.model_validate(about["params"]["audio"] if about else {})
+        recipe = self._batch.recipe.model_copy(update={"audio": params})
+        digest = stage_digests(video, recipe, self._batch.model_identities)[Stage.EXTRACT]
+        stored = read_stored(Stage.EXTRACT, digest, self._settings)
+        if isinstance(stored, AudioFile):
+            path = self._settings.audio / stored.name
+            if audio.is_whole(path, stored):
+                yield audio.open_waveform(path, digest)
+                return
+        source = self._find(video, name)
+        with self._extracted(source, name, video, params, digest) as waveform:
+            yield waveform
+
+    @contextmanager
+    def _extracted(
+        self, source: Path, name: str, video: Digest, params: audio.Params, digest: Digest
+    ) -> Iterator[Waveform]:
+        """Extract a video's sound for this once: no run has asked for it to be stored."""
+        settings = self._settings
+        decoder = FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s)
+        about = Video(path=str(source), name=name, digest=video, duration=0, audio_streams=1)
+        settings.cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix="rebuild-", dir=settings.cache, ignore_cleanup_errors=True
+        ) as folder:
+            with showing(name, Stage.EXTRACT) as progress:
+                file = audio.extract_audio(
+                    about, Path(folder), decoder, params, digest=digest, progress=progress
+                )
+            yield audio.open_waveform(Path(folder) / file.name, digest)
+
+    def _find(self, video: Digest, name: str) -> Path:
+        """Return a file with a video's bytes: where it was transcribed from, or one of `paths`."""
+        for path in self._index.places(video):
+            if path.exists() and digest_file(path, self._index) == video:
+                return path
+        for path in sorted(self._files, key=lambda path: path.stem != name):
+            if path not in self._digests:
+                with showing(str(path), "inspect") as progress:
+                    self._digests[path] = digest_file(path, self._index, progress)
+            if self._digests[path] == video:
+                return path
+        raise InputError(
+            "neither its sound nor the video is here",
+            "name the folder that it is in: spokenby voices rebuild FOLDER",
+        )

@@ -1,0 +1,168 @@
+"""Who speaks when: the diarizer's protocol and tidy turns live here.
+
+Models do not, see `engines/`; nor how voices are told apart by clustering, see `clustering.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from spokenby.types import (
+    Diarization,
+    Digest,
+    Progress,
+    Seconds,
+    SpeechRegions,
+    StageParams,
+    TorchType,
+    Turn,
+    Waveform,
+    no_progress,
+)
+
+VERSION = 5
+
+
+class Params(StageParams):
+    """Which engine tells speakers apart, how many there are, and how `clustering` does it."""
+
+    engine: Literal["clustering", "pyannote"] = Field(
+        default="clustering", description="clustering needs no download"
+    )
+    embedder: Literal["campplus", "speechbrain"] = Field(
+        default="campplus", description="the speaker encoder of the clustering engine"
+    )
+    model: str = Field(default="", description="the model; empty is the engine's default")
+    num_speakers: int | None = Field(default=None, ge=1, description="exactly so many, if known")
+    min_speakers: int | None = Field(default=None, ge=1, description="at least so many")
+    max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
+    window: Seconds = Field(default=1.6, ge=0.5, le=10, description="clustering: sound a vector")
+    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="clustering: between vectors")
+    same_voice: float = Field(
+        default=0.84, gt=0, le=1, description="clustering: join voices at least this similar"
+    )
+    max_pause: Seconds = Field(
+        default=0.3, ge=0, description="clustering: join one speaker's turns across shorter pauses"
+    )
+    compute_type: TorchType = Field(
+        default="auto",
+        description="number type of the speaker network; float32: pyannote's own turns; auto: "
+        "bfloat16 on a GPU or CPU made for it (on such a CPU: half the time)",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        exact = [self.num_speakers] if self.num_speakers else []
+        least = max([self.min_speakers or 1, *exact])
+        most = min([self.max_speakers or least, *exact])
+        if least > most:
+            raise ValueError(f"no number of speakers is at least {least} and at most {most}")
+        return self
+
+    @property
+    def needs_speech(self) -> bool:
+        """Whether the engine has to be told where speech is; pyannote finds it by itself."""
+        return self.engine == "clustering"
+
+    def speaker_range(self) -> tuple[int, int]:
+        """Return the least and the most speakers allowed."""
+        least = self.num_speakers or self.min_speakers or 1
+        return least, self.num_speakers or self.max_speakers or max(least, MOST_SPEAKERS)
+
+
+MOST_SPEAKERS = 20
+"""What an automatic count never exceeds."""
+
+
+def nothing() -> None:
+    """Let nothing go: for callers that share neither engine nor device."""
+
+
+class Diarizer(Protocol):
+    """Tells the voices of one recording apart."""
+
+    computes_in: str
+    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
+
+    def diarize(
+        self,
+        waveform: Waveform,
+        speech: SpeechRegions | None,
+        params: Params,
+        progress: Progress = no_progress,
+        let_go: Callable[[], None] = nothing,
+    ) -> tuple[list[Turn], list[Turn]]:
+        """Return regular turns, which may overlap, and exclusive turns, which do not.
+
+        `speech` is None for an engine that finds it by itself, see `Params.needs_speech`. Calls
+        `let_go` once its networks have heard everything: from then on another thread may
+        use it, and the device they run on.
+        """
+        ...
+
+
+def diarize_speakers(
+    waveform: Waveform,
+    speech: SpeechRegions | None,
+    diarizer: Diarizer,
+    params: Params,
+    *,
+    digest: Digest,
+    progress: Progress = no_progress,
+    let_go: Callable[[], None] = nothing,
+) -> Diarization:
+    """Return who speaks when, speakers numbered by their first turn.
+
+    No speech, no turns; where nobody said where it is, that is up to the engine.
+    """
+    if speech and not speech.regions:
+        return Diarization(digest=digest, turns=(), exclusive=())
+    regular, exclusive = diarizer.diarize(waveform, speech, params, progress, let_go)
+    turns = tidy_turns(regular, waveform.duration)
+    apart = separate_turns(tidy_turns(exclusive, waveform.duration))
+    names: dict[str, str] = {}
+    for turn in [*turns, *apart]:
+        names.setdefault(turn.speaker, f"SPEAKER_{len(names):02d}")
+    return Diarization(
+        digest=digest,
+        computed_in=diarizer.computes_in,
+        turns=_renamed(turns, names),
+        exclusive=_renamed(apart, names),
+    )
+
+
+def tidy_turns(turns: Iterable[Turn], duration: Seconds) -> list[Turn]:
+    """Return the turns inside the recording, to the millisecond, sorted by start, then end."""
+    inside = (
+        Turn(
+            start=round(max(turn.start, 0.0), 3),
+            end=round(min(turn.end, duration), 3),
+            speaker=turn.speaker,
+        )
+        for turn in turns
+    )
+    return sorted(
+        (turn for turn in inside if turn.end > turn.start),
+        key=lambda turn: (turn.start, turn.end, turn.speaker),
+    )
+
+
+def separate_turns(turns: Iterable[Turn]) -> list[Turn]:
+    """Let each turn begin only where those before it, in order of start, have ended."""
+    apart: list[Turn] = []
+    for turn in turns:
+        start = max(turn.start, apart[-1].end) if apart else turn.start
+        if start < turn.end:
+            apart.append(Turn(start=start, end=turn.end, speaker=turn.speaker))
+    return apart
+
+
+def _renamed(turns: Iterable[Turn], names: dict[str, str]) -> tuple[Turn, ...]:
+    return tuple(
+        Turn(start=turn.start, end=turn.end, speaker=names[turn.speaker]) for turn in turns
+    )

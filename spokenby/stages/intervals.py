@@ -1,0 +1,65 @@
+"""Arithmetic of stretches of time lives here: what they cover, share, and how far apart they are.
+
+What the stretches mean does not; see `merging.py`, `edges.py`. All are arrays: no loop over words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from spokenby.types import Seconds, Span
+
+Floats = npt.NDArray[np.float64]
+
+INSTANT: Seconds = 1e-6
+"""Shorter overlaps are rounding of sums of floats, not speech."""
+
+
+def array(spans: Sequence[Span]) -> Floats:
+    """Return shape (spans, 2): starts, ends."""
+    return np.array([(span.start, span.end) for span in spans], dtype=np.float64).reshape(-1, 2)
+
+
+def union(times: Floats) -> Floats:
+    """Return the stretches that the spans cover, sorted and apart, shape (stretches, 2)."""
+    times = times[np.argsort(times[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(times[:, 1])
+    first = np.append(True, times[1:, 0] > reach[:-1])[: len(times)]
+    last = np.append(first[1:], True)[: len(times)]
+    return np.column_stack([times[first, 0], reach[last]])
+
+
+def shared(unions: Sequence[Floats]) -> Floats:
+    """Return the stretches that at least two of the unions cover, shape (stretches, 2)."""
+    times = np.concatenate([np.empty(0), *(each.ravel() for each in unions)])
+    steps = np.tile([1, -1], len(times) // 2)
+    order = np.argsort(times, kind="stable")
+    times, active = times[order], np.cumsum(steps[order])
+    several = np.flatnonzero(active >= 2)
+    return np.column_stack([times[several], times[several + 1]])
+
+
+def covered(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
+    """Return how many seconds from each of `starts` to its end lie in stretches, as of `union`."""
+    if not len(stretches):
+        return np.zeros(len(starts))
+    # Covered time since the beginning, as a function of time: flat between stretches.
+    so_far = np.repeat(np.append(0, np.cumsum(stretches[:, 1] - stretches[:, 0])), 2)[1:-1]
+    knots = stretches.ravel()
+    return np.asarray(np.interp(ends, knots, so_far) - np.interp(starts, knots, so_far))
+
+
+def distance(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
+    """Return how far each start to end is from the nearest stretch, in seconds; inf without any."""
+    edges = np.vstack([[-np.inf, -np.inf], stretches, [np.inf, np.inf]])
+    following = np.searchsorted(edges[:, 0], ends, side="right")
+    before = starts - edges[following - 1, 1]
+    return np.asarray(np.clip(np.minimum(before, edges[following, 0] - ends), 0, None))
+
+
+def length(stretches: Floats) -> Seconds:
+    """Return how many seconds stretches, as of `union`, last together."""
+    return float((stretches[:, 1] - stretches[:, 0]).sum())

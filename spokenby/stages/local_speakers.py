@@ -1,0 +1,226 @@
+"""Who of up to three speakers is active, chunk by chunk: from classes to pieces of one speaker.
+
+The segmentation network hears 10 s at a time and numbers the speakers of each chunk by itself.
+Here its classes are packed, and chunks are stitched by what they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spokenby.types import Seconds
+
+CHUNK_S: Seconds = 10.0
+CHUNK_STEP_S: Seconds = 2.5
+CHUNK_FRAMES = 589
+FRAME_STEP_S: Seconds = 0.016875
+FRAME_S: Seconds = 0.0619375
+"""A frame's receptive field: it stands for the moment in its middle."""
+
+LAST_FRAMES = 5
+"""A chunk's frames may end so many frames before its sound does."""
+
+CLASSES = np.array([0, 1, 2, 4, 3, 5, 6], np.int32)
+"""The powerset classes as bit masks: silence, one of three speakers, two of three speakers."""
+
+SHORTEST_PIECE_S: Seconds = 0.25
+"""A shorter stretch of one local speaker joins the longer of its neighbors."""
+
+SURE_FRAMES = 12
+"""A local speaker alone in fewer frames than this is matched by all frames it is active in."""
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
+
+
+def count_chunks(duration: Seconds) -> int:
+    """Return how many chunks it takes to hear all of a recording."""
+    return max(1, int(np.ceil((duration - CHUNK_S) / CHUNK_STEP_S - 1e-9)) + 1)
+
+
+def count_frames(duration: Seconds) -> int:
+    """Return how many frames a recording has."""
+    return int(duration / FRAME_STEP_S) + 1
+
+
+def first_frames(chunks: int) -> Ints:
+    """Return the frame of the recording that each chunk begins with, shape (chunks,)."""
+    first: Ints = np.rint(np.arange(chunks) * CHUNK_STEP_S / FRAME_STEP_S).astype(np.int64)
+    return first
+
+
+def to_time(frame: Ints | Floats) -> Floats:
+    """Return the moment that a frame stands for, in seconds."""
+    return np.asarray(frame * FRAME_STEP_S + FRAME_S / 2, np.float64)
+
+
+def to_frame(time: Floats) -> Ints:
+    """Return the frame nearest to a moment."""
+    return np.rint((time - FRAME_S / 2) / FRAME_STEP_S).astype(np.int64)
+
+
+def pack(masks: Ints) -> tuple[tuple[int, int, int], ...]:
+    """Return bit masks, shape (chunks, frames), as runs: see `SpeechRegions.local_speakers`."""
+    begins = np.diff(masks, axis=1, prepend=-1) != 0
+    chunk, frame = np.nonzero(begins)
+    return tuple(zip(chunk.tolist(), frame.tolist(), masks[begins].tolist(), strict=True))
+
+
+def unpack(packed: Sequence[tuple[int, int, int]]) -> Bools:
+    """Return who is active in each frame of each chunk, shape (chunks, frames, 3)."""
+    runs = np.array(packed, np.int64).reshape(-1, 3)
+    if not len(runs):
+        return np.zeros((0, CHUNK_FRAMES, 3), np.bool_)
+    chunks = int(runs[-1, 0]) + 1
+    begin = runs[:, 0] * CHUNK_FRAMES + runs[:, 1]
+    masks = np.repeat(runs[:, 2], np.diff(begin, append=chunks * CHUNK_FRAMES))
+    active: Bools = (masks.reshape(chunks, CHUNK_FRAMES, 1) & np.array([1, 2, 4])) != 0
+    return active
+
+
+def average(values: npt.NDArray[Any], frames: int) -> Floats:
+    """Return the mean over all chunks that hear a frame, shape (frames, …).
+
+    Args:
+        values: of each frame of each chunk, shape (chunks, CHUNK_FRAMES, …).
+        frames: of the recording; what chunks hear beyond its end is left out, and the few frames
+            that the last one leaves are as the one before.
+    """
+    longest = int(first_frames(len(values))[-1]) + CHUNK_FRAMES
+    total = np.zeros((max(frames, longest), *values.shape[2:]))
+    heard = np.zeros(len(total))
+    for chunk, first in zip(values, first_frames(len(values)).tolist(), strict=True):
+        total[first : first + CHUNK_FRAMES] += chunk
+        heard[first : first + CHUNK_FRAMES] += 1
+    rest = slice(longest, longest + LAST_FRAMES)
+    total[rest], heard[rest] = total[longest - 1], heard[longest - 1]
+    mean = total[:frames] / np.maximum(heard[:frames], 1).reshape(-1, *[1] * (total.ndim - 1))
+    return np.asarray(mean, np.float64)
+
+
+def stitch(active: Bools, frames: int) -> Bools:
+    """Return who is active in each frame of the recording, shape (frames, 3).
+
+    Each frame is taken from the chunk it is most central in. Speakers of a chunk are matched to
+    those of the chunk before where both hear the same; over more than a few seconds the numbers
+    mean nothing.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    result = np.zeros((frames, 3), np.bool_)
+    first = first_frames(len(active))
+    center = first + CHUNK_FRAMES // 2
+    edges = np.r_[0, (center[1:] + center[:-1]) // 2, frames].clip(0, frames)
+    order = np.arange(3)
+    for i, chunk in enumerate(active):
+        if i:
+            shift = first[i] - first[i - 1]
+            before = active[i - 1][shift:, order].astype(np.float32)
+            _, order = linear_sum_assignment(-before.T @ chunk[: CHUNK_FRAMES - shift])
+        begin, end = edges[i], min(edges[i + 1], first[i] + CHUNK_FRAMES)
+        result[begin:end] = chunk[begin - first[i] : end - first[i]][:, order]
+    return result
+
+
+def cut_pieces(regions: Floats, stitched: Bools) -> Floats:
+    """Return regions cut where another local speaker takes over, (pieces, 2), sorted, in seconds.
+
+    Where nobody or several are active, the nearest one who is active alone goes on.
+    """
+    alone = np.where(stitched.sum(axis=1) == 1, stitched.argmax(axis=1), -1)
+    pieces: list[Floats] = []
+    for start, end in regions.tolist():
+        frames = to_frame(np.array([start, end])).clip(0, len(alone))
+        who = _filled(alone[frames[0] : frames[1]])
+        edges = _long_runs(who)[1:-1] + frames[0]
+        cuts = np.r_[start, to_time(edges).clip(start, end), end]
+        pieces.append(np.column_stack([cuts[:-1], cuts[1:]]))
+    return np.concatenate(pieces) if pieces else np.empty((0, 2))
+
+
+def _filled(labels: Ints) -> Ints:
+    """Return labels in which each -1 has become the nearest label; all of them if there is none."""
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        return labels
+    nearest = np.searchsorted((known[1:] + known[:-1]) / 2, np.arange(len(labels)))
+    return labels[known[nearest]]
+
+
+def _long_runs(labels: Ints) -> Ints:
+    """Return where runs of equal labels begin, and the end, after short runs joined a neighbor."""
+    edges = np.r_[0, np.flatnonzero(np.diff(labels)) + 1, len(labels)]
+    whose = labels[edges[:-1]] if len(labels) else labels
+    while len(edges) > 2:
+        length = np.diff(edges)
+        shortest = int(length.argmin())
+        if length[shortest] * FRAME_STEP_S >= SHORTEST_PIECE_S:
+            break
+        beside = [i for i in (shortest - 1, shortest + 1) if 0 <= i < len(length)]
+        whose[shortest] = whose[max(beside, key=lambda i: length[i])]
+        keep = np.r_[True, whose[1:] != whose[:-1]]
+        edges, whose = np.r_[edges[:-1][keep], edges[-1]], whose[keep]
+    return np.asarray(edges)
+
+
+def find_second_speakers(
+    active: Bools, first: Ints, similarity: Floats, *, share: float
+) -> tuple[Floats, Ints]:
+    """Return where somebody speaks beside the first speaker, and who.
+
+    Args:
+        active: local speakers, shape (chunks, CHUNK_FRAMES, 3).
+        first: who speaks in each frame of the recording, -1 for nobody, shape (frames,).
+        similarity: how alike each speaker and the sound around a frame are, (frames, speakers).
+        share: of the chunks that hear a frame, so many must hear two speakers in it.
+
+    Returns:
+        Stretches in seconds, shape (overlaps, 2), and their speakers, shape (overlaps,).
+    """
+    frames, speakers = similarity.shape
+    if not len(active):
+        return np.empty((0, 2)), np.empty(0, np.int64)
+    two = average(active.sum(axis=2) >= 2, frames) >= share
+    if not two.any() or speakers < 2:
+        return np.empty((0, 2)), np.empty(0, np.int64)
+    votes = np.zeros((len(active), CHUNK_FRAMES, speakers), np.float32)
+    for i, begin in enumerate(first_frames(len(active)).tolist()):
+        chunk = active[i][: max(frames - begin, 0)]
+        near = slice(begin, begin + len(chunk))
+        for local, speaker in _match(chunk, first[near], similarity[near]):
+            votes[i, : len(chunk), speaker] += chunk[:, local]
+    score = average(votes, frames)
+    inside = np.flatnonzero(first >= 0)
+    score[inside, first[inside]] = -1
+    heard = two & (first >= 0) & (score.max(axis=1) > share / 2)
+    second = np.where(heard, score.argmax(axis=1), -1)
+    edges = np.r_[0, np.flatnonzero(np.diff(second)) + 1, len(second)]
+    spoken = second[edges[:-1]] >= 0
+    times = np.column_stack([to_time(edges[:-1]), to_time(edges[1:])])[spoken]
+    return times, second[edges[:-1]][spoken]
+
+
+def _match(active: Bools, first: Ints, similarity: Floats) -> list[tuple[int, int]]:
+    """Match the local speakers of a chunk to speakers: by whose turns they have, then by sound."""
+    from scipy.optimize import linear_sum_assignment
+
+    here = np.flatnonzero(active.any(axis=0)).tolist()
+    if not here:
+        return []
+    alone = active & (active.sum(axis=1, keepdims=True) == 1)
+    score = []
+    for local in here:
+        sure = alone[:, local].sum() >= SURE_FRAMES
+        at = np.flatnonzero(alone[:, local] if sure else active[:, local])
+        turns = np.bincount(first[at][first[at] >= 0], minlength=similarity.shape[1]) / len(at)
+        score.append(turns + 0.2 * similarity[at].mean(axis=0))
+    if len(here) <= similarity.shape[1]:
+        _, speakers = linear_sum_assignment(-np.array(score))
+    else:
+        speakers = np.argmax(score, axis=1)
+    return list(zip(here, speakers.tolist(), strict=True))

@@ -1,0 +1,422 @@
+"""Give every word to a speaker: who said what, when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from spokenby.stages import intervals, voice_similarity
+from spokenby.stages.intervals import INSTANT, Floats
+from spokenby.stages.transcription import EACH_PART, SURE_LANGUAGE
+from spokenby.types import (
+    Diarization,
+    Digest,
+    EdgeDecisions,
+    Identity,
+    Seconds,
+    Segment,
+    Speaker,
+    SpeakerEmbeddings,
+    SpeakerTranscript,
+    SpeechRegions,
+    SpokenWord,
+    StageParams,
+    Transcript,
+    Word,
+)
+
+VERSION = 3
+
+SHORTEST_PART: Seconds = 5.0
+"""Of less speech a recogniser cannot say for sure what language it is."""
+
+
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+
+MOVED_WORDS = 4
+"""So many words at most change their speaker where a change moves to the end of a sentence."""
+
+
+class Params(StageParams):
+    """How words find their speaker, and when the reader is warned."""
+
+    max_word: Seconds = Field(
+        default=2.0,
+        ge=0.5,
+        le=10,
+        description="longer words are cut to this: recognisers stretch words over pauses",
+    )
+    max_edge_distance: Seconds = Field(
+        default=0.5,
+        ge=0,
+        le=5,
+        description="a word outside every turn goes to the nearest turn at most this far away",
+    )
+    sentence_reach: Seconds = Field(
+        default=1.0,
+        ge=0,
+        le=5,
+        description="move a change of speaker to the end of a sentence at most this far away",
+    )
+    max_pause: Seconds = Field(
+        default=1.0, ge=0, le=60, description="a longer pause of a speaker begins a new segment"
+    )
+    low_confidence: float = Field(
+        default=0.5, ge=0, le=1, description="warn when the mean over all words is below this"
+    )
+    max_wordless: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="warn when more than this share of the speech has no words",
+    )
+    low_language: float = Field(
+        default=0.5, ge=0, le=1, description="warn when the language is less probable than this"
+    )
+    same_voice: float = Field(
+        default=0.75,
+        ge=0,
+        le=2,
+        description="two labels are one voice if at least so alike: two voices of a video are at"
+        " most 0.45, 1 is the same",
+    )
+    two_voices: float = Field(
+        default=0.65,
+        ge=-1,
+        le=1,
+        description="warn when the two most different parts of a speaker are less alike than this",
+    )
+    merge_same_voice: bool = Field(
+        default=False, description="put labels that are one voice under one label"
+    )
+
+
+def merge_transcript(
+    transcript: Transcript,
+    diarization: Diarization,
+    embeddings: SpeakerEmbeddings,
+    speech: SpeechRegions,
+    params: Params,
+    *,
+    edges: EdgeDecisions | None = None,
+    digest: Digest,
+) -> SpeakerTranscript:
+    """Give every word its speaker, and group words to segments.
+
+    No word is lost and the order is kept. A word goes to the speaker whose exclusive turns overlap
+    it most; outside all of them to the nearest turn within `max_edge_distance`; else to nobody,
+    with the reason. Ties go to the speaker heard first in the video. A change of speaker close to
+    the end of a sentence is moved there. `edges` overrules all that for the words whose voice it
+    knows. `overlap` says that several speakers' regular turns cover some instant of the word. Talk
+    time counts regular turns: who speaks at the same time as somebody else does speak, so the sum
+    can exceed the speech.
+
+    Warnings name speakers by their label: names may change with the voice library.
+    """
+    if not (speech.regions or transcript.words):  # what a diarizer took for speakers is noise
+        diarization = diarization.model_copy(update={"turns": (), "exclusive": ()})
+    doubts = voice_similarity.tell_doubts(
+        embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
+    )
+    joined = find_joined(diarization, embeddings, params)
+    diarization, embeddings = voice_similarity.join_labels(diarization, embeddings, joined)
+    labels = tuple(
+        dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
+    )
+    regular, exclusive = (
+        [
+            intervals.union(intervals.array([turn for turn in turns if turn.speaker == label]))
+            for label in labels
+        ]
+        for turns in (diarization.turns, diarization.exclusive)
+    )
+
+    words = transcript.words
+    starts, ends = _capped(words, intervals.union(intervals.array(speech.regions)), params.max_word)
+    owners = _owners(starts, ends, exclusive, params.max_edge_distance)
+    owners = keep_sentences(owners, words, starts, params.sentence_reach)
+    for decision in edges.decisions if edges else ():
+        owners[decision.word] = labels.index(joined.get(decision.speaker, decision.speaker))
+    overlaps = intervals.covered(intervals.shared(regular), starts, ends) > INSTANT
+
+    reason = (
+        f"no turn within {params.max_edge_distance:g} s"
+        if diarization.exclusive
+        else "no speaker was found in this video"
+    )
+    spoken = tuple(
+        SpokenWord(
+            start=start,
+            end=end,
+            text=word.text,
+            confidence=word.confidence,
+            spaced=word.spaced,
+            speaker=labels[owner] if owner >= 0 else None,
+            reason=None if owner >= 0 else reason,
+            overlap=overlap,
+        )
+        for word, start, end, owner, overlap in zip(
+            words,
+            starts.tolist(),
+            ends.tolist(),
+            owners.tolist(),
+            overlaps.tolist(),
+            strict=True,
+        )
+    )
+    counts = np.bincount(owners[owners >= 0], minlength=len(labels)).tolist()
+    speakers = tuple(
+        Speaker(
+            label=label, name=f"Speaker {number}", talk_time=intervals.length(turns), words=count
+        )
+        for number, (label, turns, count) in enumerate(zip(labels, regular, counts, strict=True), 1)
+    )
+    coverage = _share_with_words(spoken, speech, params.max_pause)
+    return SpeakerTranscript(
+        digest=digest,
+        language=transcript.language,
+        language_probability=transcript.language_probability,
+        languages=transcript.languages,
+        duration=speech.duration,
+        speech=speech.speech,
+        coverage=coverage,
+        speakers=speakers,
+        segments=tuple(_segments(spoken, params.max_pause)),
+        turns=diarization.turns,
+        doubtful=transcript.doubtful,
+        warnings=(
+            *_warnings(spoken, speakers, transcript, embeddings, speech, coverage, params),
+            *doubts,
+        ),
+    )
+
+
+def find_joined(
+    diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
+) -> dict[str, str]:
+    """Return the label that each label goes under which is the same voice, if they are to."""
+    if not params.merge_same_voice:
+        return {}
+    return voice_similarity.find_joined(diarization, embeddings, params.same_voice)
+
+
+def name_speakers(
+    transcript: SpeakerTranscript, identities: Sequence[Identity]
+) -> SpeakerTranscript:
+    """Show the speakers as the voice library knows them; who is not in it stays as before."""
+    known = {
+        identity.speaker: identity.model_dump(include={"name", "voice", "confidence"})
+        for identity in identities
+    }
+    speakers = (
+        speaker.model_copy(update=known.get(speaker.label)) for speaker in transcript.speakers
+    )
+    return transcript.model_copy(update={"speakers": tuple(speakers)})
+
+
+def join_words(words: Sequence[Word]) -> str:
+    """Return the words as one line of running text."""
+    return " ".join("".join(f" {w.text}" if w.spaced else w.text for w in words).split())
+
+
+def _capped(words: Sequence[Word], speech: Floats, longest: Seconds) -> tuple[Floats, Floats]:
+    """Return starts and ends of the words, none longer than `longest`.
+
+    A word stretched over a pause keeps its start, since aligners place the onset on sound and let
+    the end run on - unless its tail holds more speech, as for a first word that begins too early.
+    No start moves past the start of the next word: the order stays.
+    """
+    times = intervals.array(words)
+    starts, ends = times[:, 0], times[:, 1]
+    tails = ends - longest
+    too_long = tails > starts
+    in_tail = intervals.covered(speech, tails, ends) - intervals.covered(
+        speech, starts, starts + longest
+    )
+    keep_end = too_long & (in_tail > INSTANT) & (tails <= np.append(starts[1:], np.inf))
+    return (
+        np.where(keep_end, tails, starts),
+        np.where(too_long & ~keep_end, starts + longest, ends),
+    )
+
+
+def _owners(
+    starts: Floats, ends: Floats, exclusive: Sequence[Floats], max_distance: Seconds
+) -> npt.NDArray[np.intp]:
+    """Return for every word the index of its speaker in `exclusive`, -1 for nobody."""
+    owners = np.full(len(starts), -1, dtype=np.intp)
+    if not exclusive or not len(starts):
+        return owners
+    overlaps = np.stack([intervals.covered(turns, starts, ends) for turns in exclusive])
+    inside = overlaps.max(axis=0) > INSTANT
+    owners[inside] = overlaps[:, inside].argmax(axis=0)
+
+    outside = np.flatnonzero(~inside)
+    distances = np.stack(
+        [intervals.distance(turns, starts[outside], ends[outside]) for turns in exclusive]
+    )
+    near = distances.min(axis=0) <= max_distance + INSTANT
+    owners[outside[near]] = distances[:, near].argmin(axis=0)
+    return owners
+
+
+def keep_sentences(
+    owners: npt.NDArray[np.intp], words: Sequence[Word], starts: Floats, reach: Seconds
+) -> npt.NDArray[np.intp]:
+    """Return owners with each change of speaker moved to the end of a sentence close by.
+
+    Recognizers place words to a few tenths of a second, and where speakers overlap the turns give
+    the sound to one of them: the first words of an answer end up with who asked. At most
+    `MOVED_WORDS` move, never all that a speaker says between two changes, and words move back to
+    the speaker before only where the recognizer took them for the rest of a sentence: in lower
+    case.
+
+    Args:
+        owners: index of each word's speaker, -1 for nobody.
+        words: as recognized, with their punctuation.
+        starts: of the words, in seconds.
+        reach: how far a change may move, in seconds.
+    """
+    result = owners.copy()
+    changes = (np.flatnonzero(np.diff(owners)) + 1).tolist()
+    before = 0  # where the words of who speaks before a change begin by now
+    for change, after in pairwise([*changes, len(owners)]):
+        nearest = range(max(before + 1, change - MOVED_WORDS), min(after, change + MOVED_WORDS + 1))
+        ends = [
+            first
+            for first in nearest
+            if words[first - 1].text.endswith(SENTENCE_ENDS)
+            and abs(starts[first] - starts[change]) <= reach
+            and (first <= change or words[change].text[:1].islower())
+        ]
+        if not ends or min(owners[change - 1], owners[change]) < 0:
+            before = change
+            continue
+        before = min(ends, key=lambda first: abs(first - change))
+        result[before:change] = owners[change]
+        result[change:before] = owners[change - 1]
+    return result
+
+
+def _segments(words: Sequence[SpokenWord], max_pause: Seconds) -> Iterator[Segment]:
+    """Cut the words where the speaker changes or pauses."""
+    if not words:
+        return
+    times = intervals.array(words)
+    pauses = times[1:, 0] - np.maximum.accumulate(times[:, 1])[:-1]
+    changes = [a.speaker != b.speaker for a, b in pairwise(words)]
+    cuts = np.flatnonzero((pauses > max_pause + INSTANT) | np.array(changes, dtype=bool)) + 1
+    edges = [0, *cuts.tolist(), len(words)]
+    for first, last in pairwise(edges):
+        group = tuple(words[first:last])
+        yield Segment(
+            start=group[0].start,
+            end=max(word.end for word in group),
+            speaker=group[0].speaker,
+            text=join_words(group),
+            confidence=_mean_confidence(group),
+            overlap=any(word.overlap for word in group),
+            words=group,
+        )
+
+
+def _warnings(
+    words: Sequence[SpokenWord],
+    speakers: Sequence[Speaker],
+    transcript: Transcript,
+    embeddings: SpeakerEmbeddings,
+    speech: SpeechRegions,
+    coverage: float | None,
+    params: Params,
+) -> Iterator[str]:
+    """Say what the reader must know: what is missing, and what not to trust."""
+    yield from transcript.notes
+    yield from _language_warnings(transcript, params)
+    if not speech.regions:
+        yield "no speech found"
+    if speech.regions and not words:
+        yield f"{_spell(speech.speech)} of speech, but no words were recognised in it"
+    if words and coverage is not None and 1 - coverage > params.max_wordless:
+        yield f"{1 - coverage:.0%} of the speech has no words"
+    if (speech.regions or words) and not speakers:
+        yield "no speaker was found"
+    nobody = sum(word.speaker is None for word in words)
+    if nobody:
+        yield f"{nobody} of {len(words)} words have no speaker"
+    if words and (confidence := _mean_confidence(words)) < params.low_confidence:
+        yield f"low confidence overall ({confidence:.2f} of 1): expect many wrong words"
+    if transcript.doubtful:
+        doubtful = _spell(intervals.length(intervals.union(intervals.array(transcript.doubtful))))
+        yield f"{doubtful} of the text is doubtful, in {len(transcript.doubtful)} places"
+    known = {
+        label
+        for label, vector in zip(embeddings.speakers, embeddings.vectors, strict=True)
+        if np.isfinite(vector).all()
+    }
+    voiceless = [speaker.label for speaker in speakers if speaker.label not in known]
+    if voiceless:
+        yield f"too little clear speech for a voiceprint: {', '.join(voiceless)}"
+
+
+def _share_with_words(
+    words: Sequence[SpokenWord], speech: SpeechRegions, max_pause: Seconds
+) -> float | None:
+    """Return the share of the speech that has words, `None` where there is no speech.
+
+    Half a pause on both sides of a word counts: speech regions hold small pauses.
+    """
+    if not speech.regions:
+        return None
+    if not words:
+        return 0.0
+    spoken = intervals.union(intervals.array(words) + np.array([-max_pause / 2, max_pause / 2]))
+    regions = intervals.array(speech.regions)
+    with_words = float(intervals.covered(spoken, regions[:, 0], regions[:, 1]).sum())
+    return round(min(1.0, with_words / max(speech.speech, INSTANT)), 3)
+
+
+def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
+    """Say where another language is spoken than was written down, or that it was a guess."""
+    probability = transcript.language_probability
+    if probability is None or not transcript.language:
+        return
+    sure = [
+        part
+        for part in transcript.languages
+        if part.probability >= SURE_LANGUAGE and part.duration >= SHORTEST_PART
+    ]
+    others = [part for part in sure if part.language != part.transcribed]
+    if others and len(others) == len(sure) and len({part.language for part in others}) == 1:
+        language = others[0].language
+        yield (
+            f"this sounds like {language} ({others[0].probability:.2f} of 1) and was written down "
+            f"as {transcript.language}: set the language to {language}"
+        )
+    elif others:
+        places = ", ".join(
+            f"{part.language} at {_spell(part.start)}-{_spell(part.end)}" for part in others[:5]
+        )
+        yield (
+            f"several languages: {places}, written down as {transcript.language}: "
+            f"set the language to {EACH_PART}"
+        )
+    elif probability < params.low_language:
+        yield (
+            f"the language, {transcript.language}, is a guess ({probability:.2f} of 1): "
+            "set it if it is wrong"
+        )
+
+
+def _mean_confidence(words: Sequence[Word]) -> float:
+    """Return the mean weighted by length; a word without length counts as one of a millisecond."""
+    weights = [max(word.duration, 1e-3) for word in words]
+    weighted = sum(word.confidence * w for word, w in zip(words, weights, strict=True))
+    return weighted / sum(weights)
+
+
+def _spell(length: Seconds) -> str:
+    return f"{length:.0f} s" if length < 120 else f"{length / 60:.0f} min"

@@ -1,0 +1,192 @@
+"""How alike the voices of one video are, and so whether its labels fit them, lives here.
+
+A label may be one of two for one voice, or hold two. Voices of other videos: see `matching.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from spokenby.digests import digest_of
+from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Turn
+
+PRIOR_PAIRS = 10
+"""How many pairs of segments the mean over all speakers counts for in `measure_likeness`."""
+
+SMALLEST_PART = 2
+"""A part of a speaker with fewer segments is an outlier, such as a laugh, not another voice."""
+
+
+def measure_likeness(groups: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+    """Return how alike the voices behind groups of unit rows are, noise removed, (groups, groups).
+
+    The mean cosine between two groups is divided by the geometric mean of those inside them
+    (Spearman's correction for attenuation): about 1 for one voice cut in two, however much single
+    segments differ, and for two voices what their encoder makes of them: -0.2 to 0.45 with CAM++
+    (tests/benchmarks/same_voice.py). A group with few pairs inside leans on the mean over all
+    groups. The diagonal is 1. NaN for a group without rows.
+    """
+    rows = np.array([len(group) for group in groups])
+    sums = np.array([group.sum(axis=0, dtype=np.float64) for group in groups])
+    total = sums @ sums.T if len(groups) else np.empty((0, 0))
+    inside, pairs = np.diag(total) - rows, rows * (rows - 1)
+    usual = inside.sum() / pairs.sum() if pairs.sum() else 1.0
+    within = np.maximum((inside + PRIOR_PAIRS * usual) / (pairs + PRIOR_PAIRS), 0.05)
+    with np.errstate(invalid="ignore"):
+        likeness: npt.NDArray[np.float64] = total / np.outer(rows, rows)
+    likeness /= np.sqrt(np.outer(within, within))
+    np.fill_diagonal(likeness, np.where(rows > 0, 1, np.nan))
+    return likeness
+
+
+def split_voice(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return which unit rows are the other part when they are split in the two most unlike parts.
+
+    2-means by cosine, begun from each row and the one most unlike it. All False where there are
+    too few rows for two parts of `SMALLEST_PART`.
+    """
+    best, most = np.zeros(len(vectors), dtype=np.bool_), -np.inf
+    if len(vectors) < 2 * SMALLEST_PART:
+        return best
+    cosine = vectors @ vectors.T
+    for seed, other in enumerate(cosine.argmin(axis=1)):
+        part = cosine[other] > cosine[seed]
+        for _ in range(10):
+            sums = np.stack([vectors[~part].sum(axis=0), vectors[part].sum(axis=0)])
+            norms = np.linalg.norm(sums, axis=1)
+            before, part = part, np.diff(vectors @ (sums / norms.clip(1e-9)[:, None]).T)[:, 0] > 0
+            if (part == before).all():
+                break
+        sizes = np.bincount(part, minlength=2)
+        if sizes.min() >= SMALLEST_PART and norms.sum() > most:
+            best, most = part, float(norms.sum())
+    return best
+
+
+def find_one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[str, str, float]]:
+    """Return pairs of labels at least so alike that they are one voice, the most alike first."""
+    pairs = np.argwhere(np.triu(voices.likeness >= threshold, 1)).tolist()
+    found = [
+        (voices.speakers[a], voices.speakers[b], float(voices.likeness[a, b])) for a, b in pairs
+    ]
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def find_two_voices(
+    voices: SpeakerEmbeddings, threshold: float
+) -> list[tuple[str, float, tuple[Seconds, Seconds]]]:
+    """Return labels with parts less alike than one voice's, and when a segment of each starts."""
+    rows = np.flatnonzero(np.diag(voices.likeness) < threshold).tolist()
+    return [
+        (voices.speakers[row], float(voices.likeness[row, row]), (float(one), float(other)))
+        for row in rows
+        for one, other in [voices.parts[row]]
+    ]
+
+
+def tell_doubts(
+    voices: SpeakerEmbeddings, same_voice: float, two_voices: float, *, joined: bool
+) -> list[str]:
+    """Say where labels do not fit the voices, with the numbers.
+
+    Args:
+        voices: of one video.
+        same_voice: threshold of `find_one_voice`.
+        two_voices: threshold of `find_two_voices`.
+        joined: whether labels that are one voice are put under one.
+    """
+    what = "they are joined" if joined else "--merge-same-voice puts them under one label"
+    pairs = [
+        f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and two "
+        f"have less than 0.5): {what}"
+        for one, other, alike in find_one_voice(voices, same_voice)
+    ]
+    mixed = [
+        f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
+        f"compare {_clock(start)} with {_clock(other)}"
+        for label, alike, (start, other) in find_two_voices(voices, two_voices)
+    ]
+    return pairs + mixed
+
+
+def _clock(time: Seconds) -> str:
+    return f"{int(time) // 60}:{int(time) % 60:02}"
+
+
+def find_joined(
+    diarization: Diarization, voices: SpeakerEmbeddings, threshold: float
+) -> dict[str, str]:
+    """Return the label, the one heard first, that each label of a known voice goes under.
+
+    Labels that stay what they are are absent.
+    """
+    heard = dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
+    order = {label: position for position, label in enumerate(heard)}
+    under = {label: label for label in voices.speakers}
+    for one, other, _ in find_one_voice(voices, threshold):
+        first, second = sorted((under[one], under[other]), key=lambda label: order[label])
+        under = {label: first if now == second else now for label, now in under.items()}
+    return {label: now for label, now in under.items() if label != now}
+
+
+def join_labels(
+    diarization: Diarization, voices: SpeakerEmbeddings, joined: Mapping[str, str]
+) -> tuple[Diarization, SpeakerEmbeddings]:
+    """Put labels under others, as of `find_joined`; the voiceprints get a digest of their own."""
+    if not joined:
+        return diarization, voices
+    turns, exclusive = (
+        tuple(_relabelled(turns, joined)) for turns in (diarization.turns, diarization.exclusive)
+    )
+    relabelled = diarization.model_copy(update={"turns": turns, "exclusive": exclusive})
+    return relabelled, _pooled(voices, joined)
+
+
+def _relabelled(turns: Sequence[Turn], joined: Mapping[str, str]) -> Iterator[Turn]:
+    for turn in turns:
+        under = joined.get(turn.speaker)
+        yield turn.model_copy(update={"speaker": under}) if under else turn
+
+
+def _pooled(voices: SpeakerEmbeddings, joined: Mapping[str, str]) -> SpeakerEmbeddings:
+    """Pool voiceprints as if the segments behind them had been pooled together."""
+    left = [speaker for speaker in voices.speakers if speaker not in joined]
+    owner = np.array([left.index(joined.get(speaker, speaker)) for speaker in voices.speakers])
+    member = np.eye(len(left))[owner].T  # (left, speakers)
+    # The mean of a speaker's segments is its voiceprint, shortened by the spread around it.
+    mean = np.nan_to_num(voices.vectors * (1 - voices.spread)[:, None])
+    share = member * np.where(np.isfinite(voices.spread), voices.speech, 0)
+    speech = member @ voices.speech
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = share @ mean / share.sum(axis=1, keepdims=True)
+        norm = np.linalg.norm(pooled, axis=1)
+        vectors = pooled / norm[:, None]
+    alike = _mean_likeness(voices.likeness, member)
+    inner = np.diag(voices.likeness)
+    np.fill_diagonal(alike, [np.fmin.reduce(inner[owner == row]) for row in range(len(left))])
+    rows = [voices.speakers.index(speaker) for speaker in left]
+    return voices.model_copy(
+        update={
+            "digest": digest_of(voices.digest, "joined", sorted(joined.items())),
+            "speakers": tuple(left),
+            "vectors": vectors.astype(np.float32),
+            "spread": (1 - norm).astype(np.float32),
+            "speech": speech.astype(np.float32),
+            "likeness": alike.astype(np.float32),
+            "parts": voices.parts[rows],
+        }
+    )
+
+
+def _mean_likeness(
+    likeness: npt.NDArray[np.float32], member: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    known = np.isfinite(likeness).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: npt.NDArray[np.float64] = (
+            member @ np.nan_to_num(likeness) @ member.T / (member @ known @ member.T)
+        )
+    return mean

@@ -1,0 +1,165 @@
+"""What a person wants to know of a finished video or run, as Markdown, lives here.
+
+The numbers are not made here; see `manifest.py`, `merging.py` and `telemetry.py`.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from spokenby.progress import StageSpan
+from spokenby.telemetry.record import Record
+from spokenby.types import Seconds, SpeakerTranscript
+
+_GIB = 2**30
+_LEGEND = (
+    "A stage's figures are what the whole machine did meanwhile, the work beside it included; of "
+    "memory the peak. *Waited*: for the GPU, or for its model. *GPU*: how much of the time some "
+    "kernel ran, as the driver tells for windows of up to a second."
+)
+
+
+def clock(seconds: Seconds) -> str:
+    """Return a length of time as 1:02:03 or 2:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
+    """Return a page about one video: who spoke how long, what took how long, what to mind.
+
+    Args:
+        transcript: as written.
+        manifest: as of `manifest.describe_run`.
+        folder: where the outputs are.
+    """
+    speed, made_by = manifest["times_real_time"], manifest["made_by"]
+    took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
+    lines = [
+        f"# {_cell(manifest['video']['name'])}",
+        "",
+        (
+            f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
+            f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
+            f"{made_by[0].upper()}{made_by[1:]}. Took: {took}."
+        ),
+        "",
+        "| speaker | talk time | words |",
+        "|---|---:|---:|",
+        *(
+            f"| {_cell(speaker.name)} | {clock(speaker.talk_time)} | {speaker.words} |"
+            for speaker in transcript.speakers
+        ),
+        "",
+        "| stage | seconds | computed in | |",
+        "|---|---:|---|---|",
+        *(
+            f"| {name} | {stage['seconds']:.1f} | {stage['computed_in']} |"
+            f" {('', 'from the cache')[stage['from_cache']]} |"
+            for name, stage in manifest["stages"].items()
+        ),
+        "",
+        *(f"- warning: {_cell(warning)}" for warning in transcript.told),
+        "",
+        f"Outputs: `{folder}`",
+    ]
+    return "\n".join(lines)
+
+
+def _language(transcript: SpeakerTranscript) -> str:
+    sure = transcript.language_probability
+    return (transcript.language or "unknown") + ("" if sure is None else f" ({sure:.2f} of 1)")
+
+
+def _coverage(transcript: SpeakerTranscript) -> str:
+    covered = transcript.coverage
+    return "" if covered is None else f" in {covered:.0%} of the speech"
+
+
+def in_one_line(record: Record) -> str:
+    """Return how busy a run kept its machine."""
+    parts = []
+    busy, of_run = record.gpu_busy, record.gpu_busy_whole_run
+    if busy is not None:
+        parts.append(f"GPU busy {busy:.0f} % from first to last kernel, {of_run:.0f} % of the run")
+    elif of_run is not None:
+        parts.append("the GPU was not used")
+    if (cpu := record.mean("cpu")) is not None:
+        parts.append(f"CPU {cpu:.0f} % of {record.cores} cores")
+    peaks = [
+        f"{peak / _GIB:.1f} GiB{where}"
+        for figure, where in (("gpu_memory", " on the GPU"), ("memory", " of RAM"))
+        if (peak := record.peak(figure)) is not None
+    ]
+    if peaks:
+        parts.append(f"peak memory {', '.join(peaks)}")
+    return "; ".join([*parts, *record.notes])
+
+
+def summarise_run(record: Record, title: str, picture: str, kept: Path) -> str:
+    """Return a page about one run: what each stage took of the machine, and the picture.
+
+    Args:
+        record: what was seen.
+        title: the run's name.
+        picture: as of `timeline.draw`.
+        kept: where the picture lies.
+    """
+    columns = [(name, unit) for name, unit in _COLUMNS.items() if record.peak(name) is not None]
+    stages = record.stages()
+    lines = [
+        f"# {_cell(title)}",
+        "",
+        f"{in_one_line(record)}. {clock(record.seconds)} in all.",
+        "",
+        f"| stage | times | seconds | waited |{''.join(f' {_TITLES[n]} |' for n, _ in columns)}",
+        f"|---|---:|---:|---:|{'---:|' * len(columns)}",
+        *(_stage_row(record, stage, spans, columns) for stage, spans in stages.items()),
+        "",
+        f"![stages over time](data:image/svg+xml;base64,{b64encode(picture.encode()).decode()})",
+        "",
+        _LEGEND,
+        "",
+        f"Picture and samples: `{kept}` and `.json` beside it",
+    ]
+    return "\n".join(lines)
+
+
+_TITLES = {
+    "gpu": "GPU",
+    "sm": "SM",
+    "gpu_memory": "GPU memory",
+    "power": "GPU power",
+    "cpu": "CPU",
+    "memory": "memory",
+}
+_COLUMNS = {
+    "gpu": (1, " %"),
+    "sm": (1, " %"),
+    "gpu_memory": (_GIB, " GiB"),
+    "power": (1, " W"),
+    "cpu": (1, " %"),
+    "memory": (_GIB, " GiB"),
+}
+
+
+def _stage_row(
+    record: Record,
+    stage: str,
+    spans: Sequence[StageSpan],
+    columns: Sequence[tuple[str, tuple[int, str]]],
+) -> str:
+    seconds = sum(span.end - span.ready for span in spans)
+    waited = sum(span.ready - span.asked for span in spans)
+    seen = record.figures([span.interval for span in spans])
+    cells = [stage, str(len(spans)), f"{seconds:.1f}", f"{waited:.1f}"]
+    for name, (unit, sign) in columns:
+        digits = 1 if unit == _GIB else 0
+        cells.append(f"{seen[name] / unit:.{digits}f}{sign}" if name in seen else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

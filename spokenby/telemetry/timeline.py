@@ -1,0 +1,276 @@
+"""The picture of a run lives here: which stage ran when, above what the machine did, as SVG.
+
+What was seen does not; see telemetry.py. SVG is written as text: a plotting library takes two
+seconds of every run to import, and its bars can't tell their figures to the mouse.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from spokenby.progress import StageSpan
+from spokenby.telemetry.record import Record
+from spokenby.telemetry.report import clock
+from spokenby.telemetry.svg import HATCHED, PALE, document, one_line, rect, steps, text, written
+
+VIDEOS_SHOWN = 60
+"""A picture of more is not read; those that took longest are shown."""
+
+_COLOURS = {  # after Okabe and Ito: apart for the colour-blind, too
+    "inspect": "#b9bec6",
+    "extract": "#7f8794",
+    "speech": "#56b4e9",
+    "diarize": "#0072b2",
+    "embed": "#009e73",
+    "transcribe": "#e08a00",
+    "edges": "#a0522d",
+    "identify": "#c2458b",
+    "merge": "#8d6bc4",
+    "write": "#4b4f58",
+}
+_OTHER = "#999999"
+_LINE = "#e3e6eb"
+
+_WIDTH, _LEFT, _RIGHT, _HEAD = 1240, 200, 64, 84
+_PLOT = _WIDTH - _LEFT - _RIGHT
+_POINTS = 500
+_SEEN_S = 0.05
+_PERCENTS = {"gpu": "GPU", "sm": "SM", "cpu": "CPU"}
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+_GIB = 2**30
+
+
+class _Curve(NamedTuple):
+    figure: str
+    colour: str
+    fill: bool = True
+
+
+class _Panel(NamedTuple):
+    """One diagram: `scale` in the figure's unit is its top; `says` stands beside it."""
+
+    title: str
+    says: str
+    curves: tuple[_Curve, ...]
+    scale: float
+    unit: str
+
+
+def draw(record: Record, title: str, summary: str) -> str:
+    """Return the picture: a band a video with its stages, then GPU, CPU and memory over time."""
+    bands, told = _bands(record)
+    rows = sum(len(band) for band in bands.values())
+    row = min(20.0, max(4.0, 900 / max(rows, 1)))
+    lanes = rows * row + 8 * len(bands)
+    panels = _panels(record)
+    bottom = _HEAD + lanes + 92 * len(panels) + 10
+    seconds = max(record.seconds, *(span.end for span in record.spans), 0.1)
+    parts = [
+        text(20, 28, title, size=17, weight=600),
+        text(_WIDTH - 20, 28, _where(record), colour=PALE, anchor="end"),
+        text(20, 48, "; ".join(filter(None, [summary, told])), colour=PALE),
+        *_legend(record),
+        *_grid(seconds, _HEAD, bottom),
+    ]
+    top = float(_HEAD)
+    for path, band in bands.items():
+        height = len(band) * row + 8
+        parts += _band(record, path, band, top, row, seconds)
+        top += height
+    for panel in panels:
+        parts += _panel(record, panel, top + 22, seconds)
+        top += 92
+    return document(_WIDTH, bottom + 34, parts)
+
+
+def _where(record: Record) -> str:
+    when = record.started.astimezone().strftime("%Y-%m-%d %H:%M")
+    return ", ".join(filter(None, [record.gpu, f"{record.cores} CPU cores", when]))
+
+
+def _bands(record: Record) -> tuple[dict[str, list[list[StageSpan]]], str]:
+    """Return each video's spans in rows without overlap, and what is not shown."""
+    videos: dict[str, list[StageSpan]] = {}
+    for span in record.spans:
+        videos.setdefault(span.video, []).append(span)
+    longest = sorted(videos, key=lambda video: -sum(s.end - s.ready for s in videos[video]))
+    shown = set(longest[:VIDEOS_SHOWN])
+    bands = {video: _rows(spans) for video, spans in videos.items() if video in shown}
+    return bands, f"{len(bands)} of {len(videos)} videos are shown" if videos.keys() > shown else ""
+
+
+def _rows(spans: Sequence[StageSpan]) -> list[list[StageSpan]]:
+    rows: list[list[StageSpan]] = []
+    for span in spans:
+        free = next((row for row in rows if row[-1].end <= span.asked), None)
+        if free is None:
+            rows.append([span])
+        else:
+            free.append(span)
+    return rows
+
+
+def _band(
+    record: Record,
+    path: str,
+    rows: list[list[StageSpan]],
+    top: float,
+    row: float,
+    seconds: float,
+) -> Iterator[str]:
+    name = one_line(Path(path).name)
+    height = len(rows) * row
+    yield f"<g><title>{written(name)}</title>"
+    yield rect(8, top, _WIDTH - 16, height + 4, "#1f243008")
+    if height >= 10:
+        yield text(20, top + height / 2 + 6, _shortened(name), weight=600)
+    yield "</g>"
+    for number, spans in enumerate(rows):
+        for span in spans:
+            yield from _bar(record, span, top + 2 + number * row, row - 2, seconds)
+
+
+def _bar(
+    record: Record, span: StageSpan, top: float, height: float, seconds: float
+) -> Iterator[str]:
+    asked, start, ready, end = (_LEFT + _PLOT * at / seconds for at in span[2:6])
+    colour = _COLOURS.get(span.stage, _OTHER)
+    lasted = span.end - span.ready
+    yield f"<g><title>{written(_describe(record, span))}</title>"
+    if start - asked >= 0.5:
+        yield rect(asked, top, start - asked, height, HATCHED)
+    if ready - start >= 0.5:
+        yield rect(start, top, ready - start, height, f"{colour}66")
+    width = max(end - ready, 1.0)
+    edge = ' stroke="#d1242f" stroke-width="2"' if span.failed else ""
+    yield rect(ready, top, width, height, colour, more=f' rx="2"{edge}')
+    label = f"{span.stage} {_short_time(lasted)}"
+    for words in (label, span.stage):
+        if height >= 12 and width > 6.6 * len(words) + 8:
+            yield text(ready + 5, top + height / 2 + 4, words, size=11, colour="#fff", weight=600)
+            break
+    yield "</g>"
+
+
+def _describe(record: Record, span: StageSpan) -> str:
+    """Return what the mouse is told of a bar."""
+    means = {name: record.mean(name, [span.interval]) for name in _PERCENTS}
+    took = f"{'failed after' if span.failed else 'took'} {_short_time(span.end - span.ready)}"
+    told = [f"{span.stage} {took}, from {clock(span.ready)}"]
+    if span.ready - span.start > _SEEN_S:
+        told.append(f"waiting for its model {_short_time(span.ready - span.start)} before")
+    if span.start - span.asked > _SEEN_S:
+        told.append(f"waiting for its turn {_short_time(span.start - span.asked)} before")
+    told += [f"{_PERCENTS[name]} {mean:.0f} %" for name, mean in means.items() if mean is not None]
+    return f"{one_line(Path(span.video).name)}: {', '.join(told)}"
+
+
+def _panels(record: Record) -> list[_Panel]:
+    """Return the diagrams of the figures that somebody could tell."""
+    panels = []
+    if (gpu := record.gpu_busy_whole_run) is not None:
+        busy = record.gpu_busy
+        says = f"busy {busy:.0f} %, {gpu:.0f} % of the run" if busy is not None else "not used"
+        if (sm := record.mean("sm", [record.gpu_work] if record.gpu_work else [])) is not None:
+            says += f", SM {sm:.0f} %"
+        curves = (_Curve("gpu", "#76a900"), _Curve("sm", "#35520a", fill=False))
+        panels.append(_Panel("GPU", says, curves, 100, "%"))
+    for figure, title, colour in (
+        ("gpu_memory", "GPU memory", "#8d6bc4"),
+        ("cpu", "CPU", "#3d7fc4"),
+        ("memory", "memory", "#5f7a8a"),
+    ):
+        if figure == "cpu":
+            if (cpu := record.mean("cpu")) is not None:
+                says = f"mean {cpu:.0f} % of {record.cores} cores"
+                panels.append(_Panel(title, says, (_Curve(figure, colour),), 100, "%"))
+        elif (peak := record.peak(figure)) is not None:
+            whole = record.gpu_memory if figure == "gpu_memory" else 0
+            says = f"peak {peak / _GIB:.1f}{f' of {whole / _GIB:.0f}' if whole else ''} GiB"
+            panels.append(_Panel(title, says, (_Curve(figure, colour),), _ceiling(peak), "GiB"))
+    return panels
+
+
+def _panel(record: Record, panel: _Panel, top: float, seconds: float) -> Iterator[str]:
+    height = 64.0
+    yield text(20, top + 16, panel.title, weight=600)
+    says = panel.says.split(", ")
+    for number, words in enumerate(says):
+        yield text(20, top + 32 + 15 * number, words, size=11, colour=PALE)
+    unit = 1 if panel.unit == "%" else _GIB
+    for share in (0.0, 0.5, 1.0):
+        y = top + height * (1 - share)
+        yield f'<path d="M{_LEFT} {y:.1f}H{_LEFT + _PLOT}" stroke="{_LINE}"/>'
+        label = f"{panel.scale * share / unit:g} {panel.unit}"
+        yield text(_LEFT + _PLOT + 6, y + 4, label, size=10, colour=PALE)
+    edges = record.edges
+    if len(edges) > _POINTS:
+        edges = np.linspace(0, record.seconds, _POINTS + 1)
+    for curve in panel.curves:
+        values = np.clip(record.course(curve.figure, edges) / panel.scale, 0, 1)
+        xs = (_LEFT + _PLOT * edges / seconds).tolist()
+        ys = (top + height * (1 - values)).tolist()
+        base = top + height if curve.fill else None
+        if path := steps(xs, ys, base):
+            look = (
+                f'fill="{curve.colour}55" stroke="{curve.colour}"'
+                if curve.fill
+                else f'fill="none" stroke="{curve.colour}" stroke-width="1.2"'
+            )
+            yield f'<path d="{path}" {look} stroke-linejoin="round"/>'
+    if panel.title == "GPU" and record.gpu_work:
+        yield from _first_to_last(record.gpu_work, top, height, seconds)
+
+
+def _first_to_last(work: tuple[float, float], top: float, height: float, s: float) -> Iterator[str]:
+    """Mark the first and the last kernel."""
+    for at in work:
+        x = _LEFT + _PLOT * at / s
+        yield (
+            f'<path d="M{x:.1f} {top - 4:.1f}V{top + height:.1f}" stroke="#35520a" '
+            'stroke-dasharray="3 3"/>'
+        )
+
+
+def _legend(record: Record) -> Iterator[str]:
+    x = 20.0
+    entries = [(stage, _COLOURS.get(stage, _OTHER)) for stage in record.stages()]
+    if any(span.ready - span.start > _SEEN_S for span in record.spans):
+        entries.append(("waiting for its model (pale)", "#00000033"))
+    if any(span.start - span.asked > _SEEN_S for span in record.spans):
+        entries.append(("waiting for its turn", HATCHED))
+    for name, colour in entries:
+        yield rect(x, 60, 11, 11, colour, more=' rx="2"')
+        yield text(x + 16, 70, name, size=11, colour=PALE)
+        x += 16 + 6.2 * len(name) + 18
+
+
+def _grid(seconds: float, top: float, bottom: float) -> Iterator[str]:
+    step = next((step for step in _STEPS_S if seconds / step <= 12), 28800)
+    at = 0.0
+    for number in range(math.floor(seconds / step) + 1):
+        at = number * step
+        x = _LEFT + _PLOT * at / seconds
+        yield f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{_LINE}"/>'
+        label = f"{at:g} s" if seconds < 120 else clock(at)
+        yield text(x, bottom + 16, label, size=11, colour=PALE, anchor="middle")
+
+
+def _ceiling(value: float) -> float:
+    """Return a round number of GiB, halves of it round as well, that is not below some bytes."""
+    gib = max(value / _GIB, 0.1)
+    unit = 10 ** math.floor(math.log10(gib))
+    return float(next(f * unit for f in (1, 2, 4, 6, 8, 10) if f * unit >= gib * 0.9999) * _GIB)
+
+
+def _short_time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else clock(seconds)
+
+
+def _shortened(name: str, length: int = 23) -> str:
+    return name if len(name) <= length else f"{name[: length - 9]}…{name[-8:]}"

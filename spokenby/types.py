@@ -1,0 +1,383 @@
+"""The nouns that pass between stages live here: frozen, typed, JSON there and back.
+
+What makes them does not: each stage's file (`speech.py`, …) shapes its own output.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+)
+
+SAMPLE_RATE_HZ = 16_000
+"""Every stage works at this rate; `extract_audio` makes it so."""
+
+Seconds = float
+"""Time from the start of the video, or a length of time, in seconds."""
+
+TorchType = Literal["auto", "float32", "bfloat16", "float16"]
+"""What a torch network computes in; `auto` is bfloat16 on a device made for it, else float32."""
+
+Digest = str
+"""Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
+
+Progress = Callable[[float], None]
+"""Told the finished fraction, 0 to 1, of a stage. May raise `StoppedError` to end the work."""
+
+WHISPER_LANGUAGES = """
+    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha
+    haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr
+    ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg
+    th tk tl tr tt uk ur uz vi yi yo yue zh
+""".split()  # noqa: SIM905 - as a list it takes a hundred lines
+"""Languages as codes, for people to choose from; which of them a model knows, its engine says."""
+
+
+UNSPACED_SCRIPTS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, Kana, Han: written without spaces between words. For `[…]` in a
+regular expression."""
+
+
+def no_progress(fraction: float) -> None:
+    """Ignore the finished fraction: for callers that show no progress."""
+
+
+def _to_array(value: Any) -> npt.NDArray[np.float32]:
+    array = np.asarray(value, dtype=np.float32)
+    array.setflags(write=False)
+    return array
+
+
+FloatArray = Annotated[
+    npt.NDArray[np.float32],
+    BeforeValidator(_to_array),
+    PlainSerializer(lambda array: array.tolist(), return_type=list),
+]
+"""A float32 array that is lists of numbers in JSON. The round trip is exact."""
+
+
+class Frozen(BaseModel):
+    """A value: cannot be changed, refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class StageParams(Frozen):
+    """What a run may choose about one stage; each stage's `Params` derives from it.
+
+    Every field is part of the stage's cache key, except those in `NOT_IN_KEY`: they change how fast
+    a result comes, not the result but for rounding (see `EngineResult.computed_in`), or, as
+    `model`, enter by what they stand for.
+    """
+
+    NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
+
+    def in_key(self) -> dict[str, Any]:
+        """Return the fields that decide on the result, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.NOT_IN_KEY))
+
+
+class Span(Frozen):
+    """A stretch of time, `start <= end`."""
+
+    start: Seconds
+    end: Seconds
+
+    @property
+    def duration(self) -> Seconds:
+        """How long it lasts."""
+        return self.end - self.start
+
+
+class Video(Frozen):
+    """A file to transcribe, as probed. `path` is where it lies now; only `digest` enters keys."""
+
+    path: str
+    name: str = Field(description="file name without its ending: names the output folder")
+    digest: Digest = Field(description="of the file's bytes: a renamed video stays the same video")
+    duration: Seconds
+    audio_streams: int = Field(description="how many audio streams the file has, at least 1")
+
+
+class StageResult(Frozen):
+    """What a stage computed. `digest` is the key it is stored under."""
+
+    digest: Digest
+    seconds: Seconds = Field(default=0.0, description="how long computing it took")
+
+
+class EngineResult(StageResult):
+    """What one of several engines computed."""
+
+    computed_in: str = Field(
+        default="", description="device, and number type of the largest network: `cuda, bfloat16`"
+    )
+
+
+class AudioFile(StageResult):
+    """A video's audio: a WAV file of 32-bit float samples, mono, 16 kHz.
+
+    `name` is relative to the site's audio folder: a result holds no absolute path.
+    """
+
+    name: str
+    duration: Seconds
+    warnings: tuple[str, ...] = Field(default=(), description="what the audio lacks, for people")
+
+
+class Waveform:
+    """Samples of one video's audio, by reference.
+
+    `samples` has shape (samples,), float32 in -1…1, and is memory-mapped read-only: passing a
+    waveform on costs nothing, and pickling one, which would copy hundreds of megabytes, is refused.
+    """
+
+    __slots__ = ("digest", "rate_hz", "samples")
+
+    def __init__(self, samples: npt.NDArray[np.float32], digest: Digest) -> None:
+        self.samples = samples
+        self.rate_hz = SAMPLE_RATE_HZ
+        self.digest = digest
+
+    @property
+    def duration(self) -> Seconds:
+        """How long it lasts."""
+        return len(self.samples) / self.rate_hz
+
+    def __repr__(self) -> str:
+        return f"Waveform({self.duration:.1f} s, digest={self.digest[:8]})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Waveform is passed by reference inside one process, never pickled")
+
+
+class SpeechRegions(EngineResult):
+    """Where somebody speaks: sorted, apart from each other, inside the video.
+
+    `windows` packs the regions for recognizers: each at most 30 s, cut at pauses where there are
+    any, together holding all regions.
+
+    `local_speakers` is who is active in each chunk of 10 s as the segmentation network hears it, in
+    runs: chunk, first frame, and the active speakers as a bit mask, until the next run begins.
+    Speakers are local to their chunk. See `local_speakers.py`.
+    """
+
+    regions: tuple[Span, ...]
+    windows: tuple[Span, ...]
+    duration: Seconds = Field(description="of the whole audio")
+    local_speakers: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def speech(self) -> Seconds:
+        """How long somebody speaks, all regions together."""
+        return sum(region.duration for region in self.regions)
+
+
+class Turn(Span):
+    """A stretch in which one speaker is active. `speaker` is local to the video, as SPEAKER_00."""
+
+    speaker: str
+
+
+class Diarization(EngineResult):
+    """Who spoke when. Both tuples are sorted by start, then end.
+
+    `turns` may overlap where several speak at once; `exclusive` never does, and is what words are
+    assigned by. Speakers are numbered by their first turn.
+    """
+
+    turns: tuple[Turn, ...]
+    exclusive: tuple[Turn, ...]
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The labels of all speakers, sorted."""
+        return tuple(sorted({turn.speaker for turn in self.turns}))
+
+
+class SpeakerEmbeddings(EngineResult):
+    """One voiceprint a speaker.
+
+    `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
+    no segment long enough. `spread` is the mean cosine distance of a speaker's segments to the
+    voiceprint (0: all alike), NaN likewise. Vectors are comparable only where `model` is equal.
+
+    `likeness`, shape (speakers, speakers), is how alike the voices of two speakers are, noise
+    removed: about 1 for one voice under two labels, far less for two. On its diagonal it is how
+    alike the two most different parts of one speaker are, 1 where it has no parts. `parts`, shape
+    (speakers, 2), is when a segment of each part starts, NaN likewise. Both are empty if unknown.
+    """
+
+    model: str = Field(description="identity of the embedding model")
+    speakers: tuple[str, ...]
+    vectors: FloatArray
+    spread: FloatArray
+    speech: FloatArray = Field(description="seconds of speech behind each voiceprint")
+    segments: int = Field(description="how many segments were embedded, over all speakers")
+    likeness: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 0))))
+    parts: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 2))))
+
+
+class EdgeDecision(Frozen):
+    """Whose a word beside a change of speaker is, by its sound."""
+
+    word: int = Field(description="its place in `Transcript.words`")
+    speaker: str
+    margin: float = Field(description="cosine to this speaker's voiceprint less the other one's")
+
+
+class EdgeDecisions(EngineResult):
+    """Whose the words are that turns leave in doubt, in their order; unclear ones are absent."""
+
+    decisions: tuple[EdgeDecision, ...]
+    doubtful: int = Field(description="how many words were in doubt")
+    heard: int = Field(description="how many of them were listened to")
+
+
+class Identity(Frozen):
+    """Who a speaker of one video is, as the voice library knows it."""
+
+    speaker: str = Field(description="as in the turns: SPEAKER_00")
+    voice: int | None = Field(description="number of the voice; None: no voiceprint to go by")
+    name: str = Field(description="as shown to people: Ada Lovelace, or Speaker 7 for a voice 7")
+    known: bool = Field(default=False, description="somebody gave the voice its name")
+    score: float | None = Field(
+        default=None, description="cosine similarity to the voice's print; None for a new voice"
+    )
+    confidence: float | None = Field(
+        default=None, description="calibrated probability, 0 to 1, that it is this voice"
+    )
+
+
+class Word(Span):
+    """A spoken word. `confidence` is 0 to 1 as the engine sees it."""
+
+    text: str
+    confidence: float
+    spaced: bool = Field(
+        default=True, description="written with a space before it, unless it comes first"
+    )
+
+
+class WindowNote(Span):
+    """A window of speech whose text is doubtful, and why."""
+
+    reason: str
+
+
+class LanguagePart(Span):
+    """A stretch that sounds like one language, and which it was transcribed as.
+
+    `probability`, 0 to 1, is how sure the recogniser is of what it sounds like.
+    """
+
+    language: str
+    probability: float
+    transcribed: str
+
+
+class Transcript(EngineResult):
+    """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
+
+    language: str
+    language_probability: float | None = Field(
+        default=None, description="that this language is spoken, 0 to 1; None: the engine can't say"
+    )
+    languages: tuple[LanguagePart, ...] = Field(
+        default=(), description="what the speech sounds like, in order; empty: the engine can't say"
+    )
+    words: tuple[Word, ...]
+    doubtful: tuple[WindowNote, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class SpokenWord(Word):
+    """A word with its speaker, or `None` and the reason why nobody could be named."""
+
+    speaker: str | None
+    reason: str | None = None
+    overlap: bool = Field(default=False, description="somebody else spoke at the same time")
+
+
+class Segment(Span):
+    """Words of one speaker without a long pause between them."""
+
+    speaker: str | None
+    text: str
+    confidence: float = Field(description="mean of the words', weighted by their length")
+    overlap: bool = Field(description="some word was spoken while somebody else spoke")
+    words: tuple[SpokenWord, ...]
+
+
+class Speaker(Frozen):
+    """A voice of this video and how much it spoke."""
+
+    label: str = Field(description="as in the turns: SPEAKER_00")
+    name: str = Field(description="as shown to people")
+    voice: int | None = Field(default=None, description="the same in every video of a library")
+    confidence: float | None = Field(default=None, description="that it is this voice, 0 to 1")
+    talk_time: Seconds
+    words: int
+
+
+class SpeakerTranscript(StageResult):
+    """Who said what, when: what spokenby is for."""
+
+    language: str
+    language_probability: float | None = Field(
+        default=None, description="that this language is spoken, 0 to 1; None: not known"
+    )
+    languages: tuple[LanguagePart, ...] = Field(
+        default=(), description="what the speech sounds like, in order; empty: not known"
+    )
+    duration: Seconds
+    speech: Seconds
+    coverage: float | None = Field(
+        default=None, description="share of the speech that has words, 0 to 1; None: not known"
+    )
+    speakers: tuple[Speaker, ...]
+    segments: tuple[Segment, ...]
+    turns: tuple[Turn, ...]
+    doubtful: tuple[WindowNote, ...] = ()
+    warnings: tuple[str, ...] = Field(
+        default=(), description="for the reader; a speaker is told by label: names may change"
+    )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The warnings as people read them: with names."""
+        names = {speaker.label: speaker.name for speaker in self.speakers}
+        return tuple(
+            re.sub(r"SPEAKER_\d+", lambda found: names.get(found[0], found[0]), warning)
+            for warning in self.warnings
+        )
+
+
+class Outcome(Frozen):
+    """How one video of a batch ended. `unchanged`: there was nothing to do."""
+
+    path: str
+    name: str
+    status: Literal["done", "unchanged", "failed", "stopped"]
+    folder: str = Field(default="", description="where its transcript is, empty if there is none")
+    duration: Seconds = 0.0
+    speakers: int = 0
+    words: int = 0
+    coverage: float | None = Field(default=None, description="share of the speech that has words")
+    seconds: Seconds = Field(default=0.0, description="sum over the stages computed in this run")
+    stored: tuple[str, ...] = Field(default=(), description="stages that came from the cache")
+    problem: str = Field(default="", description="one line: stage, what went wrong, what to do")
+    warnings: tuple[str, ...] = ()

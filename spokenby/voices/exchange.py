@@ -1,0 +1,284 @@
+"""A voice library as JSON lives here: all of its voices, to keep safe or to move elsewhere.
+
+What a voice is, is in `voices.py`. Lines of transcripts are not exported: they are in the folders.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+from sqlalchemy import Connection, insert, select, update
+
+from spokenby.errors import InputError
+from spokenby.types import Digest, Frozen
+from spokenby.voices.registry import are_apart, checked_name, name_key, next_number
+from spokenby.voices.tables import aliases, apart, appearances, library, voiceprints, voices
+
+_LARGEST = 10**9
+Number = Annotated[int, Field(ge=1, le=_LARGEST)]
+Uid = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _unit(packed: bytes) -> bytes:
+    vector = np.frombuffer(packed, dtype="<f4").astype(np.float64)
+    if not abs(float(np.linalg.norm(vector)) - 1) < 1e-3:  # NaN fails, too
+        raise ValueError("not a vector of length 1")
+    return packed
+
+
+def _name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except InputError as error:
+        raise ValueError(error.problem) from error
+
+
+Vector = Annotated[
+    bytes,
+    BeforeValidator(lambda value: base64.b64decode(value, validate=True)),
+    AfterValidator(_unit),
+    PlainSerializer(lambda value: base64.b64encode(value).decode(), return_type=str),
+]
+"""32-bit floats, little-endian; base64 in JSON."""
+
+
+class Print(Frozen):
+    """A row of `voiceprints`."""
+
+    model: str
+    vector: Vector
+    seconds: Finite
+    spread: Finite | None
+    source: str
+    start: Finite
+    end: Finite
+    video: Digest | None
+    speaker: str | None
+
+
+class Appearance(Frozen):
+    """A row of `appearances`."""
+
+    video: Digest
+    speaker: str
+    video_name: str
+    embeddings: Digest
+    seconds: Finite
+    score: Finite | None
+    confidence: Finite | None
+    samples: tuple[tuple[Finite, Finite], ...]
+    identified: Finite
+
+
+class Voice(Frozen):
+    """A voice and what is known of it."""
+
+    number: Number
+    uid: Uid
+    name: Annotated[str, AfterValidator(_name)] | None
+    created: Finite
+    prints: tuple[Print, ...]
+    appearances: tuple[Appearance, ...]
+
+
+class Merged(Frozen):
+    """The number of a voice that went into another one."""
+
+    number: Number
+    uid: Uid
+    voice: Number
+
+
+class Content(Frozen):
+    """What an export holds."""
+
+    format: Literal["spokenby voices"]
+    version: Literal[1]
+    next_voice: Number
+    voices: tuple[Voice, ...]
+    merged: tuple[Merged, ...]
+    apart: tuple[tuple[Number, Number], ...]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all voices, those that went into others included."""
+        return [voice.number for voice in self.voices] + [item.number for item in self.merged]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.numbers())) < len(self.numbers()):
+            raise ValueError("two voices have one number")
+        return self
+
+
+class Imported(NamedTuple):
+    """What an import brought."""
+
+    new: int
+    """Voices that were not there before."""
+    joined: int
+    """Voices that went into ones that were, or were the same."""
+    prints: int
+    appearances: int
+    videos: tuple[Digest, ...]
+    """In whose transcripts a name may change."""
+
+
+def export_voices(connection: Connection) -> dict[str, Any]:
+    """Return everything about voices as JSON values."""
+    prints, seen = defaultdict(list), defaultdict(list)
+    for row in connection.execute(select(voiceprints).order_by(voiceprints.c.id)):
+        fields = {name: getattr(row, name) for name in Print.model_fields}
+        prints[row.voice].append(Print.model_construct(**fields))
+    for row in connection.execute(
+        select(appearances).order_by(appearances.c.video, appearances.c.speaker)
+    ):
+        fields = {name: getattr(row, name) for name in Appearance.model_fields}
+        fields["samples"] = tuple(map(tuple, json.loads(row.samples)))
+        seen[row.voice].append(Appearance.model_construct(**fields))
+    return Content.model_construct(
+        format="spokenby voices",
+        version=1,
+        next_voice=next_number(connection),
+        voices=tuple(
+            Voice.model_construct(
+                number=row.number,
+                uid=row.uid,
+                name=row.name,
+                created=row.created,
+                prints=tuple(prints[row.number]),
+                appearances=tuple(seen[row.number]),
+            )
+            for row in connection.execute(select(voices).order_by(voices.c.number))
+        ),
+        merged=tuple(
+            Merged.model_construct(number=row.number, uid=row.uid, voice=row.voice)
+            for row in connection.execute(select(aliases).order_by(aliases.c.number))
+        ),
+        apart=tuple(tuple(row) for row in connection.execute(select(apart.c.voice, apart.c.other))),
+    ).model_dump(mode="json")
+
+
+def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[Imported, set[int]]:
+    """Add another library's voices; return what came, and the voices to settle.
+
+    Raises:
+        InputError: `content` is no export.
+    """
+    given = _read(content)
+    before = set(connection.scalars(select(voices.c.number)))
+    places = _add_voices(connection, given)
+    prints = _add_prints(connection, given, places)
+    videos = set(connection.scalars(select(appearances.c.video).distinct()))
+    seen = {
+        (row.video, row.speaker): row.model_dump()
+        | {"voice": places[voice.number], "samples": json.dumps(row.samples)}
+        for voice in given.voices
+        for row in voice.appearances
+        if row.video not in videos  # what this library decided about a video stays
+    }
+    if seen:
+        connection.execute(insert(appearances), list(seen.values()))
+    for one, other in given.apart:
+        here, there = places.get(one), places.get(other)
+        if here and there and here != there and not are_apart(connection, here, there):
+            connection.execute(insert(apart).values(voice=here, other=there))
+    concerned = {row.video for voice in given.voices for row in voice.appearances}
+    touched = set(places.values())
+    return (
+        Imported(
+            new=len(touched - before),
+            joined=len(touched & before),
+            prints=prints,
+            appearances=len(seen),
+            videos=tuple(sorted(concerned)),
+        ),
+        touched,
+    )
+
+
+def _read(content: Mapping[str, Any]) -> Content:
+    try:
+        return Content.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"this is no export of a voice library that can be read ({where}: {first['msg']})",
+            "use a file that this version of spokenby exported",
+        ) from None
+
+
+def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
+    """Add voices that are not there yet; return the number here of each number there."""
+    base = next_number(connection)
+    fresh = max(base, given.next_voice, *(number + 1 for number in given.numbers()))
+    uids, names = _known(connection)
+    places: dict[int, int] = {}
+    added: list[dict[str, Any]] = []
+    for voice in given.voices:
+        key = name_key(voice.name) if voice.name else None
+        number = uids.get(voice.uid, names.get(key or ""))
+        if number is None:
+            # What was never used here stays as it is.
+            number, fresh = (voice.number, fresh) if voice.number >= base else (fresh, fresh + 1)
+            about = {"name": voice.name, "name_key": key, "created": voice.created}
+            added.append({"number": number, "uid": voice.uid, **about})
+            uids[voice.uid] = number
+            if key:
+                names[key] = number
+        elif key and key not in names:
+            nameless = update(voices).where(voices.c.number == number, voices.c.name.is_(None))
+            if connection.execute(nameless.values(name=voice.name, name_key=key)).rowcount:
+                names[key] = number
+        places[voice.number] = number
+    if added:
+        connection.execute(insert(voices), added)
+    for item in given.merged:
+        if item.uid not in uids and item.voice in places:
+            number, fresh = (item.number, fresh) if item.number >= base else (fresh, fresh + 1)
+            values = {"number": number, "uid": item.uid, "voice": places[item.voice]}
+            connection.execute(insert(aliases).values(**values))
+            uids[item.uid] = places[item.voice]
+    connection.execute(update(library).values(next_voice=fresh))
+    return places
+
+
+def _known(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the number of every uid that there is or was, and of every name's key."""
+    rows = connection.execute(select(voices)).all()
+    uids = {row.uid: row.number for row in rows}
+    uids |= {row.uid: row.voice for row in connection.execute(select(aliases))}
+    return uids, {row.name_key: row.number for row in rows if row.name_key}
+
+
+def _add_prints(connection: Connection, given: Content, places: Mapping[int, int]) -> int:
+    """Add prints that their voice does not have yet; return how many."""
+    there = {
+        tuple(row)
+        for row in connection.execute(
+            select(voiceprints.c.voice, voiceprints.c.model, voiceprints.c.vector)
+        )
+    }
+    rows = {
+        key: print_.model_dump(exclude={"vector"}) | {"vector": print_.vector, "voice": key[0]}
+        for voice in given.voices
+        for print_ in voice.prints
+        if (key := (places[voice.number], print_.model, print_.vector)) not in there
+    }
+    if rows:
+        connection.execute(insert(voiceprints), list(rows.values()))
+    return len(rows)

@@ -1,0 +1,396 @@
+"""Voices that are known in every video of a site live here: named, joined, divided, forgotten.
+
+Who is like whom is not decided here; see `matching.py`. How the database is opened and shared is in
+`store.py`, looking for what was said in `search.py`, moving to another library in `exchange.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from spokenby.errors import InputError
+from spokenby.types import Diarization, Digest, Identity, SpeakerEmbeddings, Video
+from spokenby.voices import registry, roster, search
+from spokenby.voices.exchange import Imported, export_voices, import_voices
+from spokenby.voices.identification import (
+    Voiceprint,
+    check_enrolment,
+    find_reunions,
+    identify_speakers,
+)
+from spokenby.voices.matching import Params
+from spokenby.voices.rebuilding import Unheard, add_prints, find_unheard
+from spokenby.voices.roster import AppearanceSummary, Hit, VoiceSummary
+from spokenby.voices.search import Line, TranscriptPlace
+from spokenby.voices.store import Store
+from spokenby.voices.tables import apart, appearances, centroids, library, voiceprints, voices
+
+__all__ = [
+    "AppearanceSummary",
+    "Change",
+    "Enrolled",
+    "Hit",
+    "Imported",
+    "Line",
+    "TranscriptPlace",
+    "Unheard",
+    "VoiceLibrary",
+    "VoiceSummary",
+    "Voiceprint",
+]
+
+_DEFAULT = Params()
+
+
+class Enrolled(NamedTuple):
+    """How an enrolment ended."""
+
+    voice: int
+    name: str
+    added: int
+    """Prints that are new."""
+    already: int
+    """Prints that were there before, and were not added again."""
+    created: bool
+    """The name is new in the library."""
+
+
+class Change(NamedTuple):
+    """What a change of the library touches: all that is needed to render transcripts again."""
+
+    voice: int | None
+    """The voice that is left, or new; `None` after `forget`."""
+    name: str
+    """How it is shown now."""
+    before: tuple[str, ...]
+    """How the voices concerned were shown before."""
+    videos: tuple[Digest, ...]
+    """In whose transcripts a name changes."""
+    embeddings: tuple[Digest, ...]
+    """Stored results of `embed_speakers` that hold the vectors, too: to delete after `forget`."""
+    scrubbed: bool = True
+    """After `forget`: nothing of the voice can be read from the database's files. If others used
+    them just then, that is so after the next opening without them."""
+
+
+class VoiceLibrary:
+    """The voices of a site in one database, shared by its processes.
+
+    A voice's number stays when it gets a name, and is never used again. Every change holds a lock
+    on the whole library for its one transaction. `which` names a voice: "Speaker 7", "7", its
+    name, or the beginning of just one name.
+
+    Every method raises InputError or TransientError with one clear line where the database is
+    damaged, newer than this spokenby, busy for long or out of reach.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open a library, `sqlite:///…` or `postgresql://…`; create it or bring it up to date."""
+        self._store = Store(url)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: no user, no password."""
+        return self._store.place
+
+    def identify(
+        self,
+        video: Video,
+        embeddings: SpeakerEmbeddings,
+        diarization: Diarization,
+        params: Params = _DEFAULT,
+    ) -> tuple[Identity, ...]:
+        """Say who the speakers of a video are, and note it: one identity a speaker, by label.
+
+        A speaker like nobody known becomes a new voice; one with too little speech for that gets
+        no voice, and a name like "Unknown speaker A". What was decided about the same embeddings
+        is returned as it was. With other embeddings of the same video (other params, another
+        model), speakers keep the voices that spoke at the same time before.
+
+        With `params.identify` off nothing is kept, and the result is empty.
+        """
+        if not params.identify or not embeddings.speakers:
+            return ()
+        with self._store.writing() as connection:
+            here = appearances.c.video == video.digest
+            before = connection.scalars(select(appearances.c.embeddings).where(here))
+            if set(before) == {embeddings.digest}:
+                connection.execute(update(appearances).where(here).values(video_name=video.name))
+            else:
+                identify_speakers(connection, video, embeddings, diarization, params)
+            return registry.read_identities(connection, video.digest)
+
+    def identities_of(
+        self, video: Digest, embeddings: Digest | None = None
+    ) -> tuple[Identity, ...]:
+        """Return what `identify` decided, with today's names.
+
+        Empty if the video is not known, or if it was identified from other `embeddings` last:
+        its labels may be other people's.
+        """
+        with self._store.reading() as connection:
+            return registry.read_identities(connection, video, embeddings)
+
+    def other_models(self, model: str) -> str:
+        """Say in one line which named voices an embedding model cannot tell; empty if it can all.
+
+        Prints of different models are never compared.
+        """
+        models: dict[int, set[str]] = defaultdict(set)
+        with self._store.reading() as connection:
+            for number, name in connection.execute(
+                select(voices.c.number, centroids.c.model)
+                .join_from(voices, centroids)
+                .where(voices.c.name.is_not(None))
+            ):
+                models[number].add(name)
+        lacking = [found for found in models.values() if model not in found]
+        if not lacking:
+            return ""
+        others = ", ".join(sorted(set().union(*lacking)))
+        return (
+            f"{len(lacking)} of {len(models)} named voices are known only by the embedding model"
+            f" {others}, not by {model}: run: spokenby voices rebuild"
+        )
+
+    def unheard(self, model: str) -> list[Unheard]:
+        """Return the speakers whose voiceprints have to be made anew for a model, by video."""
+        with self._store.reading() as connection:
+            return find_unheard(connection, model)
+
+    def enrolled_from(self, voice: int) -> list[str]:
+        """Return the names of the recordings that a voice was enrolled from."""
+        with self._store.reading() as connection:
+            enrolled = select(voiceprints.c.source).where(
+                voiceprints.c.voice == voice, voiceprints.c.video.is_(None)
+            )
+            return sorted(set(connection.scalars(enrolled)))
+
+    def add_prints(self, model: str, prints: Sequence[tuple[Unheard, Voiceprint]]) -> int:
+        """Add voiceprints made anew, unless the library has changed since; return how many."""
+        with self._store.writing() as connection:
+            return add_prints(connection, model, prints)
+
+    def enroll(
+        self,
+        name: str,
+        model: str,
+        prints: Sequence[Voiceprint],
+        params: Params = _DEFAULT,
+        *,
+        force: bool = False,
+    ) -> Enrolled:
+        """Add a voice by name, or prints to the voice of that name.
+
+        Raises:
+            InputError: too little speech, the prints are not of one voice, not of the voice known
+                by that name, or of another name's. `force` lets the last three pass.
+        """
+        name = registry.checked_name(name)
+        speech = sum(print_.seconds for print_ in prints)
+        if not prints or speech < params.shortest_new:
+            raise InputError(
+                f"{speech:.1f} s of speech are too little to know {name} by",
+                f"give at least {params.shortest_new:g} s",
+            )
+        with self._store.writing() as connection:
+            voice = registry.by_name(connection, name)
+            if not force:
+                check_enrolment(connection, name, voice, model, prints, params)
+            number = voice.number if voice else registry.begin_voice(connection, name)
+            kept = select(voiceprints.c.vector).where(
+                voiceprints.c.voice == number, voiceprints.c.model == model
+            )
+            there = set(connection.scalars(kept))
+            rows = [print_.as_row(number, model) for print_ in prints]
+            fresh = {row["vector"]: row for row in rows if row["vector"] not in there}
+            if fresh:
+                connection.execute(insert(voiceprints), list(fresh.values()))
+            registry.settle(connection, {number})
+        return Enrolled(
+            voice=number,
+            name=voice.name if voice else name,
+            added=len(fresh),
+            already=len(prints) - len(fresh),
+            created=voice is None,
+        )
+
+    def rename(self, which: str, name: str) -> Change:
+        """Give a voice a name.
+
+        Raises:
+            InputError: unknown or ambiguous `which`; the name is taken, empty, too long, or of
+                the reserved form "Speaker 9".
+        """
+        name = registry.checked_name(name)
+        with self._store.writing() as connection:
+            voice = registry.resolve(connection, which)
+            other = registry.by_name(connection, name)
+            if other and other.number != voice.number:
+                raise InputError(
+                    f"{other.name} is the name of Speaker {other.number} already",
+                    "take another one, or, if both are one person,"
+                    f' run: spokenby voices merge "{other.name}" "Speaker {voice.number}"',
+                )
+            connection.execute(
+                update(voices)
+                .where(voices.c.number == voice.number)
+                .values(name=name, name_key=registry.name_key(name))
+            )
+            return _change(connection, voice.number, name, voice)
+
+    def merge(self, keep: str, drop: str) -> Change:
+        """Make two voices one. The number of `drop` leads to `keep` from now on.
+
+        The name of `keep` stays; where it has none, it takes that of `drop`.
+        """
+        with self._store.writing() as connection:
+            kept, dropped = (registry.resolve(connection, which) for which in (keep, drop))
+            if kept.number == dropped.number:
+                raise InputError(
+                    f"{keep} and {drop} are one voice already, {registry.shown(kept)}",
+                    "name two voices",
+                )
+            return _merge(connection, kept, dropped)
+
+    def split(self, which: str, video: str, speaker: str | None = None) -> Change:
+        """Take what a voice said in one video out of it, as a new voice.
+
+        Args:
+            which: the voice.
+            video: the name of the video, or the beginning of its digest.
+            speaker: its label, needed where the voice has two in that video.
+        """
+        with self._store.writing() as connection:
+            voice = registry.resolve(connection, which)
+            row = registry.find_appearance(connection, voice, video, speaker)
+            here = (row.video, row.speaker)
+            if not registry.is_known_beside(connection, voice, *here):
+                raise InputError(
+                    f"{registry.shown(voice)} is known from nowhere else", "rename it instead"
+                )
+            number = registry.begin_voice(connection)
+            for table, values in (
+                (appearances, {"score": None, "confidence": None}),
+                (voiceprints, {}),
+            ):
+                connection.execute(
+                    update(table)
+                    .where(table.c.voice == voice.number)
+                    .where(table.c.video == row.video, table.c.speaker == row.speaker)
+                    .values(voice=number, **values)
+                )
+            connection.execute(insert(apart).values(voice=voice.number, other=number))
+            registry.settle(connection, {voice.number, number})
+            return _change(connection, number, f"Speaker {number}", voice)._replace(
+                videos=(row.video,), embeddings=(row.embeddings,)
+            )
+
+    def forget(self, which: str) -> Change:
+        """Delete a voice: its name, prints and appearances, without a trace of them in the file.
+
+        Its speakers become "Unknown speaker A" in the videos concerned, and stay so while these
+        are identified by the same embeddings.
+        """
+        with self._store.writing() as connection:
+            voice = registry.resolve(connection, which)
+            change = _change(connection, None, "", voice)
+            connection.execute(
+                update(appearances)
+                .where(appearances.c.voice == voice.number)
+                .values(voice=None, score=None, confidence=None, seconds=0.0, samples="[]")
+            )
+            connection.execute(delete(voices).where(voices.c.number == voice.number))
+            connection.execute(update(library).values(unscrubbed=True))
+        return change._replace(scrubbed=self._store.scrub())
+
+    def reidentify(self, params: Params = _DEFAULT) -> tuple[Change, ...]:
+        """Merge voices without a name into named ones that they match, as after an enrolment.
+
+        Not those that people divided, nor two that speak in one video.
+        """
+        with self._store.writing() as connection:
+            return tuple(
+                # One at a time: who speaks together with whom changes on the way.
+                _merge(
+                    connection,
+                    registry.by_number(connection, known),
+                    registry.by_number(connection, lone),
+                )
+                for lone, known in find_reunions(connection, params)
+            )
+
+    def voices(self) -> list[VoiceSummary]:
+        """Return all voices: named ones first, each by talk time."""
+        with self._store.reading() as connection:
+            return roster.read_summaries(connection)
+
+    def summary(self, which: str) -> VoiceSummary:
+        """Return one voice."""
+        with self._store.reading() as connection:
+            return roster.read_summaries(connection, registry.resolve(connection, which))[0]
+
+    def show(self, which: str) -> list[AppearanceSummary]:
+        """Return where a voice speaks, the latest first."""
+        with self._store.reading() as connection:
+            return roster.read_appearances(connection, registry.resolve(connection, which))
+
+    def note_transcript(self, video: Video, folder: str, lines: Sequence[Line]) -> None:
+        """Note where a transcript is and what was said in it, in place of what was in `folder`."""
+        with self._store.writing() as connection:
+            search.note_transcript(connection, video, folder, lines)
+
+    def drop_transcript(self, folder: str) -> None:
+        """Take a transcript that is gone out of the search."""
+        with self._store.writing() as connection:
+            search.drop_transcript(connection, folder)
+
+    def transcripts(self, videos: Collection[Digest] | None = None) -> list[TranscriptPlace]:
+        """Return the transcripts of some videos, or all, by name."""
+        with self._store.reading() as connection:
+            return search.transcript_places(connection, videos)
+
+    def find(self, text: str, speaker: str | None = None, limit: int = 100) -> list[Hit]:
+        """Return lines that have all words of `text`, by video and time.
+
+        Accents and case do not count, "words in quotes" stand together, quant* is a beginning.
+        `text` may be empty where a `speaker` (a `which`) is given: everything that it said.
+        """
+        with self._store.reading() as connection:
+            voice = registry.resolve(connection, speaker) if speaker else None
+            return roster.find_lines(connection, text, voice, limit)
+
+    def export(self) -> dict[str, Any]:
+        """Return voices, prints and appearances as JSON values. Not the transcripts' lines."""
+        with self._store.reading() as connection:
+            return export_voices(connection)
+
+    def import_(self, content: Mapping[str, Any]) -> Imported:
+        """Add the voices of another library. Importing twice changes nothing.
+
+        A voice keeps its number if that was never used here, else gets a new one. Voices of the
+        same name become one. What this library decided about a video stays.
+
+        Raises:
+            InputError: `content` is not what `export` returned.
+        """
+        with self._store.writing() as connection:
+            imported, touched = import_voices(connection, content)
+            registry.settle(connection, touched)
+            return imported
+
+
+def _change(
+    connection: Connection, number: int | None, name: str, *before: registry.Voice
+) -> Change:
+    videos, embeddings = registry.read_concerned(connection, [voice.number for voice in before])
+    return Change(number, name, tuple(map(registry.shown, before)), videos, embeddings)
+
+
+def _merge(connection: Connection, kept: registry.Voice, dropped: registry.Voice) -> Change:
+    change = _change(connection, kept.number, "", kept, dropped)
+    return change._replace(name=registry.join_voices(connection, kept, dropped))

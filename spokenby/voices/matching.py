@@ -1,0 +1,216 @@
+"""Which voice a speaker is, is decided here: cosines, thresholds, one-to-one, confidence.
+
+Where prints are kept is not; see `voices.py`. How they are made is not; see `embeddings.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from spokenby.errors import InputError
+from spokenby.types import Frozen, Seconds, StageParams
+
+Vectors = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+
+
+class Params(StageParams):
+    """When a voice is taken for one that is known."""
+
+    identify: bool = Field(
+        default=True,
+        description="know voices again in other videos; off: no voiceprint is kept",
+    )
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="least cosine; None is the encoder's own"
+    )
+    margin: float | None = Field(
+        default=None, ge=0, le=1, description="least lead over the next voice; None likewise"
+    )
+    least_confidence: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="least probability that it is that voice: the bigger the library, the more"
+        " alike they must be",
+    )
+    shortest_match: Seconds = Field(
+        default=2.0, ge=0, description="a speaker with less speech is not compared"
+    )
+    shortest_new: Seconds = Field(
+        default=5.0, ge=0, description="a speaker with less speech founds no new voice"
+    )
+
+
+class Calibration(Frozen):
+    """What the cosines of one encoder mean.
+
+    `slope * cosine + offset` is the logarithm of how much likelier two prints of one voice are to
+    be so much alike than prints of two.
+    """
+
+    threshold: float = Field(description="least cosine to a voice")
+    margin: float = Field(description="least lead over the next voice that is another one")
+    slope: float
+    offset: float
+    source: str = Field(description="where the numbers come from")
+
+
+CALIBRATIONS = {
+    "campplus-": Calibration(
+        threshold=0.60,
+        margin=0.05,
+        slope=40.5,
+        offset=-16.7,
+        source="chosen on 35 LibriSpeech readers through 7 channels; of 45 others, 82.6 % of one"
+        " reader's pairs across channels reach the threshold, and 1 of 166,320 of two readers'; see"
+        " tests/benchmarks/voice_identity.py",
+    ),
+    "ecapa:": Calibration(
+        threshold=0.45,
+        margin=0.05,
+        slope=25.0,
+        offset=-8.0,
+        source="not measured here: SpeechBrain's verify_batch takes two utterances from 0.25 on;"
+        " raised for libraries of many, calibrated by hand",
+    ),
+}
+"""By the beginning of an embedding model's identity."""
+
+ENCODERS = {"campplus": "campplus-", "speechbrain": "ecapa:"}
+"""How an encoder's models begin, by engine."""
+
+_CANDIDATES = 16
+"""How many voices over the threshold are looked at closely for one speaker."""
+
+_LONGEST_S: Seconds = 60.0
+"""Speech beyond this makes a print no better: one long video does not outweigh all others."""
+
+
+class Match(NamedTuple):
+    """What was decided about one speaker."""
+
+    voice: int | None
+    """Row of the library's prints; `None`: nobody there."""
+    score: float | None
+    """Cosine to that voice; `None` where there is none."""
+    confidence: float | None
+    """0 to 1 that it is that voice, or that it is none of them; `None` for a row of NaN."""
+
+
+def calibration(model: str) -> Calibration:
+    """Return what is known of an embedding model.
+
+    Raises:
+        InputError: nothing is known of it.
+    """
+    if (known := find_calibration(model)) is not None:
+        return known
+    raise InputError(
+        f"nobody has measured when two prints of the embedding model {model} are one voice",
+        f"use one of {', '.join(CALIBRATIONS)}, or add it to spokenby/voices/matching.py",
+    )
+
+
+def find_calibration(model: str) -> Calibration | None:
+    """Return what is known of an embedding model; `None` as of one that was dropped."""
+    return next((known for begins, known in CALIBRATIONS.items() if model.startswith(begins)), None)
+
+
+def match_voices(
+    vectors: Vectors,
+    prints: Vectors,
+    known: Calibration,
+    params: Params,
+    *,
+    one_to_one: bool = True,
+) -> list[Match]:
+    """Decide for each speaker of one video which voice of a library it is, if any.
+
+    A voice is taken if its cosine reaches the threshold, leads by the margin over every voice that
+    is another person's, and makes it likely enough. So a person who is in the library twice is
+    found still, and a library of thousands does not find somebody for everybody.
+
+    Args:
+        vectors: unit rows, shape (speakers, dimension). NaN rows match nothing.
+        prints: unit rows, shape (voices, dimension), of the same embedding model.
+        known: what that model's cosines mean.
+        params: its `threshold` and `margin` go before those of `known`.
+        one_to_one: no voice is taken twice; the sum of cosines decides who gets it.
+    """
+    scores: Scores = (vectors @ prints.T).astype(np.float64)
+    likely = {
+        (row, voice): confidence
+        for row, score in enumerate(scores)
+        for voice, confidence in _candidates(score, prints, known, params)
+    }
+    ranks = {pair: float(scores[pair]) for pair in likely}
+    chosen = _one_to_one(ranks) if one_to_one else dict(sorted(ranks, key=ranks.__getitem__))
+    return [
+        Match(chosen[row], ranks[row, chosen[row]], likely[row, chosen[row]])
+        if row in chosen
+        else Match(None, None, None if np.isnan(vector).any() else _newness(scores[row], known))
+        for row, vector in enumerate(vectors)
+    ]
+
+
+def pool_prints(vectors: Vectors, speech: npt.NDArray[np.float64]) -> Vectors:
+    """Return one unit print for a voice: the mean of its unit rows by seconds of speech."""
+    weights = np.clip(speech, 1e-3, _LONGEST_S)
+    mean = weights @ vectors.astype(np.float64)
+    unit: Vectors = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
+    return unit
+
+
+def _candidates(
+    score: Scores, prints: Vectors, known: Calibration, params: Params
+) -> Iterator[tuple[int, float]]:
+    """Yield the voices that a speaker with these cosines may be, and how likely they are."""
+    threshold = known.threshold if params.threshold is None else params.threshold
+    margin = known.margin if params.margin is None else params.margin
+    over = np.flatnonzero(score >= threshold)  # none in a row of NaN
+    for voice in over[np.argsort(-score[over], kind="stable")][:_CANDIDATES].tolist():
+        others = prints @ prints[voice] < threshold
+        others[voice] = False
+        if not np.any(score[others] > score[voice] - margin):
+            confidence = _confidence(score, voice, others, known)
+            if confidence >= params.least_confidence:
+                yield voice, confidence
+
+
+def _confidence(
+    score: Scores, voice: int, others: npt.NDArray[np.bool_], known: Calibration
+) -> float:
+    """Return how likely it is that it is this voice, and none of the others or somebody new.
+
+    Before anything is heard, a speaker is as likely somebody new as one of the library, where all
+    are equally likely; then each voice gains by its cosine (Bayes).
+    """
+    gains = known.slope * score + known.offset
+    new = np.log(len(score))
+    return float(np.exp(gains[voice] - np.logaddexp.reduce([new, gains[voice], *gains[others]])))
+
+
+def _newness(score: Scores, known: Calibration) -> float:
+    """Return how likely it is that it is none of the voices."""
+    gains = known.slope * score + known.offset
+    new = np.log(max(len(score), 1))
+    return float(np.exp(new - np.logaddexp.reduce([new, *gains])))
+
+
+def _one_to_one(ranks: dict[tuple[int, int], float]) -> dict[int, int]:
+    """Give each voice to one speaker at most, so that the sum of cosines is the highest."""
+    from scipy.optimize import linear_sum_assignment  # takes a second to import
+
+    rows = sorted({row for row, _ in ranks})
+    voices = sorted({voice for _, voice in ranks})
+    gain = np.zeros((len(rows), len(voices)))
+    for (row, voice), score in ranks.items():
+        gain[rows.index(row), voices.index(voice)] = 2 + score  # any pair is better than none
+    chosen = zip(*linear_sum_assignment(gain, maximize=True), strict=True)
+    return {rows[i]: voices[j] for i, j in chosen if gain[i, j] > 0}

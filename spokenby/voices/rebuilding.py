@@ -1,0 +1,88 @@
+"""Find the voiceprints that an encoder lacks, and add those made anew from stored sound.
+
+Every function works inside the transaction of its caller.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, exists, insert, select
+
+from spokenby.types import Digest, Span
+from spokenby.voices.identification import Voiceprint
+from spokenby.voices.registry import settle
+from spokenby.voices.tables import appearances, voiceprints
+
+
+class Unheard(NamedTuple):
+    """A speaker of a video of whom another encoder made a voiceprint, but not the one asked for."""
+
+    voice: int
+    video: Digest
+    video_name: str
+    speaker: str
+    embeddings: Digest
+    """Of the decision that it is this voice."""
+    samples: tuple[Span, ...]
+    """Where nobody else speaks, the longest first."""
+
+
+def find_unheard(connection: Connection, model: str) -> list[Unheard]:
+    """Return the speakers whose voiceprints have to be made anew for a model, by video."""
+    old, new = voiceprints.alias(), voiceprints.alias()
+    rows = connection.execute(
+        select(appearances)
+        .where(appearances.c.voice.is_not(None))
+        .where(
+            exists().where(
+                old.c.video == appearances.c.video,
+                old.c.speaker == appearances.c.speaker,
+                old.c.voice == appearances.c.voice,
+                old.c.model != model,
+            ),
+            ~exists().where(
+                new.c.video == appearances.c.video,
+                new.c.speaker == appearances.c.speaker,
+                new.c.voice == appearances.c.voice,
+                new.c.model == model,
+            ),
+        )
+        .order_by(appearances.c.video_name, appearances.c.video, appearances.c.speaker)
+    )
+    return [
+        Unheard(
+            row.voice,
+            row.video,
+            row.video_name,
+            row.speaker,
+            row.embeddings,
+            tuple(Span(start=start, end=end) for start, end in json.loads(row.samples)),
+        )
+        for row in rows
+    ]
+
+
+def add_prints(
+    connection: Connection, model: str, prints: Sequence[tuple[Unheard, Voiceprint]]
+) -> int:
+    """Add voiceprints to the voices that still lack them; return how many.
+
+    What changed since it was found, such as a voice that was joined, divided or forgotten, or a
+    video that a run has identified meanwhile, is left alone: it is found again if it is due.
+    """
+    due = set(find_unheard(connection, model))
+    fresh = [(speaker, print_) for speaker, print_ in prints if speaker in due]
+    if fresh:
+        connection.execute(
+            insert(voiceprints),
+            [
+                print_.as_row(speaker.voice, model)
+                | {"video": speaker.video, "speaker": speaker.speaker}
+                for speaker, print_ in fresh
+            ],
+        )
+        settle(connection, {speaker.voice for speaker, _ in fresh})
+    return len(fresh)

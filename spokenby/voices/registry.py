@@ -1,0 +1,332 @@
+"""Rows of voices live here: found by name or number, begun, joined, pooled, left out when empty.
+
+Whose voice a speaker's is, is decided in `identification.py`. Every function works inside the
+transaction of its caller; see `store.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+import unicodedata
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or_, select, update
+
+from spokenby.errors import InputError
+from spokenby.types import Digest, Identity
+from spokenby.voices.matching import pool_prints
+from spokenby.voices.tables import (
+    aliases,
+    apart,
+    appearances,
+    centroids,
+    library,
+    voiceprints,
+    voices,
+)
+
+Voice = Row[Any]
+"""A row of `voices`: number, uid, name, name_key, created."""
+
+_LIST = "see: spokenby voices list"
+_LONGEST_NAME = 100
+_NUMBER = re.compile(r"(?:speaker[ _]*)?#?(\d{1,9})", re.IGNORECASE)
+_RESERVED = re.compile(r"(unknown )?speaker([ _]*#?(\d+|[a-z]))?|#?\d+", re.IGNORECASE)
+_BATCH = 500
+"""Numbers in one statement: databases bound how many values it may have."""
+
+
+def shown(voice: Voice) -> str:
+    """Return what a voice is called."""
+    return voice.name or f"Speaker {voice.number}"
+
+
+def checked_name(name: str) -> str:
+    """Return a name as it is kept.
+
+    Raises:
+        InputError: it is empty, too long, or reads like a number that spokenby gives.
+    """
+    tidy = " ".join(unicodedata.normalize("NFC", name).split())
+    if not tidy or not tidy.isprintable():
+        raise InputError(f"{name!r} is no name", "give one that can be read")
+    if len(tidy) > _LONGEST_NAME:
+        raise InputError(
+            f"a name of {len(tidy)} characters is too long", f"use {_LONGEST_NAME} at most"
+        )
+    if _RESERVED.fullmatch(tidy):
+        raise InputError(
+            f"{tidy!r} is how voices without a name are shown",
+            "give a name that is not of this form",
+        )
+    return tidy
+
+
+def name_key(name: str) -> str:
+    """Return what makes two names equal: neither case nor how an accent is written does."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def by_name(connection: Connection, name: str) -> Voice | None:
+    """Return the voice of exactly that name."""
+    return connection.execute(select(voices).where(voices.c.name_key == name_key(name))).first()
+
+
+def by_number(connection: Connection, number: int) -> Voice:
+    """Return the voice of a number, or the one that it went into."""
+    target = connection.scalar(select(aliases.c.voice).where(aliases.c.number == number))
+    row = connection.execute(select(voices).where(voices.c.number == (target or number))).first()
+    if row is None:
+        raise InputError(f"there is no Speaker {number} in the voice library", _LIST)
+    return row
+
+
+def resolve(connection: Connection, which: str) -> Voice:
+    """Return the voice that "Speaker 7", "7", a name or the beginning of just one name means.
+
+    Raises:
+        InputError: none or several are meant.
+    """
+    tidy = " ".join(which.split())
+    if number := _NUMBER.fullmatch(tidy):
+        return by_number(connection, int(number[1]))
+    if not tidy:
+        raise InputError("no voice is named", "write its name, or a number like: Speaker 7")
+    if voice := by_name(connection, tidy):
+        return voice
+    named = connection.execute(select(voices).where(voices.c.name.is_not(None))).all()
+    found = [voice for voice in named if voice.name_key.startswith(name_key(tidy))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(sorted(voice.name for voice in found)[:5])
+        raise InputError(f"{which!r} may be {len(found)} voices: {some}", "write more of the name")
+    close = difflib.get_close_matches(name_key(tidy), [voice.name_key for voice in named], 1)
+    names = {voice.name_key: voice.name for voice in named}
+    raise InputError(
+        f"{which!r} is not in the voice library",
+        f"did you mean {names[close[0]]}?" if close else _LIST,
+    )
+
+
+def next_number(connection: Connection) -> int:
+    """Return the first number that was never used."""
+    return int(connection.scalar(select(library.c.next_voice)) or 1)
+
+
+def read_names(connection: Connection) -> dict[int, str]:
+    """Return the number and name of every voice that has one."""
+    named = select(voices.c.number, voices.c.name).where(voices.c.name.is_not(None))
+    return {row.number: row.name for row in connection.execute(named)}
+
+
+def begin_voice(connection: Connection, name: str | None = None) -> int:
+    """Add a voice under the next number."""
+    number = next_number(connection)
+    connection.execute(update(library).values(next_voice=number + 1))
+    connection.execute(
+        insert(voices).values(
+            number=number,
+            uid=uuid.uuid4().hex,
+            name=name,
+            name_key=name and name_key(name),
+            created=time.time(),
+        )
+    )
+    return number
+
+
+def join_voices(connection: Connection, kept: Voice, dropped: Voice) -> str:
+    """Make two voices one, under the number of the first; return how it is shown."""
+    keep, drop = kept.number, dropped.number
+    for table in (voiceprints, appearances, aliases):
+        connection.execute(update(table).where(table.c.voice == drop).values(voice=keep))
+    for row in connection.execute(select(apart).where(_either(drop))).all():
+        other = row.other if row.voice == drop else row.voice
+        if other != keep and not are_apart(connection, keep, other):
+            connection.execute(insert(apart).values(voice=keep, other=other))
+    connection.execute(delete(voices).where(voices.c.number == drop))
+    connection.execute(insert(aliases).values(number=drop, uid=dropped.uid, voice=keep))
+    name = kept.name or dropped.name
+    connection.execute(
+        update(voices)
+        .where(voices.c.number == keep)
+        .values(name=name, name_key=name and name_key(name))
+    )
+    settle(connection, {keep})
+    return name or f"Speaker {keep}"
+
+
+def are_apart(connection: Connection, one: int, other: int) -> bool:
+    """Tell whether people said that two voices are not one."""
+    pair = _either(one) & _either(other)
+    return connection.execute(select(apart).where(pair)).first() is not None
+
+
+def _either(number: int) -> Any:
+    return or_(apart.c.voice == number, apart.c.other == number)
+
+
+def find_appearance(
+    connection: Connection, voice: Voice, video: str, speaker: str | None
+) -> Row[Any]:
+    """Return the one appearance of a voice that is meant by a video and a label.
+
+    Raises:
+        InputError: none or several are.
+    """
+    wanted = video.strip().casefold()
+    rows = [
+        row
+        for row in connection.execute(
+            select(appearances).where(appearances.c.voice == voice.number)
+        )
+        if row.video_name.casefold() == wanted or (wanted and row.video.startswith(wanted))
+        if speaker is None or row.speaker == speaker
+    ]
+    if not rows:
+        where = f"{speaker} of {video}" if speaker else video
+        raise InputError(
+            f"{shown(voice)} does not speak in {where!r}",
+            f'see: spokenby voices show "{shown(voice)}"',
+        )
+    if len(rows) > 1:
+        some = ", ".join(f"{row.video[:8]} {row.speaker}" for row in rows[:5])
+        raise InputError(
+            f"{shown(voice)} speaks {len(rows)} times in {video!r}: {some}",
+            "name one by the video's digest and the speaker's label",
+        )
+    return rows[0]
+
+
+def is_known_beside(connection: Connection, voice: Voice, video: Digest, speaker: str) -> bool:
+    """Tell whether a voice is known from anywhere but one appearance."""
+    queries: tuple[Select[Any], ...] = (
+        select(func.count()).where(
+            appearances.c.voice == voice.number,
+            (appearances.c.video != video) | (appearances.c.speaker != speaker),
+        ),
+        select(func.count()).where(
+            voiceprints.c.voice == voice.number, voiceprints.c.video.is_(None)
+        ),
+    )
+    return any(connection.scalar(query) for query in queries)
+
+
+def settle(connection: Connection, numbers: Collection[int]) -> None:
+    """Pool the prints of voices anew; leave out those that have neither name nor anything else."""
+    remaining = iter(sorted(numbers))
+    while batch := list(islice(remaining, _BATCH)):
+        _pool(connection, batch)
+        connection.execute(
+            delete(voices).where(
+                voices.c.number.in_(batch),
+                voices.c.name.is_(None),
+                ~exists().where(voiceprints.c.voice == voices.c.number),
+                ~exists().where(appearances.c.voice == voices.c.number),
+            )
+        )
+
+
+def _pool(connection: Connection, numbers: Collection[int]) -> None:
+    prints = defaultdict(list)
+    for row in connection.execute(
+        select(voiceprints).where(voiceprints.c.voice.in_(numbers)).order_by(voiceprints.c.id)
+    ):
+        prints[row.voice, row.model].append(row)
+    connection.execute(delete(centroids).where(centroids.c.voice.in_(numbers)))
+    pooled = [
+        {
+            "voice": voice,
+            "model": model,
+            "vector": pack(
+                pool_prints(
+                    unpack([row.vector for row in rows]), np.array([row.seconds for row in rows])
+                )
+            ),
+        }
+        for (voice, model), rows in prints.items()
+    ]
+    if pooled:
+        connection.execute(insert(centroids), pooled)
+
+
+def read_centroids(
+    connection: Connection, model: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the numbers of all voices with prints of a model, and what they sound like by it.
+
+    Shapes (voices,) and (voices, dimension), unit rows; dimension is 0 without voices.
+    """
+    rows = connection.execute(
+        select(centroids.c.voice, centroids.c.vector)
+        .where(centroids.c.model == model)
+        .order_by(centroids.c.voice)
+    ).all()
+    return np.array([row[0] for row in rows], dtype=np.int64), unpack([row[1] for row in rows])
+
+
+def pack(vector: npt.NDArray[np.float32]) -> bytes:
+    """Return a vector as it is kept."""
+    return vector.astype("<f4").tobytes()
+
+
+def unpack(vectors: Iterable[bytes]) -> npt.NDArray[np.float32]:
+    """Return kept vectors of one model, a row each."""
+    kept = list(vectors)
+    flat = np.frombuffer(b"".join(kept), dtype="<f4").astype(np.float32, copy=False)
+    return flat.reshape(len(kept), -1) if kept else flat.reshape(0, 0)
+
+
+def read_identities(
+    connection: Connection, video: Digest, embeddings: Digest | None = None
+) -> tuple[Identity, ...]:
+    """Return who speaks in a video, by label, with today's names; see `voices.py`."""
+    rows = connection.execute(
+        select(appearances, voices.c.name)
+        .join_from(appearances, voices, isouter=True)
+        .where(appearances.c.video == video)
+        .order_by(appearances.c.speaker)
+    ).all()
+    if embeddings is not None and any(row.embeddings != embeddings for row in rows):
+        return ()
+    nameless = [row.speaker for row in rows if row.voice is None]
+    return tuple(
+        Identity(
+            speaker=row.speaker,
+            voice=row.voice,
+            name=f"Unknown speaker {_letters(nameless.index(row.speaker))}"
+            if row.voice is None
+            else row.name or f"Speaker {row.voice}",
+            known=row.name is not None,
+            score=row.score,
+            confidence=row.confidence,
+        )
+        for row in rows
+    )
+
+
+def _letters(index: int) -> str:
+    """Return A … Z, AA, AB, …: never taken for the number of a voice."""
+    head, last = divmod(index, 26)
+    return (_letters(head - 1) if head else "") + chr(ord("A") + last)
+
+
+def read_concerned(
+    connection: Connection, numbers: Collection[int]
+) -> tuple[tuple[Digest, ...], tuple[Digest, ...]]:
+    """Return the digests of the videos in which voices speak, and of their embeddings."""
+    rows = connection.execute(
+        select(appearances.c.video, appearances.c.embeddings).where(
+            appearances.c.voice.in_(numbers)
+        )
+    ).all()
+    return tuple(sorted({row[0] for row in rows})), tuple(sorted({row[1] for row in rows}))

@@ -1,0 +1,121 @@
+"""Every Prefect option of every task, once, lives here: retries, keys, the GPU tag, storage.
+
+What a task does, does not; see the stage's file. Which stage comes next is in flows/.
+"""
+
+from functools import partial
+from typing import Any, TypedDict
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.serializers import JSONSerializer
+from prefect.settings import get_current_settings
+from prefect.tasks import exponential_backoff
+
+from spokenby.errors import TransientError
+from spokenby.plan.stages import Plan, Stage
+from spokenby.progress import LONG_S, show_long_stages
+from spokenby.settings import Settings
+from spokenby.site.stage_results import storage_key
+from tasks.artifacts import ProgressBar
+from tasks.prefect_patches import outlive_worker, wait_out_restarts
+
+wait_out_restarts()
+outlive_worker()
+show_long_stages(partial(ProgressBar, every_s=LONG_S))
+
+GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
+
+
+def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Tell whether a failure may pass by itself. Bad input and bugs come back every time."""
+    cause = state.result(raise_on_failure=False)
+    return isinstance(cause, TransientError | ConnectionError | TimeoutError)
+
+
+class Retries(TypedDict):
+    """The retry options of a task."""
+
+    retries: int
+    retry_delay_seconds: Any
+    retry_jitter_factor: float
+    retry_condition_fn: Any
+
+
+RETRY_TRANSIENT: Retries = {
+    "retries": 2,
+    "retry_delay_seconds": exponential_backoff(2),
+    # Videos that failed together should not come back together.
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_transient,
+}
+
+
+def _cache_key(stage: Stage) -> Any:
+    def key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+        return storage_key(stage, parameters["digest"])
+
+    return key
+
+
+def stored_stage(stage: Stage) -> dict[str, Any]:
+    """Return the options of a task whose result is stored under its `digest` parameter."""
+    return {
+        **RETRY_TRANSIENT,
+        "task_run_name": f"{stage} {{video.name}}",
+        "cache_key_fn": _cache_key(stage),
+        "persist_result": True,
+        # JSON: readable in ten years and by other programs; pickle is neither.
+        "result_serializer": JSONSerializer(),
+        # Kept in memory, the results of every video would add up over a batch.
+        "cache_result_in_memory": False,
+    }
+
+
+def passing_stage(name: str) -> dict[str, Any]:
+    """Return the options of a task whose result is not worth or not fit to be stored."""
+    return passing_task(f"{name} {{video.name}}")
+
+
+def passing_task(run_name: str) -> dict[str, Any]:
+    """Return the same options for a task that is about no video."""
+    return {
+        **RETRY_TRANSIENT,
+        "task_run_name": run_name,
+        "cache_policy": NO_CACHE,
+        "persist_result": False,
+    }
+
+
+def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings) -> Task[Any, Any]:
+    """Return a stage's task with the options that depend on the site and on what is stored.
+
+    A stored stage carries no GPU tag: it would queue for a slot that it does not use. One that is
+    to run ignores what is stored: it was forced, or what is stored can't be used.
+    """
+    runs = stage in plan.run
+    return task.with_options(
+        tags={settings.gpu_tag} if runs and stage in GPU_STAGES else set(),
+        refresh_cache=runs,
+        result_storage=settings.results.resolve(),
+    )
+
+
+def missing_limit(tag: str) -> str:
+    """Say in one line that the server has no limit on the GPU tag; empty if it has, or is our own.
+
+    Prefect takes a limit that does not exist for no limit. One process with a temporary server
+    needs none: its lanes do.
+    """
+    if not get_current_settings().api.url:
+        return ""
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_concurrency_limit_by_tag(tag)
+    except ObjectNotFound:
+        return f"no limit on the tag {tag}: GPU tasks are not queued; run: spokenby setup"
+    return ""

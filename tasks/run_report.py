@@ -1,0 +1,81 @@
+"""Keep what was measured during a run: a picture, its samples, a page in Prefect's UI."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_logger
+
+from spokenby.progress import is_stopping
+from spokenby.settings import Settings
+from spokenby.telemetry import report, timeline
+from spokenby.telemetry.record import Record
+from spokenby.telemetry.sampler import watching
+from tasks.artifacts import tell_prefect
+
+RUNS_KEPT = 100
+
+_told: list[str] = []
+
+
+@contextmanager
+def watch_run(name: str, settings: Settings) -> Iterator[None]:
+    """Watch a run, and tell what was seen: unless it computed nothing, fails or is stopped."""
+    with watching() as watch:
+        yield
+    record = watch.record()
+    if is_stopping() or all(span.stage == "inspect" for span in record.spans):
+        return
+    try:
+        _tell(record, name, settings)
+    except Exception:  # noqa: BLE001 - the run's transcripts are worth more than its figures
+        get_logger("spokenby").warning("what was seen of the run was not kept", exc_info=True)
+
+
+def told() -> list[str]:
+    """Return the lines about the runs of this process since this was last asked."""
+    lines = list(_told)
+    _told.clear()
+    return lines
+
+
+def _tell(record: Record, name: str, settings: Settings) -> None:
+    line = report.in_one_line(record)
+    _told.append(line)
+    picture = timeline.draw(record, name, line)
+    kept = keep(record, picture, settings.runs)
+    _told.append(f"what ran when: {kept}")
+    get_logger("spokenby").info("%s; what ran when: %s", line, kept)
+    tell_prefect(
+        create_markdown_artifact,
+        report.summarise_run(record, name, picture, kept),
+        key="run",
+        description=line,
+    )
+
+
+def keep(record: Record, picture: str, folder: Path) -> Path:
+    """Write the picture, and the samples as JSON beside it; return where.
+
+    The last `RUNS_KEPT` are kept. Runs that end in the same second, on other hosts too, get a
+    number each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began = record.started.strftime("%Y-%m-%dT%H-%M-%SZ")
+    content = json.dumps(record.to_json())
+    for number in count(1):
+        path = folder / f"{began}{f'-{number}' if number > 1 else ''}.json"
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(content)
+        except FileExistsError:
+            continue
+        break
+    path.with_suffix(".svg").write_text(picture, encoding="utf-8")
+    for old in sorted(folder.glob("????-??-??T*.json"))[:-RUNS_KEPT]:
+        old.with_suffix(".svg").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path.with_suffix(".svg")

@@ -1,0 +1,294 @@
+"""A server that stays up, on real processes: setting up, triggering, crashes, the GPU limit.
+
+Server and worker are two `spokenby serve --only …`, so that each can be killed for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import ROOT, Site
+from media import Sound, make_video
+from served import Served, children, wait
+
+from spokenby.engines.av import read_audio
+
+TALK = "telephone talk"
+LOST = ("diarize", "embed")
+"""What is to be computed again after a talk's diarization was deleted."""
+
+CLIP_S = 6
+CUT_STAGES = ("extract", "speech", "diarize", "embed", "transcribe", "merge", "rename", "write")
+"""Where runs can be cut: in the midst of each stage, before and after outputs are in place."""
+
+REBOOTED, KILLED = (("embed", *CUT_STAGES), CUT_STAGES)  # the first survives
+if "EVERY_STAGE" not in os.environ:  # 15 s of computing for each run that is started
+    REBOOTED, KILLED = ("extract", "diarize", "write"), ("transcribe", "rename")
+
+
+def forget_diarization(site: Site) -> None:
+    """Lose the talk's diarization and transcript; all else stays stored."""
+    stages = site.manifest(TALK)["stages"]
+    for stage in LOST:
+        (site.results / stage / f"{stages[stage]['digest']}.json").unlink()
+    shutil.rmtree(site.output(TALK))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Served]:
+    if sys.platform == "win32":
+        pytest.skip("kills processes the POSIX way")
+    site = Served(tmp_path_factory.mktemp("served"))
+    site.copy_data(finished)
+    try:
+        site.up("server")
+        site.before = site.run("up", "--check")  # type: ignore[attr-defined]
+        site.up("worker")
+        yield site
+    finally:
+        codes = [site.down(part) for part in ("worker", "server") if part in site.parts]
+    assert set(codes) <= {0}
+
+
+@pytest.fixture(scope="module")
+def talk(served: Served) -> str:
+    return str(served.videos / f"{TALK}.mp4")
+
+
+def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
+    before = served.before  # type: ignore[attr-defined]
+    assert before.returncode == 1, before.stdout + before.stderr
+    for missing in (
+        "limit 2 on the tag gpu: missing",
+        "work pool spokenby: missing",
+        "deployment transcribe-videos: missing",
+        "deployment enroll-voice: missing",
+        "deployment sweep-folder: missing",
+        "automation «spokenby: mark dead runs»: missing",
+    ):
+        assert missing in before.stdout
+
+
+def test_setting_up_again_changes_nothing(served: Served) -> None:
+    stamp = "/deployments/name/sweep-folder/sweep-folder"
+    deployed = served.api("GET", stamp)
+    schedule = deployed["schedules"][0]
+    assert not schedule["active"]
+    where = f"/deployments/{deployed['id']}/schedules/{schedule['id']}"
+    served.api("PATCH", where, {"active": True})
+    updated = served.api("GET", stamp)["updated"]
+    again = served.run("setup")
+    assert "everything is there" in again.stdout, again.stdout + again.stderr
+    assert served.api("GET", stamp)["updated"] == updated
+    # What is of another version of spokenby is put right; what people switched on stays on.
+    served.api("PATCH", f"/deployments/{deployed['id']}", {"description": "old"})
+    checked = served.run("up", "--check")
+    assert (checked.returncode, checked.stdout.count("\n")) == (1, 2), checked.stdout
+    assert "another version of spokenby (description)" in checked.stdout
+    assert "created: deployment sweep-folder" in served.run("setup").stdout
+    (schedule,) = served.api("GET", stamp)["schedules"]
+    assert schedule["active"]
+    where = f"/deployments/{deployed['id']}/schedules/{schedule['id']}"
+    served.api("POST", f"/deployments/{deployed['id']}/schedule", {"min_runs": 1})
+    served.api("PATCH", where, {"active": False})
+    assert served.api("GET", stamp)["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+
+
+def test_port_that_is_taken_is_one_line(served: Served) -> None:
+    ran = served.run("serve", "--port", str(served.port))
+    assert ran.returncode == 2
+    assert "a Prefect server already answers" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({}, "'paths' is a required property"),
+        ({"paths": ["x"], "profile": "imaginary"}, "'imaginary' is not one of"),
+        ({"paths": ["x"], "num_speakers": -1}, "less than the minimum"),
+        ({"paths": ["x"], "language": "klingon"}, "'klingon' is not one of"),
+    ],
+)
+def test_form_refuses_what_does_not_fit(
+    served: Served, parameters: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(AssertionError, match=re.escape(says)):
+        served.trigger(**parameters)
+
+
+def test_triggered_run_is_named_after_its_video_and_done(served: Served, talk: str) -> None:
+    shutil.rmtree(served.output(TALK))
+    shown = {"profile": "default", "language": "detect", "num_speakers": 0, "output": ""}
+    run = served.wait_for(served.trigger(paths=[talk], **shown), "Completed", "Failed", "Crashed")
+    assert (run["name"], run["state"]["message"]) == (f"{TALK}.mp4", "1 videos done")
+    assert served.computed(TALK) == set()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Site:
+    """Return a site on which a short video was transcribed undisturbed."""
+    site = Site(tmp_path_factory.mktemp("undisturbed"), {"PREFECT_API_URL": served.url})
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    make_video(site.videos / "clip.mp4", Sound(samples[None, : CLIP_S * rate_hz], rate_hz))
+    ran = site.run("transcribe")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return site
+
+
+def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, clip: Site) -> None:
+    """Flow, worker and server at once, which is a reboot; then flows alone, while the former rest.
+
+    Nobody is left to say that the former ended: their silence tells.
+    """
+    video = clip.videos / "clip.mp4"
+    served.down("worker")
+    served.up("worker", "--workers-limit", "32")
+    cuts = [served.cut(video, stage, signal.SIGSTOP) for stage in REBOOTED]
+    left, *killed = [cut.wait()[0] for cut in cuts]  # one lives on: server and worker come back
+    (worker,) = children(served.parts["worker"].pid)
+    for process in (worker, *killed):
+        os.kill(process, signal.SIGKILL)
+    assert "the worker ended (exit code -9)" in served.parts["worker"].communicate(timeout=60)[1]
+    assert "the server ended (exit code -9)" in served.kill_child("server")
+    os.kill(left, signal.SIGCONT)
+    served.up("server")
+    served.up("worker", "--workers-limit", "32")
+    cuts += [served.cut(video, stage, signal.SIGKILL) for stage in KILLED]
+    for number, cut in enumerate(cuts):
+        _, before = cut.wait()
+        ended = served.wait_for(cut.run, "Completed", "Failed", seconds=400)
+        assert ended["state"]["name"] == "Completed", cut
+        if cut.run != cuts[0].run:
+            silent = number < len(REBOOTED)  # nobody was left to say that it had ended
+            told = "no sign of life" if silent else "Process exited with status code: -9"
+            assert told in served.history_of(cut.run), cut
+            assert ("no sign of life" in served.history_of(cut.run)) == silent, cut
+            assert not silent or "status code: -9" not in served.history_of(cut.run), cut
+            assert ended["run_count"] == 2, cut
+        assert before.items() <= cut.stored().items(), cut  # nothing was computed twice
+        for written in clip.output("clip").iterdir():
+            if written.name != "manifest.json":  # which tells what took how long
+                there = cut.site.output("clip") / written.name
+                assert there.read_bytes() == written.read_bytes(), there
+
+
+def test_server_restarted_during_a_run_does_not_harm_it(
+    served: Served, finished: Site, talk: str
+) -> None:
+    forget_diarization(served)
+    run = served.trigger(paths=[talk])
+    served.wait_for_stage(run, f"diarize {TALK}")
+    served.kill_child("server")
+    served.up("server")
+    ended = served.wait_for(run, "Completed", "Failed", "Crashed")
+    assert (ended["state"]["name"], ended["run_count"]) == ("Completed", 1)
+    assert served.computed(TALK) == set(LOST)
+    assert _transcript(served) == _transcript(finished)
+
+
+def test_a_sweep_that_finds_one_at_work_is_cancelled(served: Served, clip: Site) -> None:
+    folder = served.folder / "swept"
+    folder.mkdir()
+    shutil.copy(clip.videos / "clip.mp4", folder)
+    first = served.trigger("sweep-folder", folders=[str(folder)], stable_s=0)
+    served.wait_for(first, "Pending", "Submitting", "Running")
+    second = served.trigger("sweep-folder", folders=[str(folder)], stable_s=0)
+    served.wait_for(second, "Cancelled")
+    ended = served.wait_for(first, "Completed", "Failed", "Cancelled")
+    assert (ended["state"]["name"], ended["state"]["message"]) == ("Completed", "1 done")
+    assert (served.output("clip") / "transcript.srt").exists()
+
+
+def test_no_slot_leaks(served: Served) -> None:
+    """After the kills above: what a dead task held comes free within its lease of 60 s."""
+    wait(
+        lambda: not served.api("GET", "/concurrency_limits/tag/gpu")["active_slots"],
+        90,
+        lambda: served.api("GET", "/concurrency_limits/tag/gpu"),
+    )
+
+
+EIGHT_RUNS = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from prefect import flow, task
+from spokenby.site.gpu_slots import gpu_slot
+
+@task(tags=["gpu"])
+def compute(note):
+    begun = time.time()
+    with gpu_slot():
+        got = time.time()
+        time.sleep(0.3)
+        print("NOTE", begun, got, time.time(), time.time(), flush=True)
+
+@flow
+def small(note):
+    for future in [compute.submit(note) for _ in range(2)]:
+        future.wait()
+
+with ThreadPoolExecutor(4) as runs:
+    list(runs.map(small, range(4)))
+"""
+
+
+def test_limit_holds_with_eight_runs_at_once(served: Served) -> None:
+    """Two processes of four runs of two GPU tasks: 2 are admitted, 1 computes, at any time."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", EIGHT_RUNS],
+            cwd=ROOT,
+            env={**served.environment, "PREFECT_LOGGING_LEVEL": "ERROR"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    told = [
+        line for process in processes for line in process.communicate(timeout=200)[0].split("\n")
+    ]
+    times = [list(map(float, line.split()[1:])) for line in told if line.startswith("NOTE")]
+    assert len(times) == 16
+    assert most_at_once([(begun, ended) for begun, _, _, ended in times]) == 2
+    assert most_at_once([(got, freed) for _, got, freed, _ in times]) == 1
+
+
+def test_killed_serve_takes_server_and_worker_along(served: Served) -> None:
+    """The last test here: both are gone after it."""
+    for part in ("worker", "server"):
+        (child,) = children(served.parts[part].pid)
+        watcher = served.parts.pop(part)
+        watcher.kill()
+        watcher.communicate()
+        wait(lambda gone=child: not is_there(gone), 60, lambda name=part: name)
+
+
+def is_there(process: int) -> bool:
+    return (
+        subprocess.run(
+            ["ps", "-p", str(process)], stdout=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )
+
+
+def most_at_once(spans: list[tuple[float, float]]) -> int:
+    edges = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
+    running = most = 0
+    for _, change in edges:
+        running += change
+        most = max(most, running)
+    return most
+
+
+def _transcript(site: Site) -> bytes:
+    return (site.output(TALK) / "transcript.json").read_bytes()

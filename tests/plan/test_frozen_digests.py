@@ -1,0 +1,73 @@
+"""Every stage's digest, frozen: what is stored on a site must be found again after a change.
+
+A digest that differs here makes every site compute that stage anew. That is right where the stage's
+output changed, and its VERSION was raised; nowhere else.
+"""
+
+import pytest
+
+from spokenby.plan.profiles import Profile, make_recipe
+from spokenby.plan.stages import stage_digests
+
+MODELS = {
+    "speech": ("hub:silero", "hub:segmentation"),
+    "diarize": ("hub:speakers",),
+    "embed": ("hub:voices",),
+    "transcribe": ("hub:words",),
+}
+CHANGED = {
+    "audio": {"audio_stream": 1},
+    "speech": {"onset": 0.4},
+    "diarization": {"num_speakers": 2},
+    "transcription": {"beam_size": 3, "language": "en"},
+    "edges": {"enabled": True},
+    "merging": {"max_pause": 2.0},
+}
+
+
+FROZEN = [
+    (
+        Profile.EMBEDDED,
+        {},
+        {
+            "extract": "5e9d32b4728a744f",
+            "speech": "e707e31efbd0b675",
+            "diarize": "a9d3516126e05078",
+            "embed": "c441c744416f8d49",
+            "transcribe": "785197f4e394fe16",
+            "merge": "c9e1d78b870c3bf7",
+        },
+    ),
+    (
+        Profile.EMBEDDED,
+        CHANGED,
+        {
+            "extract": "bc69a9966c299744",
+            "speech": "caf668a3afb0514d",
+            "diarize": "bb6669689df4fa7c",
+            "embed": "df66b5ac57390ee3",
+            "transcribe": "9579f068f56aa7a4",
+            "edges": "1691dc5536f5f1b3",
+            "merge": "d5395fb3846b70f9",
+        },
+    ),
+    (
+        Profile.STUDIO,
+        {},
+        {
+            "extract": "5e9d32b4728a744f",
+            "speech": "e707e31efbd0b675",
+            "diarize": "ea35f4ae9757fb0f",
+            "embed": "d13f1f260420342a",
+            "transcribe": "785197f4e394fe16",
+            "merge": "8bc156c4b5bea846",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "params", "frozen"), FROZEN)
+def test_no_digest_changes_unnoticed(profile, params, frozen):
+    found = stage_digests("0" * 64, make_recipe(profile, **params), MODELS)
+
+    assert {str(stage): digest[:16] for stage, digest in found.items()} == frozen

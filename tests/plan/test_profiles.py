@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spokenby.digests import DigestIndex
+from spokenby.errors import InputError
+from spokenby.plan.profiles import Profile, choose_profile, identify_models, make_recipe
+
+
+def test_auto_takes_the_best_whose_models_are_here(tmp_path: Path) -> None:
+    profile, why = choose_profile("auto", tmp_path)
+    assert profile is Profile.EMBEDDED
+    assert "is not installed" in why  # and says what keeps it from a better one
+
+
+def test_named_profile_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert choose_profile("studio", tmp_path)[0] is Profile.STUDIO
+    with pytest.raises(InputError, match="choose one of auto, embedded, open, studio"):
+        choose_profile("Studio", tmp_path)
+
+
+@pytest.mark.parametrize("profile", [profile for profile in Profile if profile != "auto"])
+def test_every_profile_makes_a_recipe(profile: Profile) -> None:
+    assert make_recipe(profile).profile is profile
+
+
+def test_params_are_set_over_the_profile() -> None:
+    recipe = make_recipe(Profile.OPEN, diarization={"num_speakers": "3"})
+    assert recipe.diarization.num_speakers == 3
+    assert recipe.transcription.model == "faster-whisper-small"
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"diarization": {"num_speakers": 0}}, "diarization.num_speakers = 0 does not fit"),
+        ({"diarization": {"min_speakers": 3, "max_speakers": 2}}, "at least 3 and at most 2"),
+        ({"merging": {"tempo": 1}}, "merging.tempo = 1 does not fit"),
+        ({"singing": {"loud": True}}, "singing"),
+        ({"transcription": {"engine": "ear"}}, "transcription.engine = 'ear'"),
+    ],
+)
+def test_params_that_do_not_fit_are_named(params: dict[str, dict[str, object]], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        make_recipe(Profile.EMBEDDED, **params)
+
+
+def test_models_are_identified_by_their_bytes(tmp_path: Path) -> None:
+    index = DigestIndex(tmp_path / "index.sqlite")
+    found = identify_models(make_recipe(Profile.EMBEDDED), tmp_path, index)
+    assert set(found) == {"speech", "diarize", "embed", "transcribe"}
+    assert found["diarize"] == found["embed"]  # the same voice encoder
+    models = [identity for identities in found.values() for identity in identities]
+    assert len({identity.rpartition(":")[2] for identity in models}) == 4

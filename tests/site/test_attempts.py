@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spokenby.site.attempts import CUT, Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "cache" / "ledger.sqlite")
+
+
+def tried(ledger: Ledger, *ends: str) -> tuple[int, str] | None:
+    """Make attempts that end in some ways; return what the ledger says in the end.
+
+    `cut N` and `N` begin with N stages stored; any other word is the cause of a failure.
+    """
+    for end in ends:
+        word, _, stored = end.partition(" ")
+        ledger.begin("key", "video", "/talk.mp4", stored=int(stored or 0))
+        if word == "done":
+            ledger.forget("key")
+        elif word == "stop":
+            ledger.stop("key")
+        elif word != "cut":
+            ledger.fail("key", "transcribe", word)
+    row = ledger.read().get("key")
+    return row and (row.attempts, row.problem)
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ([], None),
+        (["first"], (1, "transcribe: first")),
+        (["first", "second"], (2, "transcribe: second")),
+        (["first", "done"], None),
+        (["first", "done", "second"], (1, "transcribe: second")),
+        (["cut"], (1, CUT)),
+        (["cut", "cut"], (2, CUT)),
+        (["cut 1", "cut 3"], (1, CUT)),  # it got further
+        (["cut 1", "cut 3", "cut 3"], (2, CUT)),
+        (["first 1", "second 3"], (2, "transcribe: second")),
+        (["stop"], (0, "stopped on request")),
+        (["first", "stop"], (1, "transcribe: first")),
+        (["cut", "first"], (2, "transcribe: first")),
+    ],
+)
+def test_attempts_are_counted_until_one_succeeds(
+    ledger: Ledger, ends: list[str], says: tuple[int, str] | None
+) -> None:
+    assert tried(ledger, *ends) == says
+
+
+def test_an_attempt_keeps_what_was_asked_for(ledger: Ledger) -> None:
+    ledger.begin("a", "video a", "/old.mp4", asked='{"num_speakers": 2}')
+    ledger.begin("b", "video b", "/b.mp4")
+    ledger.begin("a", "video a", "/new.mp4", asked='{"num_speakers": 2}')
+    rows = ledger.read()
+    assert list(rows) == ["b", "a"]
+    assert rows["a"][:4] == ("a", "video a", "/new.mp4", 2)
+    assert rows["a"].asked == '{"num_speakers": 2}'
+    assert rows["a"].ended is None
+    ledger.forget("a", "b")
+    assert not ledger.read()
+
+
+def test_a_file_that_changed_has_not_failed(ledger: Ledger) -> None:
+    for number, video in enumerate(["before", "before", "after"]):
+        ledger.begin(f"{video} {number}", video, "/talk.mp4")
+    assert [row.video for row in ledger.read().values()] == ["after"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_corrupt_ledger_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(content)
+    assert tried(Ledger(path), "first") == (1, "transcribe: first")
+
+
+def test_a_ledger_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert tried(Ledger(tmp_path / "file" / "ledger.sqlite"), "first", "stop", "done") is None
+
+
+def test_processes_share_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    program = (
+        "import sys; from pathlib import Path; from spokenby.site.attempts import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "for n in range(8):\n"
+        "    ledger.begin('same', 'v', 'p'); ledger.begin(f'{sys.argv[2]} {n}', 'v', 'p')\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    for process in [subprocess.Popen([*command, str(n)]) for n in range(3)]:
+        assert process.wait(60) == 0
+    rows = Ledger(path).read()
+    assert len(rows) == 25
+    assert rows["same"].attempts == 24

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spokenby.engines.gpus import Gpu
+from spokenby.settings import Settings
+from spokenby.site import gpu_slots
+from spokenby.site.gpu_slots import on_gpu, tag_limit
+from spokenby.stages.diarization import Params
+from spokenby.types import Span, SpeechRegions, Turn, Video
+from tasks import diarization
+
+GB = 10**9
+T4, L4, H100 = (
+    Gpu(name, memory, memory, "590")
+    for name, memory in (("T4", 16 * GB), ("L4", 24 * GB), ("H100", 85 * GB))
+)
+VIDEO = Video(path="talk.mp4", name="talk", digest="d", duration=9.0, audio_streams=1)
+
+
+@pytest.fixture(autouse=True)
+def _site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(gpu_slots, "list_gpus", lambda: [T4])
+
+
+@contextmanager
+def engine(lock: threading.Lock) -> Iterator[str]:
+    with lock:
+        yield "engine"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "count"),
+    [
+        ([], None, 0),
+        ([T4], None, 1),
+        ([L4], None, 2),
+        ([H100, H100], None, 2),
+        ([H100], 1, 1),
+        ([T4], 3, 3),
+        ([], 1, 1),
+    ],
+)
+def test_lanes_by_memory(
+    gpus: list[Gpu], asked: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_slots, "list_gpus", lambda: gpus)
+    assert len(gpu_slots._lanes(Settings(gpu_lanes=asked))) == count
+
+
+@pytest.mark.parametrize(
+    ("count", "in_flight", "limit"), [(1, 3, 2), (2, 3, 5), (None, 3, 5), (2, 1, 3), (4, 6, 10)]
+)
+def test_tag_admits_more_than_there_are_lanes(
+    count: int | None, in_flight: int, limit: int
+) -> None:
+    assert tag_limit(Settings(gpu_lanes=count, videos_in_flight=in_flight)) == limit
+
+
+def test_who_waits_for_an_engine_holds_no_lane() -> None:
+    """One lane, two engines: the one that is taken does not keep the other from the GPU."""
+    taken, free = threading.Lock(), threading.Lock()
+    got = threading.Event()
+
+    def wait_for_the_engine() -> None:
+        with on_gpu(engine(taken)):
+            got.set()
+
+    waiting = threading.Thread(target=wait_for_the_engine)
+    with taken:
+        waiting.start()
+        with on_gpu(engine(free)) as held:
+            assert held == "engine"
+            assert not got.wait(0.1)
+    waiting.join(10)
+    assert got.is_set()
+
+
+def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock, told = threading.Lock(), []
+
+    class Diarizer:
+        computes_in = "cpu"
+
+        def diarize(self, _waveform: Any, _speech: Any, _params: Any, _: Any, let_go: Any) -> Any:
+            told.append(lock.locked())
+            let_go()
+            told.append(lock.locked())
+            with gpu_slots.gpu_slot():  # the only one
+                turns = [Turn(start=0, end=1, speaker="a")]
+            return turns, turns
+
+    @contextmanager
+    def load(*_: Any) -> Iterator[Any]:
+        with lock:
+            yield Diarizer()
+
+    class Waveform:
+        duration = 9.0
+
+    monkeypatch.setattr(diarization, "load_diarizer", load)
+    speech = SpeechRegions(digest="s", regions=(Span(start=0, end=9),), windows=(), duration=9.0)
+    found = diarization.diarize_speakers.fn(VIDEO, Waveform(), speech, Params(), "key")  # type: ignore[arg-type]
+    assert told == [True, False]
+    assert found.speakers == ("SPEAKER_00",)
+    assert found.seconds >= 0

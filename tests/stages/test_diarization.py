@@ -1,0 +1,109 @@
+"""Tidy turns on numbers small enough to check by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from spokenby.stages.diarization import MOST_SPEAKERS, Params, diarize_speakers
+from spokenby.types import Span, SpeechRegions, Turn, Waveform
+
+
+def turns(*rows):
+    return [Turn(start=start, end=end, speaker=speaker) for start, end, speaker in rows]
+
+
+def rows(found):
+    return [(turn.start, turn.end, turn.speaker) for turn in found]
+
+
+class Fixed:
+    """A diarizer that answers as told."""
+
+    computes_in = "cpu"
+
+    def __init__(self, regular, exclusive):
+        self.answer = (turns(*regular), turns(*exclusive))
+
+    def diarize(self, waveform, speech, params, progress, let_go):
+        return self.answer
+
+
+def speech_of(*regions):
+    spans = tuple(Span(start=start, end=end) for start, end in regions)
+    return SpeechRegions(digest="", regions=spans, windows=spans, duration=10.0)
+
+
+WAVEFORM = Waveform(np.zeros(160_000, np.float32), "")
+
+
+@pytest.mark.parametrize(
+    ("regular", "exclusive", "expected", "expected_exclusive"),
+    [
+        ([], [], [], []),
+        (
+            [(5, 6, "b"), (1, 2, "z")],  # numbered by first turn, not by name
+            [(1, 2, "z"), (5, 6, "b")],
+            [(1, 2, "SPEAKER_00"), (5, 6, "SPEAKER_01")],
+            [(1, 2, "SPEAKER_00"), (5, 6, "SPEAKER_01")],
+        ),
+        (
+            [(-1, 4, "a"), (3, 99, "b"), (2, 2, "c")],  # clipped; empty turns vanish
+            [(0, 4, "a"), (3, 10, "b")],
+            [(0, 4, "SPEAKER_00"), (3, 10, "SPEAKER_01")],  # overlap stays
+            [(0, 4, "SPEAKER_00"), (4, 10, "SPEAKER_01")],  # and is resolved here
+        ),
+        (
+            [(0, 9, "a"), (2, 3, "b")],
+            [(0, 9, "a"), (2, 3, "b")],
+            [(0, 9, "SPEAKER_00"), (2, 3, "SPEAKER_01")],
+            [(0, 9, "SPEAKER_00")],
+        ),
+        ([(0.12345, 1, "a")], [], [(0.123, 1, "SPEAKER_00")], []),
+    ],
+)
+def test_turns_are_tidied(regular, exclusive, expected, expected_exclusive):
+    found = diarize_speakers(
+        WAVEFORM, speech_of((0, 10)), Fixed(regular, exclusive), Params(), digest="key"
+    )
+    assert rows(found.turns) == expected
+    assert rows(found.exclusive) == expected_exclusive
+    assert found.digest == "key"
+
+
+def test_without_speech_the_diarizer_is_not_asked():
+    found = diarize_speakers(
+        WAVEFORM, speech_of(), Fixed([(0, 1, "a")], []), Params(), digest="key"
+    )
+    assert (found.turns, found.exclusive, found.speakers) == ((), (), ())
+    alone = diarize_speakers(WAVEFORM, None, Fixed([(0, 1, "a")], []), Params(), digest="key")
+    assert rows(alone.turns) == [(0, 1, "SPEAKER_00")]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (1, MOST_SPEAKERS)),
+        ({"num_speakers": 3}, (3, 3)),
+        ({"min_speakers": 2}, (2, MOST_SPEAKERS)),
+        ({"min_speakers": 2, "max_speakers": 4}, (2, 4)),
+        ({"min_speakers": 30}, (30, 30)),
+    ],
+)
+def test_speaker_range(given, expected):
+    assert Params(**given).speaker_range() == expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_speakers": 0},
+        {"min_speakers": 3, "max_speakers": 2},
+        {"num_speakers": 3, "max_speakers": 2},
+        {"num_speakers": 1, "min_speakers": 2},
+    ],
+)
+def test_impossible_ranges_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        Params(**wrong)

@@ -1,0 +1,131 @@
+"""Retries, keys, tags and storage on a real Prefect server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.futures import wait
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from spokenby.errors import InputError, TransientError
+from spokenby.plan.stages import Plan, Stage
+from spokenby.settings import Settings
+from spokenby.site.stage_results import read_stored, storage_key
+from spokenby.types import Digest, SpeechRegions, Video, Waveform
+from tasks.options import RETRY_TRANSIENT, for_plan, missing_limit, stored_stage
+
+VIDEO = Video(path="talk.mp4", name="talk", digest="d", duration=1.0, audio_streams=1)
+QUICK = {**RETRY_TRANSIENT, "retry_delay_seconds": 0}
+
+
+@pytest.fixture(autouse=True)
+def _server(prefect_server: str) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("error", "runs"),
+    [
+        (TransientError("the disk was away"), 3),
+        (ConnectionError("gone"), 3),
+        (InputError("no such file"), 1),
+        (KeyError("a bug"), 1),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: Exception, runs: int) -> None:
+    tried = []
+
+    @task(**QUICK)
+    def fail() -> None:
+        tried.append(1)
+        raise error
+
+    @flow
+    def once() -> None:
+        wait([fail.submit()])
+
+    once(return_state=True)
+    assert len(tried) == runs
+
+
+def plan(*run: Stage) -> Plan:
+    return Plan(
+        digests=dict.fromkeys(Stage, "abc"),
+        run=dict.fromkeys(run, "not stored"),
+        stored=tuple(stage for stage in Stage if stage not in run),
+    )
+
+
+def test_stored_stage_is_computed_once_and_read_without_a_server(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    computed = []
+
+    @task(**stored_stage(Stage.SPEECH))
+    def detect(video: Video, digest: Digest) -> SpeechRegions:
+        computed.append(video.name)
+        return SpeechRegions(digest=digest, regions=(), windows=(), duration=1.0)
+
+    @flow
+    def run(*stages: Stage) -> tuple[str, SpeechRegions]:
+        configured = for_plan(detect, Stage.SPEECH, plan(*stages), settings)
+        future = configured.submit(VIDEO, "abc")
+        future.wait()
+        return future.state.name, future.result()
+
+    assert read_stored(Stage.SPEECH, "abc", settings) is None
+    first, result = run(Stage.SPEECH)
+    again, same = run()
+    assert (first, again) == ("Completed", "Cached")
+    assert result == same == read_stored(Stage.SPEECH, "abc", settings)
+    assert computed == ["talk"]
+
+    path = settings.results / storage_key(Stage.SPEECH, "abc")
+    path.write_bytes(path.read_bytes()[:50])
+    assert read_stored(Stage.SPEECH, "abc", settings) is None
+    assert run(Stage.SPEECH)[0] == "Completed"
+    assert len(computed) == 2
+
+
+def test_only_a_gpu_stage_that_runs_carries_the_tag(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, gpu_tag="gpu-of-this-host")
+
+    @task(**stored_stage(Stage.DIARIZE))
+    def diarize(video: Video, digest: Digest) -> None: ...
+
+    def tags(stage: Stage, *run: Stage) -> set[str]:
+        return for_plan(diarize, stage, plan(*run), settings).tags
+
+    assert tags(Stage.DIARIZE, Stage.DIARIZE) == {"gpu-of-this-host"}
+    assert tags(Stage.DIARIZE) == set()
+    assert tags(Stage.SPEECH, Stage.SPEECH) == set()  # mostly on the CPU; it takes a lane
+
+
+def test_waveform_passes_by_reference() -> None:
+    samples = np.zeros(16_000, np.float32)
+
+    @task(persist_result=False)
+    def preload() -> Waveform:
+        return Waveform(samples, "d")
+
+    @task(persist_result=False)
+    def listen(waveform: Waveform) -> bool:
+        return waveform.samples is samples
+
+    @flow
+    def run() -> bool:
+        return listen.submit(preload.submit()).result()
+
+    assert run()
+
+
+def test_missing_limit_is_told() -> None:
+    assert "spokenby setup" in missing_limit("a-tag-without-a-limit")
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit("a-tag-with-a-limit", 2)
+    assert missing_limit("a-tag-with-a-limit") == ""
