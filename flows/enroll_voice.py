@@ -1,31 +1,27 @@
-"""The order of the stages that make a person known by voice lives here. Computing does not.
+"""Enroll a person: learn a voice from recordings in which nobody else speaks."""
 
-What a recording must be like: spokenby/voices/enrolment.py.
-"""
-
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import wait
 from prefect.states import Completed
 from pydantic import Field
 
 from flows import final_states
 from flows.hub_token import find_hub_token
 from flows.parameters import ProfileOrDefault
-from flows.transcribe_videos import Futures, announce_end, cause
+from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import InputError
-from spokenby.plan.stages import Plan, Stage
-from spokenby.site.batch import Batch, plan_clip, prepare_batch
+from spokenby.plan.stages import Stage
+from spokenby.site.batch import plan_clip, prepare_batch
 from spokenby.site.inspection import find_all
 from spokenby.site.inventory import failure
 from spokenby.site.model_files import make_models_ready
 from spokenby.site.voice_library import delete_embeddings
 from spokenby.types import Digest, Seconds, Span, Video
-from tasks import audio, diarization, embeddings, speech
-from tasks.identification import Enrolment, enroll, take_voiceprint
-from tasks.options import for_plan
+from tasks import audio
+from tasks.identification import Enrolment, enroll
 
 
 @flow(name="enroll-voice", flow_run_name="enroll {name}", persist_result=False)
@@ -67,7 +63,7 @@ def enroll_voice(
         video: Video = inspected.result()
         part = part_of(video, start, end)
         plan = plan_clip(video, part, batch)
-        heard.append((video, submit_clip(video, part, plan, batch)))
+        heard.append((video, VideoGraph(video, plan, batch).take_voiceprint(part)))
         if Stage.EMBED in plan.run:
             own.append(plan.digests[Stage.EMBED])
     prints, models = [], set()
@@ -113,32 +109,3 @@ def part_of(video: Video, start: Seconds, end: Seconds) -> Span | None:
             "name other times",
         )
     return Span(start=start, end=part_end)
-
-
-def submit_clip(video: Video, part: Span | None, plan: Plan, batch: Batch) -> Futures:
-    """Submit what brings the voiceprint of a recording; each stage starts as soon as it can."""
-    recipe = batch.recipe
-    futures: Futures = {}
-
-    def start(name: str, task: Any, *inputs: Any) -> PrefectFuture[Any]:
-        future: PrefectFuture[Any] = task.submit(video, *inputs)
-        futures[name] = future
-        future.add_done_callback(lambda done: announce_end(video.path, name, done))
-        return future
-
-    def start_stage(stage: Stage, task: Any, *inputs: Any) -> PrefectFuture[Any]:
-        planned = for_plan(task, stage, plan, batch.settings)
-        return start(stage, planned, *inputs, plan.digests[stage])
-
-    sound = start_stage(Stage.EXTRACT, audio.extract_audio, recipe.audio)
-    waveform = start("preload", audio.preload_waveform, sound, part)
-    regions = start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
-    told = regions if recipe.diarization.needs_speech else None
-    turns = start_stage(
-        Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarization
-    )
-    vectors = start_stage(
-        Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embeddings
-    )
-    start("voiceprint", take_voiceprint, waveform, regions, turns, vectors, recipe.merging, part)
-    return futures

@@ -1,0 +1,134 @@
+"""Work on a bounded number of videos at once, each in one run at a time."""
+
+from collections.abc import Collection
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import sleep
+from typing import Any
+
+from prefect.futures import PrefectFuture, wait
+
+from flows.video_stages import Futures, VideoGraph, cause
+from spokenby.errors import StoppedError
+from spokenby.output.manifest import outcome_of
+from spokenby.plan.stages import Stage
+from spokenby.progress import is_stopping
+from spokenby.site.attempts import Ledger
+from spokenby.site.batch import Batch, plan_for
+from spokenby.site.inventory import failure, note_end, note_unread
+from spokenby.site.video_locks import Claims
+from spokenby.types import Digest, Outcome, Video
+
+
+class VideosInFlight:
+    """The videos of one run: those in flight, and the outcomes of those that ended.
+
+    Args:
+        batch: what the run uses; `videos_in_flight` of its settings bounds what is held in memory.
+        force: stages to compute again.
+        claims: this run's locks on videos.
+        outcomes: of paths that lead nowhere; those of the videos are added.
+        request: see `inventory.request_of`.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        force: Collection[Stage],
+        claims: Claims,
+        outcomes: list[Outcome],
+        request: str,
+    ) -> None:
+        self._batch = batch
+        self._force = force
+        self._claims = claims
+        self._outcomes = outcomes
+        self._request = request
+        self._ledger = Ledger(batch.settings.ledger)
+        self._finished: SimpleQueue[str] = SimpleQueue()
+        self._in_flight: dict[str, tuple[Video, Digest, Futures]] = {}
+        self._identified: PrefectFuture[Any] | None = None
+
+    def begin(self, video: Video) -> bool:
+        """Submit what a video needs; return False if another run works on it."""
+        while len(self._in_flight) >= self._batch.settings.videos_in_flight:
+            self._collect()
+        if not self._claims.take(video.digest):
+            return False
+        plan = plan_for(video, self._batch, self._force)
+        key = plan.digests[Stage.MERGE]
+        if plan.done:
+            self._outcomes.append(outcome_of(video, self._batch.folder(video), unchanged=True))
+            self._ledger.forget(key)
+            self._claims.free(video.digest)
+            return True
+        self._ledger.begin(
+            key, video.digest, video.path, stored=len(plan.stored), asked=self._request
+        )
+        futures = VideoGraph(video, plan, self._batch).transcribe(self._identified)
+        self._identified = futures.get("identify")
+        futures["write"].add_done_callback(partial(_put, self._finished, video.path))
+        self._in_flight[video.path] = (video, key, futures)
+        return True
+
+    def begin_when_free(self, video: Video) -> None:
+        """Submit what a video needs once the run that works on it has ended, or is dead."""
+        while not self.begin(video):
+            if self._in_flight:
+                self._collect()
+            elif is_stopping():
+                stopped = StoppedError("stopped on request")
+                self._outcomes.append(failure(video.path, "wait", stopped, video))
+                return
+            else:
+                sleep(1)
+
+    def note_unread(self, outcome: Outcome) -> None:
+        """Note a file that turned out to be no video."""
+        self._outcomes.append(outcome)
+        note_unread(outcome, self._batch, self._request)
+
+    def note_stopped(self) -> None:
+        """Note that the videos in flight were stopped on request."""
+        for _, key, _ in self._in_flight.values():
+            self._ledger.stop(key)
+
+    def collect_all(self) -> None:
+        """Wait for all videos in flight."""
+        while self._in_flight:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Wait for one of the videos in flight and note how it ended."""
+        path = _take(self._finished)
+        video, key, futures = self._in_flight[path]
+        wait(list(futures.values()))
+        outcome = _outcome_from(video, futures)
+        self._outcomes.append(outcome)
+        note_end(self._ledger, key, outcome)
+        del self._in_flight[path]
+        self._claims.free(video.digest)
+
+
+def _outcome_from(video: Video, futures: Futures) -> Outcome:
+    """Return how a video ended, from the states of its stages, which are all final."""
+    written = futures["write"].state
+    if written.is_completed():
+        outcome: Outcome = written.result()
+        return outcome
+    for stage, future in futures.items():
+        if future.state.is_failed() or future.state.is_crashed():
+            return failure(video.path, stage, cause(future.state), video)
+    return failure(video.path, "write", cause(written), video)
+
+
+def _put(finished: SimpleQueue[str], path: str, _done: PrefectFuture[Any]) -> None:
+    finished.put(path)
+
+
+def _take(finished: SimpleQueue[str]) -> str:
+    while True:  # a wait without end can't be interrupted on Windows
+        try:
+            return finished.get(timeout=0.5)
+        except Empty:
+            continue
