@@ -13,7 +13,7 @@ from flows.hub_token import find_hub_token
 from flows.parameters import ProfileOrDefault
 from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import InputError
-from spokenby.plan.stages import Stage
+from spokenby.plan.stages import Stage, with_upstream
 from spokenby.site.batch import plan_clip, prepare_batch
 from spokenby.site.inspection import find_all
 from spokenby.site.inventory import failure
@@ -50,7 +50,7 @@ def enroll_voice(
     if (start or end) and len(clips) != 1:
         raise InputError("a part is of one recording", "name that recording alone")
     batch = prepare_batch(profile)
-    make_models_ready(batch, find_hub_token, (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED))
+    make_models_ready(batch, find_hub_token, with_upstream(Stage.EMBED))
     found, lost = find_all(clips)
     problems = [outcome.problem for outcome in lost]
     heard: list[tuple[Video, Futures]] = []
@@ -86,7 +86,7 @@ def enroll_voice(
     delete_embeddings(own, batch.settings)
     if not problems:
         (model,) = models
-        state = enroll(name, model, prints, batch.recipe.voices, force=force, return_state=True)
+        state = enroll(name, model, prints, batch.recipe.identify, force=force, return_state=True)
         if state.is_completed():
             return Completed(message=f"enrolled {name}", data=state.result())
         problems.append(str(cause(state)))

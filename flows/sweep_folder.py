@@ -67,7 +67,7 @@ def sweep_folder(
         newest_first: Begin with the newest file, not with the oldest.
         max_attempts: A video that failed so often is left out.
         dry_run: Only list what would be done.
-        params: Any other params, by stage and field: {"merging": {"max_pause": 1.0}}.
+        params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
     """
     batch = prepare_batch(profile, language=language, output=output, params=params)
     asked = {

@@ -69,7 +69,7 @@ def transcribe_videos(
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
         force: Stages to compute again, with everything that builds on them.
-        params: Any other params, by stage and field: {"merging": {"max_pause": 1.0}}.
+        params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
     """
     batch = prepare_batch(
         profile,

@@ -7,7 +7,8 @@ from prefect import allow_failure
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
-from spokenby.plan.stages import READS_AUDIO, Plan, Stage
+from spokenby.plan.planning import Plan
+from spokenby.plan.stages import READS_AUDIO, Stage
 from spokenby.progress import Step, announce
 from spokenby.site.batch import Batch
 from spokenby.site.stage_results import read_stored
@@ -60,7 +61,7 @@ class VideoGraph:
             transcription.transcribe_speech,
             futures.get("preload"),
             regions,
-            recipe.transcription,
+            recipe.transcribe,
         )
         decided = None
         if Stage.EDGES in plan.digests:
@@ -71,7 +72,7 @@ class VideoGraph:
                 words,
                 turns,
                 voices,
-                recipe.embeddings,
+                recipe.embed,
                 recipe.edges,
             )
         merged = self._start(
@@ -82,18 +83,18 @@ class VideoGraph:
             voices,
             regions,
             decided,
-            recipe.merging,
+            recipe.merge,
             plan.digests[Stage.MERGE],
         )
         identities: Any = None
-        if recipe.voices.identify:
+        if recipe.identify.enabled:
             identities = self._start(
                 "identify",
                 identification.identify_speakers,
                 voices,
                 turns,
-                recipe.voices,
-                recipe.merging,
+                recipe.identify,
+                recipe.merge,
                 after=[allow_failure(identified)] if identified else None,
             )
         results = {stage: futures[stage] for stage in READS_AUDIO if stage in futures}
@@ -120,7 +121,7 @@ class VideoGraph:
             regions,
             turns,
             vectors,
-            self._batch.recipe.merging,
+            self._batch.recipe.merge,
             part,
         )
         return self.futures
@@ -137,17 +138,17 @@ class VideoGraph:
         recipe, plan = self._batch.recipe, self._plan
         waveform = None
         if Stage.EXTRACT in plan.run or Stage.EXTRACT in plan.stored:
-            self._start_stage(Stage.EXTRACT, audio.extract_audio, recipe.audio)
+            self._start_stage(Stage.EXTRACT, audio.extract_audio, recipe.extract)
         if listens or any(stage in plan.run for stage in READS_AUDIO):
             sound = self._extracted()[Stage.EXTRACT]
             waveform = self._start("preload", audio.preload_waveform, sound, part)
         regions = self._start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
-        told = regions if recipe.diarization.needs_speech else None
+        told = regions if recipe.diarize.needs_speech else None
         turns = self._start_stage(
-            Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarization
+            Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarize
         )
         voices = self._start_stage(
-            Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embeddings
+            Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embed
         )
         return regions, turns, voices
 

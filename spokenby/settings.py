@@ -6,12 +6,12 @@ settings, and hand plain values on.
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from spokenby.errors import InputError
+from spokenby.types import SpeakerEncoder
 
 PREFIX = "SPOKENBY_"
 
@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         " default <data_dir>/voices/voices.sqlite",
     )
     profile: str = Field(default="auto", description="the profile of runs that name none")
-    voice_encoder: Literal["campplus", "speechbrain"] = Field(
+    voice_encoder: SpeakerEncoder = Field(
         default="campplus",
         description="makes the voiceprints, whatever the profile: one encoder a site, because"
         " voices are compared within one only",

@@ -25,6 +25,9 @@ SAMPLE_RATE_HZ = 16_000
 Seconds = float
 """Time from the start of the video, or a length of time, in seconds."""
 
+SpeakerEncoder = Literal["campplus", "speechbrain"]
+"""The engines that turn a voice into a vector."""
+
 TorchType = Literal["auto", "float32", "bfloat16", "float16"]
 """What a torch network computes in; `auto` is bfloat16 on a device made for it, else float32."""
 
@@ -80,14 +83,32 @@ class StageParams(Frozen):
 
     Every field is part of the stage's cache key, except those in `NOT_IN_KEY`: they change how fast
     a result comes, not the result but for rounding (see `EngineResult.computed_in`), or, as
-    `model`, enter by what they stand for.
+    `model`, enter by what they stand for. A field with a `serialization_alias` was renamed: keys
+    keep its first name, so that stored results are found again.
+
+    Where engines can be chosen, `engine` names one, and an engine with params of its own has them
+    in a field of its name.
     """
 
     NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
 
     def in_key(self) -> dict[str, Any]:
-        """Return the fields that decide on the result, as JSON values."""
-        return self.model_dump(mode="json", exclude=set(self.NOT_IN_KEY))
+        """Return the fields that decide on the result, as JSON values.
+
+        Of the engines' own params, those of the engine in use, over those of the default engine:
+        these have been in every key since there was no other engine.
+        """
+        own = {name for name, value in self if isinstance(value, StageParams)}
+        skipped = own | self.NOT_IN_KEY
+        key = self.model_dump(mode="json", by_alias=True, exclude=skipped)
+        if own:
+            for engine in (type(self).model_fields["engine"].default, key["engine"]):
+                key |= getattr(self, engine).in_key() if engine in own else {}
+        return key
+
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return the models that the stage loads: engine and name, empty for the default."""
+        return ()
 
 
 class Span(Frozen):

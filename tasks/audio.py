@@ -29,7 +29,7 @@ def inspect_video(path: str) -> Video:
 def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFile:
     """Bring a video's audio into the site's audio folder."""
     settings = read_settings()
-    with showing(video.path, "extract") as progress:
+    with showing(video.path, Stage.EXTRACT) as progress:
         return timed(
             audio.extract_audio,
             video,

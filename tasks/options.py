@@ -17,7 +17,8 @@ from prefect.settings import get_current_settings
 from prefect.tasks import exponential_backoff
 
 from spokenby.errors import TransientError
-from spokenby.plan.stages import Plan, Stage
+from spokenby.plan.planning import Plan
+from spokenby.plan.stages import Stage
 from spokenby.progress import LONG_S, show_long_stages
 from spokenby.settings import Settings
 from spokenby.site.stage_results import storage_key
@@ -27,8 +28,6 @@ from tasks.prefect_patches import outlive_worker, wait_out_restarts
 wait_out_restarts()
 outlive_worker()
 show_long_stages(partial(ProgressBar, every_s=LONG_S))
-
-GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -99,7 +98,7 @@ def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings)
     """
     runs = stage in plan.run
     return task.with_options(
-        tags={settings.gpu_tag} if runs and stage in GPU_STAGES else set(),
+        tags={settings.gpu_tag} if runs and stage.spec.gpu else set(),
         refresh_cache=runs,
         result_storage=settings.results.resolve(),
     )

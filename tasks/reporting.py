@@ -6,8 +6,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from spokenby.output import folders, formats, manifest
+from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
-from spokenby.plan.stages import Plan, Stage
+from spokenby.plan.stages import Stage
 from spokenby.progress import showing
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library

@@ -82,7 +82,7 @@ def test_who_spoke_when_against_a_reference(tmp_path: Path) -> None:
     assert row["DER"] == pytest.approx(sum(errors))
     assert row["DER"] < 15
     assert row["one voice alone"] == "1/1"  # of those who speak for 3 s
-    assert written["results"]["settings"]["diarization"]["embedder"] == "campplus"
+    assert written["results"]["settings"]["diarize"]["embedder"] == "campplus"
 
 
 def test_cost_of_speech_and_speakers(tmp_path: Path) -> None:

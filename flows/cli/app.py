@@ -36,21 +36,27 @@ WRONG = 2
 def list_params() -> int:
     """List every param of every stage, for `--set stage.field=value`.
 
+    An engine's own params are among its stage's: `stage.engine.field`.
+
     For example:
 
         spokenby params
     """
-    from spokenby.plan.profiles import Recipe
+    from spokenby.plan.profiles import PARAMS
     from spokenby.types import StageParams
 
     table = Table("param", "default", "what it is")
-    for stage, entry in Recipe.model_fields.items():
-        kind = entry.annotation
-        if not (isinstance(kind, type) and issubclass(kind, StageParams)):
-            continue
-        for field, info in kind.model_fields.items():
+
+    def list_fields(name: str, params: type[StageParams]) -> None:
+        for field, info in params.model_fields.items():
+            if isinstance(info.default, StageParams):
+                list_fields(f"{name}.{field}", type(info.default))
+                continue
             default = "" if info.default is None else str(info.default)
-            table.add_row(f"{stage}.{field}", default, info.description)
+            table.add_row(f"{name}.{field}", default, info.description)
+
+    for stage, params in PARAMS.items():
+        list_fields(stage, params)
         table.add_section()
     open_console().print(table)
     return 0

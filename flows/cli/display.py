@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
-from spokenby.plan.stages import Stage, stages_of
+from spokenby.plan.stages import Stage
 from spokenby.progress import Step, listening
 from spokenby.telemetry.report import clock
 from spokenby.types import Outcome
@@ -155,7 +156,7 @@ def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
             "" if outcome.coverage is None else f"{outcome.coverage:.0%}",
             f"{outcome.seconds:.1f}",
             f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
-            _share(outcome, len(stages_of(recipe)) - 1),  # merging is never stored
+            _share(outcome, sum(bool(stage.spec.result) for stage in stages_of(recipe))),
         )
     return table
 

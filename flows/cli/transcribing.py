@@ -97,18 +97,14 @@ class Options:
 
     def _params(self) -> dict[str, dict[str, Any]]:
         """Read `stage.field=value` words, and the switches that stand for some."""
-        params: dict[str, dict[str, Any]] = {}
+        from spokenby.plan.profiles import read_params
+
+        switches = []
         if self.merge_same_voice:
-            params["merging"] = {"merge_same_voice": True}
+            switches.append("merge.merge_same_voice=true")
         if self.no_identify:
-            params["voices"] = {"identify": False}
-        for word in self.set_:
-            name, equals, value = word.partition("=")
-            stage, dot, field = name.partition(".")
-            if not (equals and dot and stage and field):
-                raise InputError(f"--set {word} does not fit", "write stage.field=value")
-            params.setdefault(stage, {})[field] = value
-        return params
+            switches.append("identify.enabled=false")
+        return read_params([*switches, *self.set_])
 
 
 NO_OPTIONS = Options()
@@ -125,7 +121,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
         spokenby transcribe talk.mp4
         spokenby transcribe recordings/ --num-speakers 3 --output minutes/
         spokenby transcribe talk.mp4 --force diarize
-        spokenby transcribe talk.mp4 --set merging.max_pause=2
+        spokenby transcribe talk.mp4 --set merge.max_pause=2
 
     Args:
         paths: Videos, or folders that are searched for videos.

@@ -54,11 +54,12 @@ class Clustering:
         assert speech, "this engine has to be told where speech is"  # noqa: S101
         frames = local_speakers.count_frames(waveform.duration)
         active = local_speakers.unpack(speech.local_speakers)
+        chosen = params.clustering
         pieces = local_speakers.cut_pieces(
             intervals.array(speech.regions), local_speakers.stitch(active, frames)
         )
         start, end, piece = clustering.place_windows(
-            pieces[:, 0], pieces[:, 1], params.window, params.hop
+            pieces[:, 0], pieces[:, 1], chosen.window, chosen.hop
         )
         vectors = self._embedder.embed(
             waveform, _heard(start, end, waveform.duration), lambda done: progress(0.9 * done)
@@ -70,7 +71,7 @@ class Clustering:
         start, end, piece = start[usable], end[usable], piece[usable]
         rows = clustering.unit_rows(vectors[usable].astype(np.float64))
         labels = clustering.label_windows(rows, start, end, piece, params)
-        exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, params.max_pause)
+        exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, chosen.max_gap)
         overlaps = _overlaps(active, exclusive, rows, start, end, labels, frames)
         progress(1.0)
         return sorted([*exclusive, *overlaps], key=lambda turn: turn.start), exclusive
@@ -120,7 +121,7 @@ def _turns(
     centre: npt.NDArray[np.float64],
     piece: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
-    max_pause: Seconds,
+    max_gap: Seconds,
 ) -> list[Turn]:
     """Return turns that cover the pieces that have windows; changes inside lie between windows."""
     turns: list[Turn] = []
@@ -133,7 +134,7 @@ def _turns(
             speaker = str(labels[first])
             if e <= s:
                 continue
-            joins = turns and turns[-1].speaker == speaker and s - turns[-1].end <= max_pause
+            joins = turns and turns[-1].speaker == speaker and s - turns[-1].end <= max_gap
             start = turns.pop().start if joins else s
             turns.append(Turn(start=start, end=e, speaker=speaker))
     return turns

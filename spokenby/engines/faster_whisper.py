@@ -207,12 +207,12 @@ class FasterWhisper:
             generated, _ = self._whisper.transcribe(
                 _samples(waveform, window),
                 language=language,
-                beam_size=params.beam_size,
+                beam_size=params.faster_whisper.beam_size,
                 temperature=0.0,
                 condition_on_previous_text=False,
                 word_timestamps=True,
-                initial_prompt=params.initial_prompt or None,
-                hotwords=params.hotwords or None,
+                initial_prompt=params.faster_whisper.initial_prompt or None,
+                hotwords=params.faster_whisper.hotwords or None,
                 max_new_tokens=limit,
                 **CAREFULLY[attempt],
             )
@@ -254,7 +254,7 @@ class FasterWhisper:
         results = whisper.model.generate(
             encoded,
             prompts,
-            beam_size=params.beam_size,
+            beam_size=params.faster_whisper.beam_size,
             max_length=len(prompts[0]) + limit,
             suppress_blank=True,
             suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
@@ -349,12 +349,12 @@ class FasterWhisper:
         )
 
     def _prompt(self, tokenizer: Tokenizer, params: Params) -> list[int]:
-        text = params.initial_prompt.strip()
+        text = params.faster_whisper.initial_prompt.strip()
         return self._whisper.get_prompt(
             tokenizer,
             tokenizer.encode(f" {text}") if text else [],
             without_timestamps=True,
-            hotwords=params.hotwords or None,
+            hotwords=params.faster_whisper.hotwords or None,
         )
 
     def _features(self, waveform: Waveform, window: Span) -> Features:

@@ -1,13 +1,11 @@
-"""Which class loads which engine, and the one loaded copy of each, lives here.
-
-An engine's code does not: it is in the file named after its library, imported when first asked for.
-"""
+"""The engines by name, and the one loaded copy of each in this process."""
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, NamedTuple
 
 from spokenby.models import find_model
 from spokenby.stages import diarization, embeddings, speech, transcription
@@ -15,9 +13,37 @@ from spokenby.stages.diarization import Diarizer
 from spokenby.stages.embeddings import Embedder
 from spokenby.stages.speech import Segmenter, VoiceActivity
 from spokenby.stages.transcription import Transcriber
+from spokenby.types import StageParams
 
-EmbedderName = Literal["campplus", "speechbrain"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+
+class Engine(NamedTuple):
+    """An engine that loads a model; its module in this package has its name.
+
+    Attributes:
+        loads: the class in that module; its first argument is the model's path.
+        options: the params that its other arguments are, by name.
+        packages: the Python packages whose versions decide on its results.
+    """
+
+    loads: str
+    options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+ENGINES = {
+    "silero": Engine("Silero"),
+    "segmentation": Engine("Segmentation", ("device", "batch_size"), ("torch",)),
+    "campplus": Engine("CamPlus", ("device", "batch_size", "compute_type"), ("torch",)),
+    "speechbrain": Engine(
+        "Speechbrain", ("device", "batch_size", "compute_type"), ("torch", "speechbrain")
+    ),
+    "pyannote": Engine("Pyannote", ("device", "compute_type"), ("torch", "pyannote.audio")),
+    "faster_whisper": Engine(
+        "FasterWhisper",
+        ("device", "compute_type", "cpu_threads", "workers"),
+        ("faster-whisper", "ctranslate2"),
+    ),
+}
 
 _loaded: dict[tuple[Any, ...], tuple[Any, threading.Lock]] = {}
 _loading = threading.Lock()
@@ -46,114 +72,55 @@ def release_models() -> None:
 
 
 @contextmanager
-def load_voice_activity(models_dir: Path) -> Iterator[VoiceActivity]:
-    """Yield the detector of speech."""
-    path = find_model("silero", "", models_dir)
+def _engine(
+    name: str, model: str, models_dir: Path, params: StageParams | None = None
+) -> Iterator[Any]:
+    """Yield an engine. Its options are in the params, or among its own params there."""
+    engine, path = ENGINES[name], find_model(name, model, models_dir)
+    own = getattr(params, name, None)
+    options = {
+        option: getattr(own if hasattr(own, option) else params, option)
+        for option in engine.options
+    }
 
-    def load() -> VoiceActivity:
-        from spokenby.engines.silero import Silero
+    def load() -> Any:
+        module = import_module(f"spokenby.engines.{name}")
+        return getattr(module, engine.loads)(path, **options)
 
-        return Silero(path)
-
-    with _only_one(("silero", path), load) as model:
-        yield model
-
-
-@contextmanager
-def load_segmenter(params: speech.Params, models_dir: Path) -> Iterator[Segmenter]:
-    """Yield the network that tells local speakers apart."""
-    path = find_model("segmentation", "", models_dir)
-
-    def load() -> Segmenter:
-        from spokenby.engines.segmentation import Segmentation
-
-        return Segmentation(path, params.device, params.batch_size)
-
-    with _only_one(("segmentation", path, params.device, params.batch_size), load) as model:
-        yield model
+    with _only_one((name, path, *options.values()), load) as loaded:
+        yield loaded
 
 
-@contextmanager
-def load_embedder(params: embeddings.Params, models_dir: Path) -> Iterator[Embedder]:
-    """Yield the embedder that a run chose."""
-    options = (params.device, params.batch_size, params.compute_type)
-    with _embedder(params.engine, params.model, models_dir, *options) as it:
-        yield it
+def load_voice_activity(models_dir: Path) -> AbstractContextManager[VoiceActivity]:
+    """Return what yields the detector of speech."""
+    return _engine("silero", "", models_dir)
 
 
-@contextmanager
-def _embedder(
-    engine: EmbedderName,
-    model: str,
-    models_dir: Path,
-    device: DeviceName,
-    batch_size: int | None,
-    compute_type: str,
-) -> Iterator[Embedder]:
-    path = find_model(engine, model, models_dir)
+def load_segmenter(params: speech.Params, models_dir: Path) -> AbstractContextManager[Segmenter]:
+    """Return what yields the network that tells local speakers apart."""
+    return _engine("segmentation", "", models_dir, params)
 
-    def load() -> Embedder:
-        match engine:
-            case "campplus":
-                from spokenby.engines.campplus import CamPlus
 
-                return CamPlus(path, device, batch_size, compute_type)
-            case "speechbrain":
-                from spokenby.engines.speechbrain import Speechbrain
-
-                return Speechbrain(path, device, batch_size, compute_type)
-            case _:
-                assert_never(engine)
-
-    with _only_one((engine, path, device, batch_size, compute_type), load) as embedder:
-        yield embedder
+def load_embedder(params: embeddings.Params, models_dir: Path) -> AbstractContextManager[Embedder]:
+    """Return what yields the embedder that a run chose."""
+    return _engine(params.engine, params.model, models_dir, params)
 
 
 @contextmanager
 def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diarizer]:
     """Yield the diarizer that a run chose."""
-    match params.engine:
-        case "clustering":
+    ((name, model),) = params.models()
+    with _engine(name, model, models_dir, params) as loaded:
+        if params.engine == "clustering":  # loads no model of its own: it hears by an embedder
             from spokenby.engines.clustering import Clustering
 
-            options = (params.device, params.batch_size, params.compute_type)
-            with _embedder(params.embedder, params.model, models_dir, *options) as embedder:
-                yield Clustering(embedder)
-        case "pyannote":
-            path = find_model("pyannote", params.model, models_dir)
-
-            def load() -> Diarizer:
-                from spokenby.engines.pyannote import Pyannote
-
-                return Pyannote(path, device=params.device, compute_type=params.compute_type)
-
-            key = ("pyannote", path, params.device, params.compute_type)
-            with _only_one(key, load) as diarizer:
-                yield diarizer
-        case _:
-            assert_never(params.engine)
+            yield Clustering(loaded)
+        else:
+            yield loaded
 
 
-@contextmanager
-def load_transcriber(params: transcription.Params, models_dir: Path) -> Iterator[Transcriber]:
-    """Yield the recogniser that a run chose."""
-    path = find_model(params.engine, params.model, models_dir)
-
-    def load() -> Transcriber:
-        match params.engine:
-            case "faster_whisper":
-                from spokenby.engines.faster_whisper import FasterWhisper
-
-                return FasterWhisper(
-                    path,
-                    device=params.device,
-                    compute_type=params.compute_type,
-                    cpu_threads=params.cpu_threads,
-                    workers=params.workers,
-                )
-            case _:
-                assert_never(params.engine)
-
-    options = (params.device, params.compute_type, params.cpu_threads, params.workers)
-    with _only_one((params.engine, path, *options), load) as transcriber:
-        yield transcriber
+def load_transcriber(
+    params: transcription.Params, models_dir: Path
+) -> AbstractContextManager[Transcriber]:
+    """Return what yields the recogniser that a run chose."""
+    return _engine(params.engine, params.model, models_dir, params)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from spokenby.engines.gpus import smaller_batches
+from spokenby.engines.loading import ENGINES
 from spokenby.output.folders import MANIFEST, file_entries
+from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
-from spokenby.plan.stages import Plan, Stage
+from spokenby.plan.stages import Stage
 from spokenby.types import (
     Digest,
     EngineResult,
@@ -25,7 +27,9 @@ from spokenby.types import (
 )
 
 SCHEMA_VERSION = 1
-_REPORTED_PACKAGES = ("spokenby", "torch", "pyannote.audio", "faster-whisper", "ctranslate2")
+_REPORTED_PACKAGES = dict.fromkeys(
+    ["spokenby", *(name for engine in ENGINES.values() for name in engine.packages)]
+)
 
 
 def describe_run(

@@ -1,27 +1,20 @@
-"""What a run uses lives here: a recipe of every stage's Params, and the profiles that make recipes.
+"""Profiles, and the recipes they make: every stage's Params under one roof."""
 
-The Params themselves do not; each stage's file has its own. Models are found in `models.py`.
-"""
-
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from spokenby import models
 from spokenby.digests import DigestIndex
 from spokenby.engines.gpus import list_gpus
 from spokenby.errors import InputError
-from spokenby.stages.audio import Params as AudioParams
-from spokenby.stages.diarization import Params as DiarizationParams
-from spokenby.stages.embeddings import Params as EmbeddingParams
-from spokenby.stages.merging import Params as MergingParams
-from spokenby.stages.speech import Params as SpeechParams
-from spokenby.stages.transcription import Params as TranscriptionParams
-from spokenby.stages.turn_edges import Params as EdgeParams
-from spokenby.types import Frozen
-from spokenby.voices.matching import Params as VoiceParams
+from spokenby.plan.renamed_params import renamed
+from spokenby.plan.stages import Stage
+from spokenby.types import Frozen, StageParams
+from spokenby.voices import matching
 
 
 class Profile(StrEnum):
@@ -33,18 +26,26 @@ class Profile(StrEnum):
     STUDIO = "studio"
 
 
+PARAMS: Mapping[str, type[StageParams]] = {
+    **{stage.value: stage.spec.params for stage in Stage},
+    "identify": matching.Params,
+}
+"""What a run may choose, by the name of the stage."""
+
+
 class Recipe(Frozen):
-    """Every choice that decides on a transcript, stage by stage."""
+    """Every choice that decides on a transcript: a field for each entry of `PARAMS`."""
 
     profile: Profile
-    audio: AudioParams = AudioParams()
-    speech: SpeechParams = SpeechParams()
-    diarization: DiarizationParams = DiarizationParams()
-    embeddings: EmbeddingParams = EmbeddingParams()
-    transcription: TranscriptionParams = TranscriptionParams()
-    edges: EdgeParams = EdgeParams()
-    merging: MergingParams = MergingParams()
-    voices: VoiceParams = VoiceParams()
+
+    if TYPE_CHECKING:  # the fields are made from the table
+
+        def __getattr__(self, stage: str) -> Any: ...
+
+    def __getitem__(self, stage: str) -> StageParams:
+        """Return the params of a stage."""
+        params: StageParams = getattr(self, stage)
+        return params
 
     @property
     def made_by(self) -> str:
@@ -52,6 +53,14 @@ class Recipe(Frozen):
         used = models_used(self)
         (words,), (speakers,) = used["transcribe"], used["diarize"]
         return f"words by {_model_name(*words)}, speakers by {_model_name(*speakers)}"
+
+
+_Recipe: type[Recipe] = create_model(
+    "_Recipe",
+    __base__=Recipe,
+    __module__=__name__,
+    **{name: (kind, kind()) for name, kind in PARAMS.items()},  # type: ignore[call-overload]
+)
 
 
 def _model_name(engine: str, name: str) -> str:
@@ -62,12 +71,12 @@ _LARGE = "faster-whisper-large-v3-turbo"
 _RECIPES: dict[Profile, dict[str, Any]] = {
     Profile.STUDIO: {
         "profile": Profile.STUDIO,
-        "diarization": {"engine": "pyannote"},
-        "transcription": {"model": _LARGE},
+        "diarize": {"engine": "pyannote"},
+        "transcribe": {"model": _LARGE},
     },
     Profile.OPEN: {
         "profile": Profile.OPEN,
-        "transcription": {"model": "faster-whisper-small"},
+        "transcribe": {"model": "faster-whisper-small"},
     },
     Profile.EMBEDDED: {"profile": Profile.EMBEDDED},
 }
@@ -115,38 +124,71 @@ def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
 
     Args:
         profile: any but `auto`; see `choose_profile`.
-        params: by stage, the fields to set: `diarization={"num_speakers": 2}`. Values may be text.
+        params: by stage, the fields to set: `diarize={"num_speakers": 2}`. Values may be text.
 
     Raises:
         InputError: a value does not fit, with the field and the reason.
     """
     fields = dict(_RECIPES[profile])
     if profile is Profile.OPEN and list_gpus():
-        fields["transcription"] = {**fields["transcription"], "model": _LARGE}
-    for stage, chosen in params.items():
-        fields[stage] = {**fields.get(stage, {}), **chosen}
+        fields["transcribe"] = {**fields["transcribe"], "model": _LARGE}
+    fields = merge_params(fields, params)
     try:
-        return Recipe.model_validate(fields)
+        return _Recipe.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"][:2]))
+        where, value = ".".join(map(str, first["loc"])), first["input"]
+        while first["type"] == "extra_forbidden" and value and isinstance(value, dict):
+            field, value = next(iter(value.items()))
+            where = f"{where}.{field}"
+        if (now := renamed(where)) != where:
+            raise InputError(f"{where} is called {now} now", f"write {now}") from None
         reason = first["msg"].removeprefix("Value error, ")
         raise InputError(
-            f"{where} = {first['input']!r} does not fit: {reason[0].lower()}{reason[1:]}",
+            f"{where} = {value!r} does not fit: {reason[0].lower()}{reason[1:]}",
             "see what fits: spokenby params",
         ) from None
 
 
+def read_params(words: Iterable[str]) -> dict[str, Any]:
+    """Return the params that words such as `merge.max_pause=2` set, by stage and field.
+
+    Raises:
+        InputError: a word is not of this form.
+    """
+    params: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        path = name.split(".")
+        if not (equals and len(path) > 1 and all(path)):
+            raise InputError(f"--set {word} does not fit", "write stage.field=value")
+        given: Any = value
+        for part in reversed(path):
+            given = {part: given}
+        params = merge_params(params, given)
+    return params
+
+
+def merge_params(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params of several origins as one, field by field; the last that says something wins.
+
+    `None` says nothing.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if isinstance(value, Mapping):
+                before = merged.get(name)
+                merged[name] = merge_params(before if isinstance(before, dict) else {}, value)
+            elif value is not None:
+                merged[name] = value
+    return merged
+
+
 def models_used(recipe: Recipe) -> dict[str, tuple[tuple[str, str], ...]]:
     """Return the models by the stage that loads them: engine and name, empty for its default."""
-    diarizer = recipe.diarization
-    engine = diarizer.embedder if diarizer.engine == "clustering" else diarizer.engine
-    return {
-        "speech": (("silero", ""), ("segmentation", "")),
-        "diarize": ((engine, diarizer.model),),
-        "embed": ((recipe.embeddings.engine, recipe.embeddings.model),),
-        "transcribe": ((recipe.transcription.engine, recipe.transcription.model),),
-    }
+    used = {stage.value: recipe[stage].models() for stage in Stage}
+    return {stage: models for stage, models in used.items() if models}
 
 
 def identify_models(

@@ -1,15 +1,13 @@
-"""Which stages a video needs, and under which digests, lives here. Running them does not.
+"""The one table of stages: what each is called, takes, builds on, makes and needs.
 
-A stage's digest names how its result comes about: the digests it builds on, the stage's VERSION,
-its params and the identity of its model. All of them are known before anything runs.
+A new stage is a row here, a file in `stages/`, one in `tasks/`, and its place in
+`flows/video_stages.py`. Everything else about stages is read from the rows: the recipe and its
+`--set`, `--force`, digests, cache keys, stored results, the GPU tag, the order of the progress.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple, Self
 
-from spokenby.digests import digest_of
-from spokenby.errors import InputError
-from spokenby.plan.profiles import Recipe
 from spokenby.stages import (
     audio,
     diarization,
@@ -19,156 +17,123 @@ from spokenby.stages import (
     transcription,
     turn_edges,
 )
-from spokenby.types import Digest, Frozen
+from spokenby.types import (
+    AudioFile,
+    Diarization,
+    EdgeDecisions,
+    SpeakerEmbeddings,
+    SpeechRegions,
+    StageParams,
+    StageResult,
+    Transcript,
+)
+
+
+class StageSpec(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        params: what a run may choose about it; switched off where they have `enabled` and it is
+            false.
+        version: raised when its output changes for the same input.
+        needs: the stages it builds on, by name.
+        result: what it stores; `None` for what is too cheap to be stored.
+        hears: whether it needs the samples.
+        gpu: whether it takes the GPU tag.
+    """
+
+    params: type[StageParams]
+    version: int
+    needs: tuple[str, ...] = ()
+    result: type[StageResult] | None = None
+    hears: bool = False
+    gpu: bool = False
 
 
 class Stage(StrEnum):
-    """A stage whose result is kept. What lies between (preload, write) is cheap or an effect."""
+    """A stage with a digest, in the order of their work.
 
-    EXTRACT = "extract"
-    SPEECH = "speech"
-    DIARIZE = "diarize"
-    EMBED = "embed"
-    TRANSCRIBE = "transcribe"
-    EDGES = "edges"
-    MERGE = "merge"
-
-
-UPSTREAM: Mapping[Stage, tuple[Stage, ...]] = {
-    Stage.EXTRACT: (),
-    Stage.SPEECH: (Stage.EXTRACT,),
-    Stage.DIARIZE: (Stage.SPEECH,),
-    Stage.EMBED: (Stage.SPEECH, Stage.DIARIZE),
-    Stage.TRANSCRIBE: (Stage.SPEECH,),
-    Stage.EDGES: (Stage.EMBED, Stage.TRANSCRIBE),
-    Stage.MERGE: (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES),
-}
-"""What each stage builds on. Transcribing does not wait for diarization."""
-
-
-def upstream_of(recipe: Recipe) -> Mapping[Stage, tuple[Stage, ...]]:
-    """Return what each stage builds on with the engines of a recipe.
-
-    pyannote finds speech by itself: it begins as soon as the audio is there, and keeps its turns
-    when speech is found in another way.
+    What lies between (preload, identify, write) is cheap or an effect. Transcribing does not wait
+    for diarization.
     """
-    if recipe.diarization.needs_speech:
-        return UPSTREAM
-    return {**UPSTREAM, Stage.DIARIZE: (Stage.EXTRACT,)}
+
+    spec: StageSpec
+
+    def __new__(cls, name: str, *row: StageSpec) -> Self:
+        """Make a member that is its name, with its row as `spec`; `Stage(name)` only finds one."""
+        stage = str.__new__(cls, name)
+        stage._value_ = name
+        (stage.spec,) = row
+        return stage
+
+    EXTRACT = "extract", StageSpec(audio.Params, audio.VERSION, result=AudioFile)
+    SPEECH = (
+        "speech",
+        StageSpec(
+            speech.Params, speech.VERSION, needs=("extract",), result=SpeechRegions, hears=True
+        ),  # no GPU tag: most of it runs on the CPU
+    )
+    DIARIZE = (
+        "diarize",
+        StageSpec(
+            diarization.Params,
+            diarization.VERSION,
+            needs=("speech",),
+            result=Diarization,
+            hears=True,
+            gpu=True,
+        ),
+    )
+    EMBED = (
+        "embed",
+        StageSpec(
+            embeddings.Params,
+            embeddings.VERSION,
+            needs=("speech", "diarize"),
+            result=SpeakerEmbeddings,
+            hears=True,
+            gpu=True,
+        ),
+    )
+    TRANSCRIBE = (
+        "transcribe",
+        StageSpec(
+            transcription.Params,
+            transcription.VERSION,
+            needs=("speech",),
+            result=Transcript,
+            hears=True,
+            gpu=True,
+        ),
+    )
+    EDGES = (
+        "edges",
+        StageSpec(
+            turn_edges.Params,
+            turn_edges.VERSION,
+            needs=("embed", "transcribe"),
+            result=EdgeDecisions,
+            hears=True,
+            gpu=True,
+        ),
+    )
+    MERGE = (
+        "merge",
+        StageSpec(
+            merging.Params,
+            merging.VERSION,
+            needs=("speech", "diarize", "embed", "transcribe", "edges"),
+        ),
+    )
 
 
-READS_AUDIO = (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES)
+UPSTREAM = {stage: tuple(map(Stage, stage.spec.needs)) for stage in Stage}
+"""What each stage builds on."""
 
-VERSIONS: Mapping[Stage, int] = {
-    Stage.EXTRACT: audio.VERSION,
-    Stage.SPEECH: speech.VERSION,
-    Stage.DIARIZE: diarization.VERSION,
-    Stage.EMBED: embeddings.VERSION,
-    Stage.TRANSCRIBE: transcription.VERSION,
-    Stage.EDGES: turn_edges.VERSION,
-    Stage.MERGE: merging.VERSION,
-}
+READS_AUDIO = tuple(stage for stage in Stage if stage.spec.hears)
 
 
-class Plan(Frozen):
-    """What one video needs. `run` maps each stage to be computed to the reason why."""
-
-    digests: dict[Stage, Digest]
-    run: dict[Stage, str]
-    stored: tuple[Stage, ...]
-
-    @property
-    def done(self) -> bool:
-        """Whether the outputs are there and whole: nothing to do."""
-        return not self.run
-
-
-def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
-    """Return the stages that a recipe has: all but those it switches off."""
-    return tuple(stage for stage in Stage if stage is not Stage.EDGES or recipe.edges.enabled)
-
-
-def stage_digests(
-    video: Digest, recipe: Recipe, model_identities: Mapping[str, Sequence[str]]
-) -> dict[Stage, Digest]:
-    """Return the digest of every stage of a video that the recipe has.
-
-    Args:
-        video: digest of the video's bytes.
-        recipe: the params of every stage.
-        model_identities: as of `profiles.identify_models`.
-    """
-    params = {
-        Stage.EXTRACT: recipe.audio,
-        Stage.SPEECH: recipe.speech,
-        Stage.DIARIZE: recipe.diarization,
-        Stage.EMBED: recipe.embeddings,
-        Stage.TRANSCRIBE: recipe.transcription,
-        Stage.EDGES: recipe.edges,
-        Stage.MERGE: recipe.merging,
-    }
-    upstream = upstream_of(recipe)
-    digests: dict[Stage, Digest] = {}
-    for stage in stages_of(recipe):
-        digests[stage] = digest_of(
-            [digests[above] for above in upstream[stage] if above in digests] or video,
-            stage,
-            VERSIONS[stage],
-            # A moved model is the same.
-            [identity.rpartition(":")[2] for identity in model_identities.get(stage, ())],
-            params[stage].in_key(),
-            # Not who the speakers are, which changes, but whether anybody asks.
-            *([recipe.voices.identify] if stage is Stage.MERGE else []),
-        )
-    return digests
-
-
-def plan_video(
-    digests: dict[Stage, Digest],
-    *,
-    is_stored: Callable[[Stage, Digest], bool],
-    is_written: Callable[[Digest], bool],
-    force: Collection[Stage] = (),
-    upstream: Mapping[Stage, tuple[Stage, ...]] = UPSTREAM,
-) -> Plan:
-    """Decide which stages of a video have to be computed.
-
-    Args:
-        digests: as of `stage_digests`.
-        is_stored: whether a stage's result can be read back.
-        is_written: whether the output folder holds a whole transcript of this merge digest.
-        force: stages to compute again, with everything that builds on them.
-        upstream: what each stage builds on, as of `upstream_of`.
-
-    Raises:
-        InputError: a stage to force is switched off.
-    """
-    if off := [stage for stage in force if stage not in digests]:
-        raise InputError(f"{off[0]} is switched off", f"give --set {off[0]}.enabled=true as well")
-    forced: dict[Stage, str] = {}
-    for stage in digests:
-        if stage in force:
-            forced[stage] = "forced"
-        elif above := next((above for above in upstream[stage] if above in forced), None):
-            forced[stage] = f"{above} is computed again"
-    if not forced and is_written(digests[Stage.MERGE]):
-        return Plan(digests=digests, run={}, stored=tuple(digests))
-
-    listening = [stage for stage in READS_AUDIO if stage in digests]
-    results = [stage for stage in listening if stage not in forced]
-    stored = [stage for stage in results if is_stored(stage, digests[stage])]
-    missing = {stage: "not stored" for stage in results if stage not in stored}
-    run = {
-        stage: forced.get(stage) or missing[stage]
-        for stage in listening
-        if stage in forced | missing
-    }
-    if Stage.EXTRACT in forced:
-        run[Stage.EXTRACT] = forced[Stage.EXTRACT]
-    elif is_stored(Stage.EXTRACT, digests[Stage.EXTRACT]):
-        stored.insert(0, Stage.EXTRACT)
-    elif run:
-        run[Stage.EXTRACT] = "not stored"
-    run[Stage.MERGE] = forced.get(Stage.MERGE, "the transcript is not written")
-    ordered = {stage: run[stage] for stage in Stage if stage in run}
-    return Plan(digests=digests, run=ordered, stored=tuple(stored))
+def with_upstream(stage: Stage) -> tuple[Stage, ...]:
+    """Return a stage and everything that it builds on, in the order of their work."""
+    above = {each for needed in UPSTREAM[stage] for each in with_upstream(needed)}
+    return tuple(each for each in Stage if each in above or each is stage)

@@ -5,6 +5,7 @@ What is done does not: the output folders tell that themselves; see manifest.py.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Collection
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spokenby.database import Database
+from spokenby.plan.renamed_params import with_new_names
 from spokenby.types import Digest
 
 CUT = "its run was cut off (killed, crashed, or the power went)"
@@ -114,7 +116,19 @@ class Ledger:
             lambda database: database.execute("SELECT * FROM attempts ORDER BY started").fetchall(),
             none,
         )
-        return {row[0]: Attempt(*row) for row in rows}
+        attempts = (Attempt(*row) for row in rows)
+        return {
+            attempt.key: attempt._replace(asked=_with_new_names(attempt.asked))
+            for attempt in attempts
+        }
 
     def _change(self, statement: str, values: Collection[object]) -> None:
         self._database.use(lambda database: database.execute(statement, tuple(values)), None)
+
+
+def _with_new_names(asked: str) -> str:
+    """Return a request with its params under the names they have now."""
+    request = json.loads(asked)
+    if not request.get("params"):
+        return asked
+    return json.dumps({**request, "params": with_new_names(request["params"])})

@@ -1,7 +1,4 @@
-"""What this site has stored, held against what a video needs, lives here.
-
-The rules that decide do not; see spokenby/plan/stages.py.
-"""
+"""What the videos of a run share, and which stages this site still has to compute for each."""
 
 from collections.abc import Collection
 from functools import partial
@@ -11,15 +8,22 @@ from typing import Any, NamedTuple
 from spokenby.digests import DigestIndex, digest_of
 from spokenby.output import manifest
 from spokenby.output.folders import folder_name
-from spokenby.plan.profiles import Recipe, choose_profile, identify_models, make_recipe
-from spokenby.plan.stages import Plan, Stage, plan_video, stage_digests, upstream_of
+from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
+from spokenby.plan.profiles import (
+    Recipe,
+    choose_profile,
+    identify_models,
+    make_recipe,
+    merge_params,
+)
+from spokenby.plan.stages import Stage, with_upstream
 from spokenby.settings import Settings, read_settings
 from spokenby.site.stage_results import read_stored
 from spokenby.stages import audio
 from spokenby.types import AudioFile, Digest, Span, Video
 
 Params = dict[str, dict[str, Any]]
-"""By stage (`diarization`, `merging`, …) and field."""
+"""By stage (`diarize`, `merge`, …) and field."""
 
 
 class Batch(NamedTuple):
@@ -42,7 +46,7 @@ class Batch(NamedTuple):
 
 def site_params(settings: Settings) -> Params:
     """Return the params in which a site differs from the profiles."""
-    return {"embeddings": {"engine": settings.voice_encoder}}
+    return {"embed": {"engine": settings.voice_encoder}}
 
 
 def prepare_batch(
@@ -76,20 +80,16 @@ def prepare_batch(
         profile or settings.profile, settings.models, **site_params(settings)
     )
     named: Params = {
-        "audio": {"audio_stream": audio_stream},
-        "diarization": {
+        "extract": {"audio_stream": audio_stream},
+        "diarize": {
             "num_speakers": num_speakers,
             "min_speakers": min_speakers,
             "max_speakers": max_speakers,
         },
-        "transcription": {"language": language},
+        "transcribe": {"language": language},
     }
-    merged = site_params(settings)
-    for stage, fields in [*(params or {}).items(), *named.items()]:
-        given = {field: value for field, value in fields.items() if value is not None}
-        merged[stage] = {**merged.get(stage, {}), **given}
-    recipe = make_recipe(chosen, **merged)
-    if (encoder := recipe.embeddings.engine) != settings.voice_encoder:
+    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, named))
+    if (encoder := recipe.embed.engine) != settings.voice_encoder:
         reason += (
             f"; voiceprints by {encoder}, which are not compared with those by"
             f" {settings.voice_encoder}, this site's encoder"
@@ -129,7 +129,7 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
         batch.model_identities,
     )
     whole = stage_digests(video.digest, batch.recipe, batch.model_identities)
-    needed = {stage: digests[stage] for stage in (Stage.SPEECH, Stage.DIARIZE, Stage.EMBED)}
+    needed = {stage: digests[stage] for stage in with_upstream(Stage.EMBED)}
     needed[Stage.EXTRACT] = whole[Stage.EXTRACT]
     stored = [
         stage for stage, digest in needed.items() if _is_stored(batch.settings, stage, digest)

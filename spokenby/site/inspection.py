@@ -7,7 +7,8 @@ from spokenby.digests import DigestIndex, digest_file
 from spokenby.engines.av import probe
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.output.manifest import outcome_of
-from spokenby.plan.stages import Plan, Stage
+from spokenby.plan.planning import Plan
+from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, showing
 from spokenby.settings import read_settings
 from spokenby.site.batch import Batch, plan_for

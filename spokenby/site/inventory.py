@@ -13,7 +13,8 @@ from pydantic_core import to_json
 from spokenby.digests import DigestIndex, digest_file
 from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.output import manifest
-from spokenby.plan.stages import Stage, stage_digests
+from spokenby.plan.planning import stage_digests
+from spokenby.plan.stages import Stage
 from spokenby.progress import is_stopping, showing
 from spokenby.settings import Settings
 from spokenby.site.attempts import Attempt, Ledger

@@ -5,30 +5,11 @@ A file is read here first, as plain JSON; what is not a whole result of its stag
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
-from spokenby.types import (
-    AudioFile,
-    Diarization,
-    Digest,
-    EdgeDecisions,
-    SpeakerEmbeddings,
-    SpeechRegions,
-    StageResult,
-    Transcript,
-)
-
-RESULTS: Mapping[Stage, type[StageResult]] = {
-    Stage.EXTRACT: AudioFile,
-    Stage.SPEECH: SpeechRegions,
-    Stage.DIARIZE: Diarization,
-    Stage.EMBED: SpeakerEmbeddings,
-    Stage.TRANSCRIBE: Transcript,
-    Stage.EDGES: EdgeDecisions,
-}
+from spokenby.types import Digest, StageResult
 
 SERIALIZER = {
     "type": "json",
@@ -53,8 +34,8 @@ def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult
         if record["metadata"]["serializer"] != SERIALIZER:
             return None
         stored: dict[str, Any] = json.loads(record["result"])
-        kind = RESULTS[stage]
-        if stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
+        kind = stage.spec.result
+        if kind is None or stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
             return None
         result = kind.model_validate(stored["data"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -17,7 +17,9 @@ from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.engines.loading import load_embedder
 from spokenby.errors import InputError, SpokenbyError, StoppedError
 from spokenby.output import manifest
-from spokenby.plan.stages import Stage, stage_digests
+from spokenby.plan.planning import stage_digests
+from spokenby.plan.renamed_params import with_new_names
+from spokenby.plan.stages import Stage
 from spokenby.progress import showing
 from spokenby.settings import Settings
 from spokenby.site.batch import Batch, prepare_batch
@@ -60,7 +62,7 @@ def rebuild_voiceprints(
     make_models_ready(batch, find_token, (Stage.EMBED,))
     library = open_library(settings)
     sounds = _Sounds(batch, library, paths)
-    with load_embedder(batch.recipe.embeddings, settings.models) as embedder:
+    with load_embedder(batch.recipe.embed, settings.models) as embedder:
         due = library.unheard(embedder.model)
         for _, some in groupby(due, key=lambda speaker: speaker.video):
             speakers = list(some)
@@ -128,8 +130,9 @@ class _Sounds:
         """
         folder = self._places.get(video)
         about = manifest.read_manifest(folder_at(folder, self._settings)) if folder else None
-        params = audio.Params.model_validate(about["params"]["audio"] if about else {})
-        recipe = self._batch.recipe.model_copy(update={"audio": params})
+        extract = with_new_names(about["params"])[Stage.EXTRACT] if about else {}
+        params = audio.Params.model_validate(extract)
+        recipe = self._batch.recipe.model_copy(update={Stage.EXTRACT.value: params})
         digest = stage_digests(video, recipe, self._batch.model_identities)[Stage.EXTRACT]
         stored = read_stored(Stage.EXTRACT, digest, self._settings)
         if isinstance(stored, AudioFile):

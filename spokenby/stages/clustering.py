@@ -116,15 +116,16 @@ def label_windows(
         start: of each window.
         end: of each window.
         piece: which stretch of one local speaker a window is in, ascending.
-        params: `same_voice`, `hop` and the number of speakers.
+        params: `clustering.join_similarity`, `clustering.hop` and the number of speakers.
     """
     long = np.flatnonzero(end - start >= CLEAR_WINDOW_S)
     if len(long) < 2:
         long = np.arange(len(vectors))
     found = cluster_windows(vectors[long], start[long], end[long], params)
     labels = np.argmax(vectors @ centroids(vectors[long], found, int(found.max()) + 1).T, axis=1)
-    weights = np.minimum(end - start, params.hop)
-    labels = smooth_labels(vectors, labels, piece, weights / params.hop)
+    hop = params.clustering.hop
+    weights = np.minimum(end - start, hop)
+    labels = smooth_labels(vectors, labels, piece, weights / hop)
     return fit_count(vectors, weights, labels, *params.speaker_range())
 
 
@@ -138,7 +139,7 @@ def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Para
         return np.zeros(len(vectors), np.int64)
     rows = np.unique(np.linspace(0, len(vectors) - 1, MOST_ROWS).astype(np.int64))
     some, first, last = vectors[rows], start[rows], end[rows]
-    weights = np.minimum(end - start, params.hop)[rows] * (len(vectors) / len(rows))
+    weights = np.minimum(end - start, params.clustering.hop)[rows] * (len(vectors) / len(rows))
     labels = _cut_tree(some, weights, 2, MOST_SPEAKERS)
     while (count := int(labels.max()) + 1) > 1:
         speech = np.bincount(labels, weights)
@@ -147,7 +148,7 @@ def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Para
         )
         np.fill_diagonal(alike, -np.inf)
         a, b = np.unravel_index(int(np.argmax(alike)), alike.shape)
-        if alike[a, b] < params.same_voice:
+        if alike[a, b] < params.clustering.join_similarity:
             break
         labels = _nearest(some, _renumbered(np.where(labels == b, a, labels)))
     if len(rows) == len(vectors):

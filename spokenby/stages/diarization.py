@@ -15,6 +15,7 @@ from spokenby.types import (
     Digest,
     Progress,
     Seconds,
+    SpeakerEncoder,
     SpeechRegions,
     StageParams,
     TorchType,
@@ -26,27 +27,37 @@ from spokenby.types import (
 VERSION = 5
 
 
+class ClusteringParams(StageParams):
+    """How the engine `clustering` tells speakers apart."""
+
+    embedder: SpeakerEncoder = Field(default="campplus", description="the speaker encoder")
+    window: Seconds = Field(default=1.6, ge=0.5, le=10, description="sound a vector")
+    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="between vectors")
+    join_similarity: float = Field(
+        default=0.84,
+        gt=0,
+        le=1,
+        description="join voices at least this similar",
+        serialization_alias="same_voice",
+    )
+    max_gap: Seconds = Field(
+        default=0.3,
+        ge=0,
+        description="join one speaker's turns across gaps of at most this",
+        serialization_alias="max_pause",
+    )
+
+
 class Params(StageParams):
-    """Which engine tells speakers apart, how many there are, and how `clustering` does it."""
+    """Which engine tells speakers apart, and how many there are."""
 
     engine: Literal["clustering", "pyannote"] = Field(
         default="clustering", description="clustering needs no download"
-    )
-    embedder: Literal["campplus", "speechbrain"] = Field(
-        default="campplus", description="the speaker encoder of the clustering engine"
     )
     model: str = Field(default="", description="the model; empty is the engine's default")
     num_speakers: int | None = Field(default=None, ge=1, description="exactly so many, if known")
     min_speakers: int | None = Field(default=None, ge=1, description="at least so many")
     max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
-    window: Seconds = Field(default=1.6, ge=0.5, le=10, description="clustering: sound a vector")
-    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="clustering: between vectors")
-    same_voice: float = Field(
-        default=0.84, gt=0, le=1, description="clustering: join voices at least this similar"
-    )
-    max_pause: Seconds = Field(
-        default=0.3, ge=0, description="clustering: join one speaker's turns across shorter pauses"
-    )
     compute_type: TorchType = Field(
         default="auto",
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
@@ -54,6 +65,7 @@ class Params(StageParams):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
+    clustering: ClusteringParams = ClusteringParams()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -68,6 +80,11 @@ class Params(StageParams):
     def needs_speech(self) -> bool:
         """Whether the engine has to be told where speech is; pyannote finds it by itself."""
         return self.engine == "clustering"
+
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return the diarizer's model; that of its speaker encoder where it clusters."""
+        clusters = self.engine == "clustering"
+        return ((self.clustering.embedder if clusters else self.engine, self.model),)
 
     def speaker_range(self) -> tuple[int, int]:
         """Return the least and the most speakers allowed."""

@@ -19,6 +19,7 @@ from spokenby.types import (
     Seconds,
     Span,
     SpeakerEmbeddings,
+    SpeakerEncoder,
     SpeechRegions,
     StageParams,
     TorchType,
@@ -36,9 +37,7 @@ LEAST_SPEECH = 0.25
 class Params(StageParams):
     """What is embedded of each speaker: at most `max_segments`, however long the video is."""
 
-    engine: Literal["campplus", "speechbrain"] = Field(
-        default="campplus", description="the speaker encoder"
-    )
+    engine: SpeakerEncoder = Field(default="campplus", description="the speaker encoder")
     model: str = Field(default="", description="its model; empty is the engine's default")
     max_segments: int = Field(default=20, ge=1, le=200, description="segments a speaker")
     min_segment: Seconds = Field(default=0.8, gt=0, description="ignore shorter segments")
@@ -55,6 +54,10 @@ class Params(StageParams):
         if self.max_segment < 2 * self.min_segment:
             raise ValueError("max_segment must be at least twice min_segment")
         return self
+
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return the speaker encoder's model."""
+        return ((self.engine, self.model),)
 
 
 class Embedder(Protocol):

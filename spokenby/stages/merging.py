@@ -68,11 +68,12 @@ class Params(StageParams):
     low_confidence: float = Field(
         default=0.5, ge=0, le=1, description="warn when the mean over all words is below this"
     )
-    max_wordless: float = Field(
+    max_wordless_share: float = Field(
         default=0.2,
         ge=0,
         le=1,
         description="warn when more than this share of the speech has no words",
+        serialization_alias="max_wordless",
     )
     low_language: float = Field(
         default=0.5, ge=0, le=1, description="warn when the language is less probable than this"
@@ -340,7 +341,7 @@ def _warnings(
         yield "no speech found"
     if speech.regions and not words:
         yield f"{_spell(speech.speech)} of speech, but no words were recognised in it"
-    if words and coverage is not None and 1 - coverage > params.max_wordless:
+    if words and coverage is not None and 1 - coverage > params.max_wordless_share:
         yield f"{1 - coverage:.0%} of the speech has no words"
     if (speech.regions or words) and not speakers:
         yield "no speaker was found"

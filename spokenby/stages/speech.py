@@ -86,6 +86,10 @@ class Params(StageParams):
     )
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return both networks."""
+        return (("silero", ""), ("segmentation", ""))
+
 
 class VoiceActivity(Protocol):
     """Estimates how likely speech is."""

@@ -69,10 +69,32 @@ _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _OPENING = "([{¿¡“‘«「『（【《〈"
 
 
-class Params(StageParams):
-    """What a run may choose about transcription."""
+class FasterWhisperParams(StageParams):
+    """How the engine `faster_whisper` runs Whisper models."""
 
     NOT_IN_KEY: ClassVar[frozenset[str]] = StageParams.NOT_IN_KEY | {"cpu_threads", "workers"}
+
+    cpu_threads: int | None = Field(
+        None, ge=1, le=256, description="threads of a model that runs on the CPU; empty: all cores"
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="batches heard side by side, sharing threads; empty: by device",
+    )
+    compute_type: Literal[
+        "auto", "int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"
+    ] = Field("auto", description="number type of the model; auto: int8 on CPU, float16")
+    beam_size: int = Field(5, ge=1, le=10, description="1 is about twice as fast as 5")
+    initial_prompt: str = Field(
+        "", description="text in the style and spelling wished for, before every window"
+    )
+    hotwords: str = Field("", description="names and terms to expect")
+
+
+class Params(StageParams):
+    """What a run may choose about transcription."""
 
     engine: Literal["faster_whisper"] = Field("faster_whisper", description="what hears words")
     model: str = Field("", description="folder of the model, in the models folder")
@@ -85,23 +107,6 @@ class Params(StageParams):
     batch_size: int | None = Field(
         None, ge=1, le=256, description="windows a worker hears at once; empty: by device"
     )
-    cpu_threads: int | None = Field(
-        None, ge=1, le=256, description="threads of a model that runs on the CPU; empty: all cores"
-    )
-    workers: int | None = Field(
-        None,
-        ge=1,
-        le=64,
-        description="Whisper: batches heard side by side, sharing threads; empty: by device",
-    )
-    compute_type: Literal[
-        "auto", "int8", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"
-    ] = Field("auto", description="number type of the Whisper model; auto: int8 on CPU, float16")
-    beam_size: int = Field(5, ge=1, le=10, description="Whisper: 1 is about twice as fast as 5")
-    initial_prompt: str = Field(
-        "", description="Whisper: text in the style and spelling wished for, before every window"
-    )
-    hotwords: str = Field("", description="Whisper: names and terms to expect")
     retries: int = Field(
         50, ge=0, description="hear so many doubtful windows again, slower and more carefully"
     )
@@ -117,12 +122,20 @@ class Params(StageParams):
     max_words_per_second: float = Field(
         10.0, gt=0, description="more words than this in a second of speech are made up"
     )
-    max_wordless: Seconds = Field(
-        1.5, gt=0, description="longer speech than this without a word is heard again"
+    max_wordless_gap: Seconds = Field(
+        1.5,
+        gt=0,
+        description="longer speech than this without a word is heard again",
+        serialization_alias="max_wordless",
     )
     speech_margin: Seconds = Field(
         0.5, ge=0, description="words farther than this from any speech are left out"
     )
+    faster_whisper: FasterWhisperParams = FasterWhisperParams()
+
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """Return the recogniser's model."""
+        return ((self.engine, self.model),)
 
 
 @dataclass(frozen=True)
@@ -263,7 +276,9 @@ def check_window(
         reasons.append("there are more words than the speech has room for")
     if left_out := len(text.words) - len(words):
         reasons.append(f"words left out where nobody speaks: {left_out}")
-    return Checked(window, words, reasons, find_gaps(words, window, speech, params.max_wordless))
+    return Checked(
+        window, words, reasons, find_gaps(words, window, speech, params.max_wordless_gap)
+    )
 
 
 def _hear_gaps(
@@ -337,7 +352,7 @@ def _with_found(
         return window
     speech = clip_spans(regions, window.window)
     mended = replace(
-        window, words=both, gaps=find_gaps(both, window.window, speech, params.max_wordless)
+        window, words=both, gaps=find_gaps(both, window.window, speech, params.max_wordless_gap)
     )
     return min(window, mended, key=lambda it: it.badness)
 

@@ -111,9 +111,9 @@ class VoiceLibrary:
         is returned as it was. With other embeddings of the same video (other params, another
         model), speakers keep the voices that spoke at the same time before.
 
-        With `params.identify` off nothing is kept, and the result is empty.
+        With `params.enabled` off nothing is kept, and the result is empty.
         """
-        if not params.identify or not embeddings.speakers:
+        if not params.enabled or not embeddings.speakers:
             return ()
         with self._store.writing() as connection:
             here = appearances.c.video == video.digest

@@ -22,7 +22,7 @@ Scores = npt.NDArray[np.float64]
 class Params(StageParams):
     """When a voice is taken for one that is known."""
 
-    identify: bool = Field(
+    enabled: bool = Field(
         default=True,
         description="know voices again in other videos; off: no voiceprint is kept",
     )

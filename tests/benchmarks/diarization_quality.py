@@ -25,7 +25,7 @@ from pyannote.database.util import load_rttm
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from spokenby.engines.loading import load_diarizer, load_segmenter, load_voice_activity
-from spokenby.plan.profiles import Profile, Recipe, make_recipe
+from spokenby.plan.profiles import Profile, Recipe, make_recipe, read_params
 from spokenby.settings import read_settings
 from spokenby.stages import diarization, speech
 from spokenby.types import SAMPLE_RATE_HZ, Diarization, Waveform
@@ -56,7 +56,7 @@ def recordings(paths: Sequence[Path]) -> list[Path]:
 def diarize(waveform: Waveform, recipe: Recipe, speakers: int | None) -> Diarization:
     """Return who speaks when, as a run with this recipe finds it."""
     models_dir = read_settings().models
-    params = recipe.diarization.model_copy(update={"num_speakers": speakers})
+    params = recipe.diarize.model_copy(update={"num_speakers": speakers})
     with load_voice_activity(models_dir) as vad:
         found = speech.detect_speech(
             waveform, vad, load_segmenter(recipe.speech, models_dir), recipe.speech, digest=""
@@ -156,13 +156,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    chosen: dict[str, dict[str, Any]] = {
-        "diarization": {"compute_type": "bfloat16" if options.half else "float32"}
-    }
-    for word in options.set:
-        name, value = word.split("=", 1)
-        stage, field = name.split(".")
-        chosen.setdefault(stage, {})[field] = value
+    compute_type = "bfloat16" if options.half else "float32"
+    chosen = read_params([f"diarize.compute_type={compute_type}", *options.set])
     recipe = make_recipe(options.profile, **chosen)
     rows = []
     for path in recordings(options.recordings):
@@ -174,7 +169,7 @@ def main() -> None:
     lines.append("percent of reference speech, collar 0, overlap scored")
     settings = {
         "speech": recipe.speech.in_key(),
-        "diarization": recipe.diarization.in_key(),
+        "diarize": recipe.diarize.in_key(),
     }
     results = {"settings": settings, "files": files, "together": kinds}
     finish("diarization_quality", options, "\n\n".join(lines), results)

@@ -107,10 +107,10 @@ def words_for(models: Models, *, retries: int = 0) -> list[str]:
     """
     return [
         *("--profile", "studio", "--language", "en"),
-        *("--set", f"diarization.model={models.pyannote}"),
-        *("--set", f"embeddings.model={models.speechbrain}"),
-        *("--set", f"transcription.model={models.whisper}"),
-        *("--set", f"transcription.retries={retries}"),
+        *("--set", f"diarize.model={models.pyannote}"),
+        *("--set", f"embed.model={models.speechbrain}"),
+        *("--set", f"transcribe.model={models.whisper}"),
+        *("--set", f"transcribe.retries={retries}"),
     ]
 
 
@@ -118,8 +118,8 @@ def draft_words(whisper: Path) -> list[str]:
     """Return words for `spokenby transcribe` that need no fetched model and little work."""
     return [
         *("--profile", "embedded", "--language", "en"),
-        *("--set", f"transcription.model={whisper}"),
-        *("--set", "transcription.retries=0"),
+        *("--set", f"transcribe.model={whisper}"),
+        *("--set", "transcribe.retries=0"),
     ]
 
 

@@ -247,11 +247,12 @@ def run_spokenby(
 ) -> dict[str, Any]:
     """Run spokenby on recordings, on a new site."""
     words = ["--profile", "embedded", "--language", "en", "--no-identify"]
-    words += ["--set", f"transcription.model={models.whisper}"]
-    for field in ("device", "beam_size", "compute_type"):
-        words += ["--set", f"transcription.{field}={getattr(options, field)}"]
-    words += ["--set", f"transcription.cpu_threads={options.threads}"]
-    words += ["--set", f"diarization.device={options.device}"]
+    words += ["--set", f"transcribe.model={models.whisper}"]
+    words += ["--set", f"transcribe.device={options.device}"]
+    for field in ("beam_size", "compute_type"):
+        words += ["--set", f"transcribe.faster_whisper.{field}={getattr(options, field)}"]
+    words += ["--set", f"transcribe.faster_whisper.cpu_threads={options.threads}"]
+    words += ["--set", f"diarize.device={options.device}"]
     with temporary_folder() as folder:
         site = Site(folder, api, OMP_NUM_THREADS=str(options.threads))
         ran = site.transcribe(*(recording.path for recording in recordings), *words)

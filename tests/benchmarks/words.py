@@ -27,6 +27,7 @@ from spokenby.engines.faster_whisper import FasterWhisper
 from spokenby.engines.segmentation import Segmentation
 from spokenby.engines.silero import Silero
 from spokenby.models import find_model
+from spokenby.plan.profiles import read_params
 from spokenby.stages.merging import join_words
 from spokenby.stages.speech import Params as SpeechParams
 from spokenby.stages.speech import detect_speech
@@ -73,7 +74,8 @@ def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
     engine = FasterWhisper(model, device=options.device, cpu_threads=options.threads)
     vad = Silero(find_model("silero", "", Path()))
     segmenter = Segmentation(find_model("segmentation", "", Path()), device=options.device)
-    params = Params.model_validate(dict(pair.split("=", 1) for pair in options.set))
+    chosen = read_params(f"transcribe.{word}" for word in options.set)
+    params = Params.model_validate(chosen.get("transcribe", {}))
     asked: list[int] = []
     first, again = engine.transcribe, engine.transcribe_again
 
@@ -120,7 +122,7 @@ def main() -> None:
     parser = arguments(__doc__, speech=False)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="folder of a Whisper model")
-    parser.add_argument("--set", action="append", default=[], help="of transcription: beam_size=1")
+    parser.add_argument("--set", action="append", default=[], help="of transcribe: retries=0")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", action="append", help="way: spokenby, sequential, batched")

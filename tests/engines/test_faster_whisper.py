@@ -116,7 +116,7 @@ def test_a_loop_lasts_no_longer_than_its_window_allows(bad_engine, monkeypatch):
     )
     monkeypatch.setattr(bad_engine._whisper, "max_length", 448)
     sound, windows, _ = talk("en", (4, 25, 9))
-    params = Params(language="en", beam_size=1, batch_size=4)
+    params = Params(language="en", faster_whisper={"beam_size": 1}, batch_size=4)
     bad_engine.transcribe(sound, windows, params, no_progress)
     assert [size for size, _ in limits] == [1, 2]
     assert limits[1][1] == 170 < limits[0][1]
@@ -162,7 +162,10 @@ def test_one_at_a_time_equals_a_batch(which, beam_size, request):
     sound, windows, _ = talk("en")
     one, many = (
         engine.transcribe(
-            sound, windows, Params(batch_size=size, beam_size=beam_size, language="en"), no_progress
+            sound,
+            windows,
+            Params(batch_size=size, faster_whisper={"beam_size": beam_size}, language="en"),
+            no_progress,
         )
         for size in (1, 4)
     )
@@ -233,7 +236,10 @@ def test_prompt_and_hotwords_reach_the_model(engine):
     sound, windows, _ = talk("en", (4,))
     plain, prompted = (
         engine.transcribe(sound, windows, params, no_progress).texts[0].log_probability
-        for params in (Params(), Params(initial_prompt="one two", hotwords="seven"))
+        for params in (
+            Params(),
+            Params(faster_whisper={"initial_prompt": "one two", "hotwords": "seven"}),
+        )
     )
     assert plain != prompted
 
@@ -266,7 +272,7 @@ def test_a_doubtful_window_is_heard_the_second_time(engine):
         transcribe_again = staticmethod(engine.transcribe_again)
 
     transcript = transcribe_speech(
-        sound, speech_of(windows), BrokenAtFirst(), Params(max_wordless=3), digest="d"
+        sound, speech_of(windows), BrokenAtFirst(), Params(max_wordless_gap=3), digest="d"
     )
     for window in windows:
         found, right = (
@@ -329,7 +335,8 @@ def test_an_english_only_model(tmp_path):
     folder = make_whisper(tmp_path / "english", trained_weights(), multilingual=False)
     engine = FasterWhisper(folder, device="cpu", cpu_threads=1)
     sound, windows, _ = talk("en", (4,))
-    assert engine.transcribe(sound, windows, Params(beam_size=1), no_progress).language == "en"
+    params = Params(faster_whisper={"beam_size": 1})
+    assert engine.transcribe(sound, windows, params, no_progress).language == "en"
     with pytest.raises(InputError, match="does not know the language 'de'"):
         engine.transcribe(sound, windows, Params(language="de"), no_progress)
 

@@ -91,11 +91,11 @@ def test_models_that_are_not_here_are_one_line(site: Site) -> None:
 
 def test_moved_model_is_the_same_model(equipped: Site, tmp_path: Path) -> None:
     """A model is identified by what is on disk: under another name nothing is computed again."""
-    chosen = ["--profile", "studio", "--set", "embeddings.engine=speechbrain"]
+    chosen = ["--profile", "studio", "--set", "embed.engine=speechbrain"]
     ran = equipped.run("transcribe", *chosen)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (there,) = (equipped.data / "models" / "spkrec-ecapa-voxceleb").glob("[!.]*")
-    ran = equipped.run("plan", *chosen, "--set", f"embeddings.model={there}")
+    ran = equipped.run("plan", *chosen, "--set", f"embed.model={there}")
     assert "nothing: the transcript is there" in ran.stdout
 
 

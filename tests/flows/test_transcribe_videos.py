@@ -22,8 +22,9 @@ from scoring import (
 )
 
 from spokenby.engines.av import read_audio
+from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Profile, make_recipe
-from spokenby.plan.stages import Stage, stages_of
+from spokenby.plan.stages import Stage
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.rttm"
 NO_SERVER = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
@@ -116,7 +117,7 @@ def test_renamed_video_is_only_written_again(site_copy: Site) -> None:
 def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     video = site_copy.videos / "conversation.mp4"
     before = len(site_copy.transcript("conversation").segments)
-    ran = site_copy.run("transcribe", video, "--set", "merging.max_pause=0.1")
+    ran = site_copy.run("transcribe", video, "--set", "merge.max_pause=0.1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert not site_copy.computed("conversation")
     assert len(site_copy.transcript("conversation").segments) > before
@@ -252,8 +253,8 @@ def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) ->
         (["--num-speakers", "two"], "--num-speakers"),
         (["--profile", "imaginary"], "choose one of auto, embedded, open, studio"),
         (["--force", "sing"], "choose from extract"),
-        (["--set", "merging.max_pause"], "stage.field=value"),
-        (["--set", "merging.tempo=3"], "merging.tempo"),
+        (["--set", "merge.max_pause"], "stage.field=value"),
+        (["--set", "merge.tempo=3"], "merge.tempo"),
         (["--colour"], "--colour"),
     ],
 )

@@ -108,7 +108,7 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     for speaker in desk.transcript("telephone talk").speakers:  # numbered over the whole site
         expect(page.get_by_role("cell", name=speaker.name, exact=True).first).to_be_visible()
     page.screenshot(path=tmp_path / "artifact.png")
-    assert desk.manifest("telephone talk")["params"]["diarization"]["num_speakers"] == 2
+    assert desk.manifest("telephone talk")["params"]["diarize"]["num_speakers"] == 2
 
 
 def test_failed_run_is_retried(desk: Site, page: Page, tmp_path: Path) -> None:

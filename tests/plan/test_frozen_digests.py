@@ -6,8 +6,8 @@ output changed, and its VERSION was raised; nowhere else.
 
 import pytest
 
+from spokenby.plan.planning import stage_digests
 from spokenby.plan.profiles import Profile, make_recipe
-from spokenby.plan.stages import stage_digests
 
 MODELS = {
     "speech": ("hub:silero", "hub:segmentation"),
@@ -16,12 +16,12 @@ MODELS = {
     "transcribe": ("hub:words",),
 }
 CHANGED = {
-    "audio": {"audio_stream": 1},
+    "extract": {"audio_stream": 1},
     "speech": {"onset": 0.4},
-    "diarization": {"num_speakers": 2},
-    "transcription": {"beam_size": 3, "language": "en"},
+    "diarize": {"num_speakers": 2},
+    "transcribe": {"faster_whisper": {"beam_size": 3}, "language": "en"},
     "edges": {"enabled": True},
-    "merging": {"max_pause": 2.0},
+    "merge": {"max_pause": 2.0},
 }
 
 

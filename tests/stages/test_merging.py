@@ -362,7 +362,9 @@ DENSE = [(t / 2, t / 2 + 0.4) for t in range(8)]
             id="half without words",
         ),
         pytest.param(
-            {"words": DENSE, "turns": [(0, 8, A)], "max_wordless": 0.5}, (), id="half is allowed"
+            {"words": DENSE, "turns": [(0, 8, A)], "max_wordless_share": 0.5},
+            (),
+            id="half is allowed",
         ),
         pytest.param(
             {"words": [(0, 8)], "turns": [(0, 8, A)]},
@@ -480,7 +482,7 @@ def test_one_voice_under_two_labels_is_joined_if_asked_for():
     words = [(0.5, 1), (2.5, 3), (3.875, 4.25), (5, 5.75)]
     regular = [*THREE, (5.5, 7, A)]
     result = merge(
-        words, regular, exclusive=THREE, alike=ALIKE, merge_same_voice=True, max_wordless=1
+        words, regular, exclusive=THREE, alike=ALIKE, merge_same_voice=True, max_wordless_share=1
     )
     assert [(s.label, s.name, s.talk_time, s.words) for s in result.speakers] == [
         (A, "Speaker 1", 5.0, 3),

@@ -380,6 +380,7 @@ def test_no_speech_gives_no_words_and_asks_no_engine():
 
 
 def test_speed_only_params_do_not_enter_the_key():
-    fast = Params(cpu_threads=2, workers=3, device="cuda", batch_size=16)
+    threads = {"cpu_threads": 2, "workers": 3}
+    fast = Params(faster_whisper=threads, device="cuda", batch_size=16)
     assert fast.in_key() == Params().in_key()
-    assert Params(beam_size=1).in_key() != Params().in_key()
+    assert Params(faster_whisper={"beam_size": 1}).in_key() != Params().in_key()

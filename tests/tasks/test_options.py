@@ -13,7 +13,8 @@ from prefect.futures import wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from spokenby.errors import InputError, TransientError
-from spokenby.plan.stages import Plan, Stage
+from spokenby.plan.planning import Plan
+from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.stage_results import read_stored, storage_key
 from spokenby.types import Digest, SpeechRegions, Video, Waveform

@@ -171,7 +171,7 @@ def test_unknown_speakers_run_past_z(library):
 
 
 def test_switched_off_nothing_is_kept(library):
-    assert identify(library, "one", ADA, params=Params(identify=False)) == ()
+    assert identify(library, "one", ADA, params=Params(enabled=False)) == ()
     assert library.identities_of(digest("one")) == ()
     assert library.voices() == []
 

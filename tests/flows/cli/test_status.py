@@ -45,7 +45,7 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
     assert retried.code == 0, retried.out
     assert "1 done" in retried.out
     site.transcripts = blocked / "inside"
-    assert site.manifest("bad")["params"]["diarization"]["num_speakers"] == 1
+    assert site.manifest("bad")["params"]["diarize"]["num_speakers"] == 1
     assert site.computed("bad") == set()
     assert not Ledger(site.data / "cache" / "ledger.sqlite").read()
 
