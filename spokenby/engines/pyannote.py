@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", message=r"std\(\): degrees of freedom is <= 0"
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from pyannote.audio import Inference, Model
 from pyannote.audio.core.plda import PLDA
 from pyannote.audio.core.task import Resolution

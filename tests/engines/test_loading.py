@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from spokenby.engines.loading import (
+    ENGINES,
     _only_one,
     load_embedder,
     load_segmenter,
     load_voice_activity,
     release_models,
 )
-from spokenby.stages import embeddings, speech
+from spokenby.models import CATALOGUE
+from spokenby.stages import diarization, embeddings, speech, transcription
+from spokenby.types import SpeakerEncoder
 
 PARAMS = embeddings.Params(engine="campplus", device="cpu")
 
@@ -43,6 +47,16 @@ def test_the_segmenter_is_loaded_once_for_all_that_ask_alike(tmp_path: Path) -> 
     with load_segmenter(params.model_copy(update={"batch_size": 2}), tmp_path) as other:
         assert other is not first
     release_models()
+
+
+def test_every_engine_that_a_run_can_choose_is_registered() -> None:
+    chosen = {
+        *get_args(transcription.Params.model_fields["engine"].annotation),
+        *get_args(diarization.Params.model_fields["engine"].annotation),
+        *get_args(SpeakerEncoder),
+        *(engine for engine, _ in speech.Params().models()),
+    }
+    assert ENGINES.keys() == chosen - {"clustering"} == {model.engine for model in CATALOGUE}
 
 
 def test_one_thread_at_a_time(tmp_path: Path) -> None:

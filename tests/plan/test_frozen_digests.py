@@ -25,6 +25,31 @@ CHANGED = {
 }
 
 
+OWN = {
+    "diarize": {
+        "clustering": {
+            "embedder": "speechbrain",
+            "window": 2.0,
+            "hop": 1.0,
+            "join_similarity": 0.9,
+            "max_gap": 0.1,
+        }
+    },
+    "transcribe": {
+        "max_wordless_gap": 2.0,
+        "faster_whisper": {
+            "compute_type": "float32",
+            "initial_prompt": "one",
+            "hotwords": "two",
+            "workers": 2,
+        },
+    },
+    "merge": {"max_wordless_share": 0.3},
+    "identify": {"enabled": False},
+}
+"""Params of engines, and those that had other names when their digests were first computed."""
+
+
 FROZEN = [
     (
         Profile.EMBEDDED,
@@ -61,6 +86,30 @@ FROZEN = [
             "embed": "d13f1f260420342a",
             "transcribe": "785197f4e394fe16",
             "merge": "8bc156c4b5bea846",
+        },
+    ),
+    (
+        Profile.EMBEDDED,
+        OWN,
+        {
+            "extract": "5e9d32b4728a744f",
+            "speech": "e707e31efbd0b675",
+            "diarize": "92c6c0af22cba4cb",
+            "embed": "2dae0fd6420b6c1d",
+            "transcribe": "66b9c2a72e932b68",
+            "merge": "073df9da412ae1b9",
+        },
+    ),
+    (
+        Profile.STUDIO,
+        OWN,
+        {
+            "extract": "5e9d32b4728a744f",
+            "speech": "e707e31efbd0b675",
+            "diarize": "21715a1709cc08ff",
+            "embed": "affa622cfce4ef44",
+            "transcribe": "66b9c2a72e932b68",
+            "merge": "cb4a143d9eb2e497",
         },
     ),
 ]

@@ -6,7 +6,14 @@ import pytest
 
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError
-from spokenby.plan.profiles import Profile, choose_profile, identify_models, make_recipe
+from spokenby.plan.profiles import (
+    Profile,
+    choose_profile,
+    identify_models,
+    make_recipe,
+    merge_params,
+    read_params,
+)
 
 
 def test_auto_takes_the_best_whose_models_are_here(tmp_path: Path) -> None:
@@ -40,11 +47,35 @@ def test_params_are_set_over_the_profile() -> None:
         ({"merge": {"tempo": 1}}, "merge.tempo = 1 does not fit"),
         ({"singing": {"loud": True}}, "singing"),
         ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),
+        ({"diarize": {"clustering": {"hop": 9}}}, "diarize.clustering.hop = 9 does not fit"),
+        (
+            {"diarization": {"num_speakers": 2}},
+            "is called diarize.num_speakers now",
+        ),
+        ({"diarize": {"window": 2}}, "diarize.window is called diarize.clustering.window now"),
+        ({"voices": {"identify": False}}, "voices.identify is called identify.enabled now"),
     ],
 )
 def test_params_that_do_not_fit_are_named(params: dict[str, dict[str, object]], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make_recipe(Profile.EMBEDDED, **params)
+
+
+def test_params_are_read_from_words() -> None:
+    words = ["diarize.clustering.hop=1", "diarize.clustering.window=3", "merge.max_pause=2"]
+    recipe = make_recipe(Profile.EMBEDDED, **read_params([*words, "merge.max_pause=4"]))
+    assert (recipe.diarize.clustering.hop, recipe.diarize.clustering.window) == (1, 3)
+    assert recipe.merge.max_pause == 4
+    assert read_params(["transcribe.hotwords=a=b"]) == {"transcribe": {"hotwords": "a=b"}}
+    for wrong in ("merge.max_pause", "merge=2", "merge.=2", ".max_pause=2"):
+        with pytest.raises(InputError, match=r"write stage\.field=value"):
+            read_params([wrong])
+
+
+def test_the_last_that_says_something_wins() -> None:
+    first = {"a": {"x": 1, "own": {"y": 1, "z": 1}}, "b": 2}
+    second = {"a": {"x": None, "own": {"z": 2}}, "b": {"x": 3}}
+    assert merge_params(first, second) == {"a": {"x": 1, "own": {"y": 1, "z": 2}}, "b": {"x": 3}}
 
 
 def test_models_are_identified_by_their_bytes(tmp_path: Path) -> None:

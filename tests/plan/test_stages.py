@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import grimp
 import pytest
+from conftest import ROOT
 
+from flows.cli.transcribing import Options
 from spokenby.errors import InputError
 from spokenby.plan.planning import Plan, plan_video, stage_digests, stages_of, upstream_of
 from spokenby.plan.profiles import Profile, make_recipe
-from spokenby.plan.stages import READS_AUDIO, UPSTREAM, Stage
+from spokenby.plan.stages import READS_AUDIO, UPSTREAM, Stage, with_upstream
 
 MODELS = {"speech": "vad:1", "diarize": "voice:1", "embed": "voice:1", "transcribe": "words:1"}
 ON = {"edges": {"enabled": True}}
@@ -103,6 +106,30 @@ def test_reasons_name_the_cause() -> None:
         W: "embed is computed again",
         G: "diarize is computed again",
     }
+
+
+def test_what_is_written_by_hand_about_stages_is_what_the_table_says() -> None:
+    """The help of `--force`, the changelog's versions, the architecture page's table of tasks."""
+    assert f"{', '.join(Stage)}." in " ".join(str(Options.__doc__).split())
+    versions = ", ".join(f"{stage} {stage.spec.version}" for stage in Stage)
+    assert f"Stage versions: {versions}." in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [row.split(" | ") for row in page.splitlines() if row.startswith("| `")]
+    made = {row[1].partition("→ `")[2].partition("`")[0]: row for row in rows if len(row) == 4}
+    for stage in Stage:
+        if stage.spec.result:
+            _, _, stored, tag = made[stage.spec.result.__name__]
+            assert stored != "no"
+            assert tag.startswith("yes") == stage.spec.gpu
+
+
+def test_a_stage_imports_only_stages_that_it_builds_on() -> None:
+    graph = grimp.build_graph("spokenby")
+    module = {stage: stage.spec.params.__module__ for stage in Stage}
+    for stage in Stage:
+        above = {module[each] for each in with_upstream(stage)}
+        imported = graph.find_upstream_modules(module[stage])
+        assert imported & set(module.values()) <= above, stage
 
 
 def test_transcribing_does_not_wait_for_diarization() -> None:

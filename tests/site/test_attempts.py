@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_attempts_are_counted_until_one_succeeds(
     ledger: Ledger, ends: list[str], says: tuple[int, str] | None
 ) -> None:
     assert tried(ledger, *ends) == says
+
+
+def test_a_request_of_an_earlier_version_has_the_names_of_today(ledger: Ledger) -> None:
+    params = '{"diarization": {"num_speakers": 2, "window": "2"}, "voices": {"identify": false}}'
+    ledger.begin("a", "video", "/talk.mp4", asked=f'{{"profile": "open", "params": {params}}}')
+    assert json.loads(ledger.read()["a"].asked) == {
+        "profile": "open",
+        "params": {
+            "diarize": {"num_speakers": 2, "clustering": {"window": "2"}},
+            "identify": {"enabled": False},
+        },
+    }
 
 
 def test_an_attempt_keeps_what_was_asked_for(ledger: Ledger) -> None:
