@@ -18,9 +18,9 @@ from flows.cli.stopping import STOPPED, stop_on_ctrl_c
 from flows.cli.terminal import open_console
 from flows.server import prefect_settings
 from spokenby.errors import InputError
+from spokenby.plan.stages import Stage
 
 if TYPE_CHECKING:
-    from spokenby.plan.stages import Stage
     from spokenby.types import Outcome
 
 FAILED = 1
@@ -43,8 +43,6 @@ class Options:
             each part in its own.
         audio_stream: Which of a video's audio streams, from 0.
         output: Where transcripts go: data/transcripts if left out.
-        force: A stage to compute again, with all that builds on it; can be given several times:
-            extract, speech, diarize, embed, transcribe, edges, merge.
         merge_same_voice: Make two speakers of a video one that sound like one voice.
         no_identify: Do not look for the speakers among the voices of other videos.
         set_: Any other param of a stage as stage.field=value; can be given several times.
@@ -57,7 +55,14 @@ class Options:
     language: str | None = None
     audio_stream: int | None = None
     output: str | None = None
-    force: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    force: Annotated[
+        tuple[str, ...],
+        Parameter(
+            show_default=False,
+            help="A stage to compute again, with all that builds on it; can be given several times:"
+            f" {', '.join(Stage)}.",
+        ),
+    ] = ()
     merge_same_voice: bool = False
     no_identify: bool = False
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
@@ -85,8 +90,6 @@ class Options:
         Raises:
             InputError: there is no stage of a name.
         """
-        from spokenby.plan.stages import Stage
-
         try:
             return tuple(Stage(name) for name in self.force)
         except ValueError:

@@ -2,7 +2,8 @@
 
 A new stage is a row here, a file in `stages/`, one in `tasks/`, and its place in
 `flows/video_stages.py`. Everything else about stages is read from the rows: the recipe and its
-`--set`, `--force`, digests, cache keys, stored results, the GPU tag, the order of the progress.
+`--set`, `--force`, digests, cache keys, stored results, the GPU tag, the order of the progress,
+colors.
 """
 
 from enum import StrEnum
@@ -36,6 +37,7 @@ class StageSpec(NamedTuple):
         params: what a run may choose about it; switched off where they have `enabled` and it is
             false.
         version: raised when its output changes for the same input.
+        color: in the picture of a run; after Okabe and Ito, apart for the color-blind, too.
         needs: the stages it builds on, by name.
         result: what it stores; `None` for what is too cheap to be stored.
         hears: whether it needs the samples.
@@ -44,6 +46,7 @@ class StageSpec(NamedTuple):
 
     params: type[StageParams]
     version: int
+    color: str
     needs: tuple[str, ...] = ()
     result: type[StageResult] | None = None
     hears: bool = False
@@ -66,11 +69,19 @@ class Stage(StrEnum):
         (stage.spec,) = row
         return stage
 
-    EXTRACT = "extract", StageSpec(audio.Params, audio.VERSION, result=AudioFile)
+    EXTRACT = (
+        "extract",
+        StageSpec(audio.Params, audio.VERSION, "#7f8794", result=AudioFile),
+    )
     SPEECH = (
         "speech",
         StageSpec(
-            speech.Params, speech.VERSION, needs=("extract",), result=SpeechRegions, hears=True
+            speech.Params,
+            speech.VERSION,
+            "#56b4e9",
+            needs=("extract",),
+            result=SpeechRegions,
+            hears=True,
         ),  # no GPU tag: most of it runs on the CPU
     )
     DIARIZE = (
@@ -78,6 +89,7 @@ class Stage(StrEnum):
         StageSpec(
             diarization.Params,
             diarization.VERSION,
+            "#0072b2",
             needs=("speech",),
             result=Diarization,
             hears=True,
@@ -89,6 +101,7 @@ class Stage(StrEnum):
         StageSpec(
             embeddings.Params,
             embeddings.VERSION,
+            "#009e73",
             needs=("speech", "diarize"),
             result=SpeakerEmbeddings,
             hears=True,
@@ -100,6 +113,7 @@ class Stage(StrEnum):
         StageSpec(
             transcription.Params,
             transcription.VERSION,
+            "#e08a00",
             needs=("speech",),
             result=Transcript,
             hears=True,
@@ -111,6 +125,7 @@ class Stage(StrEnum):
         StageSpec(
             turn_edges.Params,
             turn_edges.VERSION,
+            "#a0522d",
             needs=("embed", "transcribe"),
             result=EdgeDecisions,
             hears=True,
@@ -122,6 +137,7 @@ class Stage(StrEnum):
         StageSpec(
             merging.Params,
             merging.VERSION,
+            "#8d6bc4",
             needs=("speech", "diarize", "embed", "transcribe", "edges"),
         ),
     )

@@ -31,8 +31,10 @@ class ClusteringParams(StageParams):
     """How the engine `clustering` tells speakers apart."""
 
     embedder: SpeakerEncoder = Field(default="campplus", description="the speaker encoder")
-    window: Seconds = Field(default=1.6, ge=0.5, le=10, description="sound a vector")
-    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="between vectors")
+    window: Seconds = Field(
+        default=1.6, ge=0.5, le=10, description="length of the sound of a vector"
+    )
+    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="from one vector to the next")
     join_similarity: float = Field(
         default=0.84,
         gt=0,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spokenby.plan.stages import Stage
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record
 from spokenby.telemetry.report import clock
@@ -21,16 +22,10 @@ from spokenby.telemetry.svg import HATCHED, PALE, document, one_line, rect, step
 VIDEOS_SHOWN = 60
 """A picture of more is not read; those that took longest are shown."""
 
-_COLOURS = {  # after Okabe and Ito: apart for the colour-blind, too
+_COLOURS = {
     "inspect": "#b9bec6",
-    "extract": "#7f8794",
-    "speech": "#56b4e9",
-    "diarize": "#0072b2",
-    "embed": "#009e73",
-    "transcribe": "#e08a00",
-    "edges": "#a0522d",
+    **{stage.value: stage.spec.color for stage in Stage},
     "identify": "#c2458b",
-    "merge": "#8d6bc4",
     "write": "#4b4f58",
 }
 _OTHER = "#999999"

@@ -4,7 +4,6 @@ import grimp
 import pytest
 from conftest import ROOT
 
-from flows.cli.transcribing import Options
 from spokenby.errors import InputError
 from spokenby.plan.planning import Plan, plan_video, stage_digests, stages_of, upstream_of
 from spokenby.plan.profiles import Profile, make_recipe
@@ -109,8 +108,7 @@ def test_reasons_name_the_cause() -> None:
 
 
 def test_what_is_written_by_hand_about_stages_is_what_the_table_says() -> None:
-    """The help of `--force`, the changelog's versions, the architecture page's table of tasks."""
-    assert f"{', '.join(Stage)}." in " ".join(str(Options.__doc__).split())
+    """The versions in the changelog, the architecture page's table of tasks."""
     versions = ", ".join(f"{stage} {stage.spec.version}" for stage in Stage)
     assert f"Stage versions: {versions}." in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
