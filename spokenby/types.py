@@ -95,15 +95,16 @@ class StageParams(Frozen):
     def in_key(self) -> dict[str, Any]:
         """Return the fields that decide on the result, as JSON values.
 
-        Of the engines' own params, those of the engine in use, over those of the default engine:
-        these have been in every key since there was no other engine.
+        Of the engines' own params, those of the engine in use. Those of the default engine are in
+        every key, among the stage's: they were fields of the stage once.
         """
-        own = {name for name, value in self if isinstance(value, StageParams)}
-        skipped = own | self.NOT_IN_KEY
-        key = self.model_dump(mode="json", by_alias=True, exclude=skipped)
-        if own:
-            for engine in (type(self).model_fields["engine"].default, key["engine"]):
-                key |= getattr(self, engine).in_key() if engine in own else {}
+        own = {name: value for name, value in self if isinstance(value, StageParams)}
+        key = self.model_dump(mode="json", by_alias=True, exclude=own.keys() | self.NOT_IN_KEY)
+        for engine, params in own.items():
+            if engine == type(self).model_fields["engine"].default:
+                key |= params.in_key()
+            elif engine == key["engine"]:
+                key[engine] = params.in_key()
         return key
 
     def models(self) -> tuple[tuple[str, str], ...]:

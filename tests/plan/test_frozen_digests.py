@@ -4,10 +4,14 @@ A digest that differs here makes every site compute that stage anew. That is rig
 output changed, and its VERSION was raised; nowhere else.
 """
 
+from typing import Literal
+
 import pytest
 
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.profiles import Profile, make_recipe
+from spokenby.stages import transcription
+from spokenby.types import StageParams
 
 MODELS = {
     "speech": ("hub:silero", "hub:segmentation"),
@@ -113,6 +117,21 @@ FROZEN = [
         },
     ),
 ]
+
+
+def test_an_engine_more_changes_no_digest_of_others() -> None:
+    """Its own params are in the key of those who use it."""
+
+    class Own(StageParams):
+        beam_size: int = 9
+
+    class More(transcription.Params):
+        engine: Literal["faster_whisper", "more"] = "faster_whisper"
+        more: Own = Own()
+
+    usual = transcription.Params().in_key()
+    assert More(more=Own(beam_size=1)).in_key() == usual
+    assert More(engine="more").in_key() == usual | {"engine": "more", "more": {"beam_size": 9}}
 
 
 @pytest.mark.parametrize(("profile", "params", "frozen"), FROZEN)
