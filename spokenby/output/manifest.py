@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spokenby.engines.gpus import smaller_batches
+from spokenby.engines.batching import smaller_batches
 from spokenby.engines.loading import ENGINES
 from spokenby.output.folders import MANIFEST, file_entries
 from spokenby.plan.planning import Plan
