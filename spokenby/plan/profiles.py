@@ -119,7 +119,7 @@ def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tup
     )
 
 
-def make_recipe(profile: Profile, **params: dict[str, Any]) -> Recipe:
+def make_recipe(profile: Profile, /, **params: dict[str, Any]) -> Recipe:
     """Return a profile's recipe with some of its params set.
 
     Args:

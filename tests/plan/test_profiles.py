@@ -46,6 +46,7 @@ def test_params_are_set_over_the_profile() -> None:
         ({"diarize": {"min_speakers": 3, "max_speakers": 2}}, "at least 3 and at most 2"),
         ({"merge": {"tempo": 1}}, "merge.tempo = 1 does not fit"),
         ({"singing": {"loud": True}}, "singing"),
+        ({"profile": {"loud": True}}, "profile = {'loud': True} does not fit"),
         ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),
         ({"diarize": {"clustering": {"hop": 9}}}, "diarize.clustering.hop = 9 does not fit"),
         (
