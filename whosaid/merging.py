@@ -405,7 +405,7 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
             f"several languages: {places}, written down as {transcript.language}: "
             f"set the language to {EACH_PART}"
         )
-    elif probability < params.low_language:
+    elif probability < params.low_language and not transcript.language_set:
         yield (
             f"the language, {transcript.language}, is a guess ({probability:.2f} of 1): "
             "set it if it is wrong"
