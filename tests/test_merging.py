@@ -481,8 +481,8 @@ def test_labels_that_do_not_fit_the_voices_are_told():
     words = [(t / 2, t / 2 + 0.4) for t in range(12)]
     one, two = merge(words, THREE, alike=ALIKE).warnings
     assert one == (
-        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and two have less "
-        "than 0.5): --merge-same-voice puts them under one label"
+        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and what two have was "
+        "not measured): --merge-same-voice puts them under one label"
     )
     assert two == (
         f"{B} sounds like two voices (its parts are alike 0.25, where 1 is the same): "

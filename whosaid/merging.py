@@ -86,14 +86,15 @@ class Params(StageParams):
         default=0.75,
         ge=0,
         le=2,
-        description="two labels are one voice if at least so alike: two voices of a video are at"
-        " most 0.45, 1 is the same",
+        description="two labels are one voice if at least so alike, where 1 is the same; chosen for"
+        " CAM++, by which two voices of a video have 0.45 at most",
     )
     two_voices: float = Field(
         default=0.65,
         ge=-1,
         le=1,
-        description="warn when the two most different parts of a speaker are less alike than this",
+        description="warn when the two most different parts of a speaker are less alike than this;"
+        " chosen for CAM++",
     )
     merge_same_voice: bool = Field(
         default=False, description="put labels that are one voice under one label"
