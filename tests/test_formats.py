@@ -334,9 +334,6 @@ def test_words_written_without_spaces_have_none_and_captions_break_between_them(
     assert cues[0][2][0] == text[: len(cues[0][2][0])]
     assert len(cues) > 1
     assert formats.read_transcript(files["json"]) == transcript
-    older = re.sub(r'"spaced": \w+, ', "", files["json"])
-    assert "spaced" not in older
-    assert formats.read_transcript(older) == transcript, "told by the text"
 
 
 def test_how_sure_the_language_is_and_how_much_speech_has_words_is_said():

@@ -106,8 +106,6 @@ def read_document(content: bytes | str) -> Document:
         if version != SCHEMA_VERSION:
             raise InputError(f"transcript.json has schema version {version!r}", next_step)
         name, about = document.pop("name"), document.pop("about")
-        for segment in document.get("segments", ()):
-            _note_spaces(segment)
         return Document(SpeakerTranscript.model_validate(document), str(name), dict(about))
     except ValidationError as error:
         first = error.errors()[0]
@@ -115,15 +113,6 @@ def read_document(content: bytes | str) -> Document:
         raise InputError(f"transcript.json: {where}: {first['msg']}", next_step) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"transcript.json cannot be read ({error})", next_step) from error
-
-
-def _note_spaces(segment: dict[str, Any]) -> None:
-    """Note which words have a space before them, which files of older versions tell by the text."""
-    at = 0
-    for word in segment["words"]:
-        if "spaced" not in word and (found := segment["text"].find(word["text"].strip(), at)) >= 0:
-            word["spaced"] = segment["text"][at:found].isspace() or not found
-            at = found + len(word["text"].strip())
 
 
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
