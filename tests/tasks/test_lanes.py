@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tasks import diarization, lanes
+from tasks import diarization, lanes, speech
 from tasks.lanes import on_gpu, tag_limit
 from whosaid.diarization import Params
 from whosaid.gpu import Gpu
+from whosaid.local_speakers import CHUNK_FRAMES, CLASSES
 from whosaid.settings import Settings
+from whosaid.speech import Params as SpeechParams
 from whosaid.types import Span, SpeechRegions, Turn, Video
 
 GB = 10**9
@@ -80,6 +83,49 @@ def test_who_waits_for_an_engine_holds_no_lane() -> None:
             assert not got.wait(0.1)
     waiting.join(10)
     assert got.is_set()
+
+
+def test_who_waits_for_a_lane_with_speech_half_found_holds_no_detector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next video may use voice activity detection meanwhile."""
+    detector, told = threading.Lock(), []
+    heard, got = threading.Event(), threading.Event()
+
+    class Vad:
+        def probabilities(self, _waveform: Any, _progress: Any) -> Any:
+            told.append(detector.locked())
+            heard.set()
+            return np.zeros(32, np.float32)
+
+    class Segmenter:
+        computes_in = "cpu"
+
+        def segment(self, _waveform: Any, _progress: Any) -> Any:
+            got.set()
+            return np.full((1, CHUNK_FRAMES, len(CLASSES)), 1 / len(CLASSES), np.float32)
+
+    @contextmanager
+    def load_vad(_: Any) -> Iterator[Any]:
+        with detector:
+            yield Vad()
+
+    class Waveform:
+        duration = 1.0
+
+    monkeypatch.setattr(speech, "load_voice_activity", load_vad)
+    monkeypatch.setattr(speech, "load_segmenter", lambda *_: nullcontext(Segmenter()))
+    arguments = (VIDEO, Waveform(), SpeechParams(), "key")
+    waiting = threading.Thread(target=speech.detect_speech.fn, args=arguments)
+    with lanes.gpu_lane():  # the only one
+        waiting.start()
+        assert heard.wait(10)
+        assert detector.acquire(timeout=10)
+        detector.release()
+        assert not got.is_set()
+    waiting.join(10)
+    assert got.is_set()
+    assert told == [True]
 
 
 def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(
