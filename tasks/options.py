@@ -22,10 +22,9 @@ from spokenby.progress import LONG_S, show_long_stages
 from spokenby.settings import Settings
 from spokenby.site.stage_results import storage_key
 from tasks.artifacts import ProgressBar
-from tasks.prefect_patches import outlive_worker, wait_out_restarts
+from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
-outlive_worker()
 show_long_stages(partial(ProgressBar, every_s=LONG_S))
 
 GPU_STAGES = frozenset({Stage.DIARIZE, Stage.EMBED, Stage.TRANSCRIBE, Stage.EDGES})

@@ -205,7 +205,7 @@ def _folders(deployment: DeploymentResponse) -> set[Path]:
 def _prefect(client: SyncPrefectClient, *words: str) -> None:
     """Run Prefect's own command line against a client's server."""
     ran = subprocess.run(
-        [sys.executable, "-m", "prefect", *words],
+        [sys.executable, "-P", "-m", "prefect", *words],
         cwd=ROOT,
         env={**os.environ, "PREFECT_API_URL": str(client.api_url)},
         stdin=subprocess.DEVNULL,
