@@ -87,10 +87,10 @@ def lock_at_start(database: ModuleType) -> None:
     """Let a server's transactions on SQLite take the write lock when they begin.
 
     They read first and ask for the one write lock when they write, which SQLite refuses at once if
-    anybody wrote in between (SQLITE_BUSY_SNAPSHOT, https://www.sqlite.org/isolation.html): 29 of 401
-    requests to start a run were answered "Service Unavailable" while videos were being transcribed,
-    which a browser takes for final. Transactions that take the lock as they begin wait for it, up to
-    a minute: 0 of 384. Those that only read wait, too. PostgreSQL has no such lock.
+    anybody wrote in between (SQLITE_BUSY_SNAPSHOT, https://www.sqlite.org/isolation.html): 29 of
+    401 requests to start a run were answered "Service Unavailable" while videos were being
+    transcribed, which a browser takes for final. Transactions that take the lock as they begin wait
+    for it, up to a minute: 0 of 384. Those that only read wait, too. PostgreSQL has no such lock.
     (PrefectHQ/prefect #18934. Delete when tests/flows/server/test_sqlite.py passes without.)
 
     Args:

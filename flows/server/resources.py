@@ -99,13 +99,14 @@ def needs(settings: Settings) -> Iterator[Need]:
 
 
 def _gpu_limit(settings: Settings) -> Need:
+    """Cap GPU tasks over the whole site; stages on a host are kept apart by its GPU slots."""
     tag, limit = settings.gpu_tag, tag_limit(settings)
 
     def problem(client: SyncPrefectClient) -> str:
         try:
             found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
         except ObjectNotFound:
-            return "missing: nothing keeps GPU tasks of several runs apart"
+            return "missing: GPU tasks are not capped over the site, nor shown as queued"
         return "" if found == limit else f"is {found}, should be {limit}"
 
     def create(client: SyncPrefectClient) -> None:

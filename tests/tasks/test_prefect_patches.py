@@ -1,4 +1,4 @@
-"""Prefect as patched: clients across a restart, output that nobody reads, patches that do not fit."""
+"""Prefect as patched: clients across a restart, output nobody reads, patches that do not fit."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class Answer(BaseHTTPRequestHandler):
 
 def ask(port: int) -> int:
     """Ask once, with a new client."""
-    with PrefectHttpxSyncClient(base_url=f"http://127.0.0.1:{port}", enable_csrf_support=False) as it:
+    with PrefectHttpxSyncClient(
+        base_url=f"http://127.0.0.1:{port}", enable_csrf_support=False
+    ) as it:
         return it.get("/").status_code
 
 
