@@ -108,7 +108,7 @@ def missing_limit(tag: str) -> str:
     """Say in one line that the server has no limit on the GPU tag; empty if it has, or is our own.
 
     Prefect takes a limit that does not exist for no limit. One process with a temporary server
-    needs none: its lanes do.
+    needs none: stages take turns at the slots of the host.
     """
     if not get_current_settings().api.url:
         return ""

@@ -301,3 +301,5 @@ def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
     ran = site.run("transcribe")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 of 1 videos" in ran.stdout
+    # It starts in the user's current directory, with whatever `flows` and `tasks` that has.
+    assert site.strangers_imported == ""
