@@ -27,7 +27,7 @@ from spokenby.errors import InputError
 from spokenby.settings import Settings
 from spokenby.site.gpu_slots import tag_limit
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
 
