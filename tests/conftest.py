@@ -72,7 +72,6 @@ def _start_server() -> dict[str, Any]:
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     (shared() / "server.pid").write_text(str(server.pid))
     url = f"http://127.0.0.1:{port}/api"
