@@ -114,8 +114,10 @@ SLOWEST_FIRST = (
     "tests/flows/test_transcribe_videos.py",
     "tests/flows/test_voices.py",
     "tests/flows/test_sweep_folder.py",
+    "tests/flows/test_ui.py",
 )
-"""Files that take minutes: begun last, one of them would keep only one of two processes busy."""
+"""Files that take minutes, few tests though they have: begun last, one of them would leave the other
+process without work. Left to itself, pytest-xdist begins with the files of most tests."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
