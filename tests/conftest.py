@@ -116,8 +116,8 @@ SLOWEST_FIRST = (
     "tests/flows/test_sweep_folder.py",
     "tests/flows/test_ui.py",
 )
-"""Files that take minutes, few tests though they have: begun last, one of them would leave the other
-process without work. Left to itself, pytest-xdist begins with the files of most tests."""
+"""Files of few tests that take minutes. Left to itself, pytest-xdist begins with the files of most
+tests; begun last, one of these would leave the other process without work."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
