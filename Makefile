@@ -20,7 +20,7 @@ serve: ready ## keep a Prefect server and a worker running, for the browser; Ctr
 	$(RUN) spokenby serve
 
 test: ready ## run the tests
-	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 
 check: ready ## lint, check types, import rules and spelling: what CI runs
 	$(RUN) ruff check .

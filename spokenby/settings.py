@@ -14,6 +14,7 @@ from spokenby.errors import InputError
 from spokenby.types import SpeakerEncoder
 
 PREFIX = "SPOKENBY_"
+FORMER_PREFIX = "WHOSAID_"
 
 
 class Settings(BaseSettings):
@@ -130,6 +131,9 @@ def read_settings() -> Settings:
         InputError: a variable has a value that does not fit, or a name that spokenby does not know.
             pydantic ignores unknown variables, so a misspelt one would be silently without effect.
     """
+    if former := sorted(name for name in os.environ if name.startswith(FORMER_PREFIX)):
+        new = PREFIX + former[0].removeprefix(FORMER_PREFIX)
+        raise InputError(f"{former[0]} is now called {new}", f"set {new} and unset {former[0]}")
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:

@@ -23,10 +23,9 @@ from spokenby.progress import LONG_S, show_long_stages
 from spokenby.settings import Settings
 from spokenby.site.stage_results import storage_key
 from tasks.artifacts import ProgressBar
-from tasks.prefect_patches import outlive_worker, wait_out_restarts
+from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
-outlive_worker()
 show_long_stages(partial(ProgressBar, every_s=LONG_S))
 
 
@@ -108,7 +107,7 @@ def missing_limit(tag: str) -> str:
     """Say in one line that the server has no limit on the GPU tag; empty if it has, or is our own.
 
     Prefect takes a limit that does not exist for no limit. One process with a temporary server
-    needs none: its lanes do.
+    needs none: stages take turns at the slots of the host.
     """
     if not get_current_settings().api.url:
         return ""

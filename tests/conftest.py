@@ -1,4 +1,4 @@
-"""A real Prefect server, and sites that spokenby runs on as a user would, live here."""
+"""Give tests a real Prefect server, and sites on which spokenby runs as a user would run it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from filelock import FileLock
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
@@ -30,10 +33,31 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def once(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `make` returned in the first of a test run's processes that asked for it."""
+    told = shared() / f"{name}.json"
+    with FileLock(told.with_suffix(".lock")):
+        if not told.exists():
+            made = make()
+            told.write_text(json.dumps(made), encoding="utf-8")
+    found: dict[str, Any] = json.loads(told.read_text("utf-8"))
+    return found
+
+
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Prefect server of its own on a free port; return the address of its API."""
-    home = tmp_path_factory.mktemp("prefect")
+def prefect_server() -> str:
+    """Start the test run's one Prefect server on a free port; return the address of its API.
+
+    Processes of tests share it: ask it only about runs of your own site. `pytest_unconfigure` ends
+    it.
+    """
+    url: str = once("prefect", _start_server)["url"]
+    return url
+
+
+def _start_server() -> dict[str, Any]:
+    home = shared() / "prefect"
+    home.mkdir(exist_ok=True)
     port = free_port()
     environment = {
         **os.environ,
@@ -42,24 +66,17 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
     }
     environment.pop("PREFECT_API_URL", None)
-    log = (home / "server.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    (shared() / "server.pid").write_text(str(server.pid))
     url = f"http://127.0.0.1:{port}/api"
-    try:
-        _wait_for(f"{url}/health", server)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-        log.close()
+    _wait_for(f"{url}/health", server)
+    return {"url": url}
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
@@ -76,29 +93,78 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 180) 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # workers of xdist inherit it
-        os.environ["TEST_MODELS"] = tempfile.mkdtemp(prefix="spokenby-models-")
+        os.environ["TEST_SHARED"] = tempfile.mkdtemp(prefix="spokenby-tests-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    with suppress(FileNotFoundError, psutil.NoSuchProcess):
+        server = psutil.Process(int((shared() / "server.pid").read_text()))
+        server.terminate()
+        try:
+            server.wait(15)
+        except psutil.TimeoutExpired:
+            server.kill()
+    shutil.rmtree(os.environ.pop("TEST_SHARED"), ignore_errors=True)
+
+
+SLOWEST_FIRST = (
+    "tests/flows/server/test_resources.py",
+    "tests/flows/test_transcribe_videos.py",
+    "tests/flows/test_voices.py",
+    "tests/flows/test_sweep_folder.py",
+    "tests/flows/test_ui.py",
+)
+"""Files of few tests that take minutes. Left to itself, pytest-xdist begins with the files of most
+tests; begun last, one of these would leave the other process without work."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop("TEST_MODELS"), ignore_errors=True)
+        return
+    places = {ROOT / name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def shared() -> Path:
+    """Return the folder that all processes of a test run share."""
+    return Path(os.environ["TEST_SHARED"])
 
 
 def shared_models() -> Path:
-    """Return the folder of models that all workers of a test run share."""
-    return Path(os.environ["TEST_MODELS"])
+    """Return the folder of models that all processes of a test run share."""
+    return shared() / "models"
 
 
 @cache
 def joined_whisper_base() -> Path:
-    """Return the folder of Whisper base, joined once for all workers of a test run."""
+    """Return the folder of Whisper base, joined once for all processes of a test run."""
     from spokenby.models import find_model
 
     return find_model("faster_whisper", "", shared_models())
 
 
+STRANGER = """
+import sys
+with open({imported!r}, "a") as file:
+    print(__name__, sys.orig_argv, file=file)
+raise ImportError(__name__ + " of the user's own was imported")
+"""
+
+SPOKENBY = shutil.which("spokenby", path=Path(sys.executable).parent) or "spokenby"
+"""The command of this environment."""
+
+STRANGERS = ("flows", "flows.cli", "flows.server", "flows.server.server_start", "tasks", "spokenby")
+"""Modules that a user's folder may hold, too."""
+
+
 class Site:
-    """A folder with videos, transcripts and a cache of its own, and the command line in it."""
+    """A folder with videos, transcripts and a cache of its own, and the command line on it.
+
+    Commands run in a folder that has other `flows` and `tasks`: whoever imports one ends up in
+    `strangers_imported`.
+    """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
@@ -107,6 +173,12 @@ class Site:
         self.transcripts = self.data / "transcripts"
         self.results = self.data / "cache" / "results"
         self.videos.mkdir(parents=True, exist_ok=True)
+        self.elsewhere = folder / "elsewhere"
+        self._imported = self.elsewhere / "imported"
+        for name in STRANGERS:
+            path = self.elsewhere.joinpath(*name.split("."), "__init__.py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(STRANGER.format(imported=str(self._imported)))
         base = joined_whisper_base()
         linked = self.data / "models" / base.relative_to(shared_models())
         if not linked.exists():
@@ -119,6 +191,11 @@ class Site:
             **environment,
         }
 
+    @property
+    def strangers_imported(self) -> str:
+        """Modules of the user's own that were imported for spokenby's, and by which commands."""
+        return self._imported.read_text() if self._imported.exists() else ""
+
     def copy_data(self, other: Site) -> None:
         """Take over what another site has but for its models: this one has its own."""
         models = shutil.ignore_patterns("models")
@@ -127,8 +204,8 @@ class Site:
     def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
         """Start `spokenby` with some words."""
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *map(str, words)],
-            cwd=ROOT,
+            [SPOKENBY, *map(str, words)],
+            cwd=self.elsewhere,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,14 +238,21 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
+def finished(prefect_server: str) -> Site:
     """Return a site on which both sample videos are transcribed, and `finished.first` of that run.
 
-    Shared: tests that change something work on a copy, `site_copy`.
+    Shared, also with other processes: tests that change something work on a copy, `site_copy`.
     """
-    site = Site(tmp_path_factory.mktemp("finished"), {"PREFECT_API_URL": prefect_server})
-    site.first = site.run("transcribe")  # type: ignore[attr-defined]
-    assert site.first.returncode == 0, site.first.stdout + site.first.stderr  # type: ignore[attr-defined]
+    folder, environment = shared() / "finished", {"PREFECT_API_URL": prefect_server}
+
+    def transcribe() -> dict[str, Any]:
+        ran = Site(folder, environment).run("transcribe")
+        return {"returncode": ran.returncode, "stdout": ran.stdout, "stderr": ran.stderr}
+
+    first = subprocess.CompletedProcess(("transcribe",), **once("finished", transcribe))
+    assert first.returncode == 0, first.stdout + first.stderr
+    site = Site(folder, environment)
+    site.first = first  # type: ignore[attr-defined]
     return site
 
 
@@ -187,7 +271,7 @@ def site_copy(site: Site, finished: Site) -> Site:
 
 @pytest.fixture(scope="session")
 def whisper_base() -> Path:
-    """Return the folder of Whisper base, joined once for all workers of a test run."""
+    """Return the folder of Whisper base, joined once for all processes of a test run."""
     return joined_whisper_base()
 
 

@@ -31,7 +31,10 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
     ("target", "command"),
     [
         (["run", "VIDEOS=talk.mp4"], "run --no-sync spokenby transcribe talk.mp4"),
-        (["test"], "run --no-sync pytest -n 2 --dist loadfile"),
+        (
+            ["test"],
+            "run --no-sync pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15",
+        ),
     ],
 )
 def test_make_goes_on_without_the_packages_that_carry_models(

@@ -12,7 +12,7 @@ from spokenby.settings import read_settings
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    for name in [name for name in os.environ if name.startswith("SPOKENBY_")]:
+    for name in [name for name in os.environ if name.startswith(("SPOKENBY_", "WHOSAID_"))]:
         monkeypatch.delenv(name)
 
 
@@ -28,6 +28,11 @@ def test_folders_follow_the_data_folder(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
+        (
+            "WHOSAID_DATA_DIR",
+            "x",
+            "WHOSAID_DATA_DIR is now called SPOKENBY_DATA_DIR: set SPOKENBY_",
+        ),
         ("SPOKENBY_PROFIL", "open", "SPOKENBY_PROFIL is not a setting of spokenby"),
         ("SPOKENBY_VIDEOS_IN_FLIGHT", "many", "SPOKENBY_VIDEOS_IN_FLIGHT='many' does not fit"),
         ("SPOKENBY_VIDEOS_IN_FLIGHT", "0", "greater than or equal to 1"),

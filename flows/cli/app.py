@@ -1,6 +1,7 @@
 """The command line lives here: it reads words, calls flows and prints. What flows do does not."""
 
 import sys
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -18,6 +19,7 @@ app = App(
     name="spokenby",
     help="Folders of long videos in, transcripts that say who said what, when, out.",
     help_format="markdown",
+    version=lambda: version("spokenby"),
     default_parameter=Parameter(negative=""),
 )
 # Named by their place, so that they are imported when asked for.
@@ -25,6 +27,7 @@ app.command("flows.cli.models:app", name="models", help="Fetch, check and list m
 app.command("flows.cli.voices:app", name="voices", help="Know speakers by their voice: name them.")
 for command in (transcribe, plan, find, sweep, status, retry, serve, up, setup):
     app.command(command)
+app.register_install_completion_command()
 
 MISSING = 1
 """Exit code: something does not work on this machine."""

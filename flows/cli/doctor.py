@@ -1,7 +1,4 @@
-"""What could keep spokenby from working on this machine, and what to do about it, lives here.
-
-Nothing is repaired here.
-"""
+"""Check what could keep spokenby from working on this machine; repair nothing."""
 
 import platform
 import shutil
@@ -233,7 +230,7 @@ def _prefect(settings: Settings) -> Finding:
             return Finding(
                 Light.RED,
                 "Prefect",
-                f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not limited",
+                f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not capped",
                 "run: spokenby setup",
             )
     return Finding(

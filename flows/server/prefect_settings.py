@@ -23,6 +23,10 @@ SETTINGS = {
     # A killed process leaves its run Running for ever unless its silence can be told from work;
     # prefect.yaml gives the same to runs of workers that spokenby did not start.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+    # A run goes on when its worker, which reads what it prints, was killed.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.prefect_patches.LastingConsoleHandler",
+    # A user's own `flows` or `tasks` in the current directory must not be imported for ours.
+    "PYTHONSAFEPATH": "1",
     # What the stages and their libraries log belongs to the run that made them log it.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "spokenby,faster_whisper,pyannote,speechbrain",
     # A library's log line outside of a run, at import, is no reason to warn.

@@ -55,7 +55,7 @@ class Child:
             log.replace(log.with_suffix(".before.log"))
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.server.child", str(outlives_s), *words],
+                [sys.executable, "-P", "-m", "flows.server.child", str(outlives_s), *words],
                 env=dict(env),
                 stdin=subprocess.PIPE,  # nothing is written: it closes when this process is gone
                 stdout=out,

@@ -27,7 +27,7 @@ from spokenby.errors import InputError
 from spokenby.settings import Settings
 from spokenby.site.gpu_slots import tag_limit
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
 
@@ -99,13 +99,14 @@ def needs(settings: Settings) -> Iterator[Need]:
 
 
 def _gpu_limit(settings: Settings) -> Need:
+    """Cap GPU tasks over the whole site; stages on a host are kept apart by its GPU slots."""
     tag, limit = settings.gpu_tag, tag_limit(settings)
 
     def problem(client: SyncPrefectClient) -> str:
         try:
             found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
         except ObjectNotFound:
-            return "missing: nothing keeps GPU tasks of several runs apart"
+            return "missing: GPU tasks are not capped over the site, nor shown as queued"
         return "" if found == limit else f"is {found}, should be {limit}"
 
     def create(client: SyncPrefectClient) -> None:
@@ -205,7 +206,7 @@ def _folders(deployment: DeploymentResponse) -> set[Path]:
 def _prefect(client: SyncPrefectClient, *words: str) -> None:
     """Run Prefect's own command line against a client's server."""
     ran = subprocess.run(
-        [sys.executable, "-m", "prefect", *words],
+        [sys.executable, "-P", "-m", "prefect", *words],
         cwd=ROOT,
         env={**os.environ, "PREFECT_API_URL": str(client.api_url)},
         stdin=subprocess.DEVNULL,

@@ -1,8 +1,10 @@
-"""Taking turns at the GPU lives here: who may compute on this host right now.
+"""Take turns at this host's GPU: a stage computes only while it holds one of the host's slots.
 
-The tag that bounds GPU tasks over the whole site does not; see tasks/options.py. It admits more
-tasks than there are lanes, on purpose: the others wait here and start within milliseconds of the
-one before, where Prefect's server would leave the GPU idle for a second or more.
+Slots are the mutex: locked files, which keep stages of all runs on one host apart, with or without
+a Prefect server. The limit on Prefect's GPU tag (tasks/options.py) is the cap over the whole site
+that the UI shows. It admits more tasks than there are slots, on purpose: the others wait here and
+start within milliseconds of the one before. A released tag wakes nobody, so the tag alone would
+leave the GPU idle for a second or more between tasks (PrefectHQ/prefect #23183).
 """
 
 import platform

@@ -220,7 +220,7 @@ def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
     deployment: dict[str, Any] = {}
     while deployment.get("status") != "READY":
         assert time.monotonic() < deadline
-        time.sleep(0.5)
+        time.sleep(0.2)
         try:
             deployment = ask(site, name)
         except OSError:
@@ -276,7 +276,7 @@ def whole_log(site: Site, run: str) -> str:
     deadline = time.monotonic() + 30
     log = ""
     while time.monotonic() < deadline and "Finished in state" not in log:
-        time.sleep(2)  # as often as Prefect sends lines
+        time.sleep(0.2)
         found = ask(site, "logs/filter", logs={"flow_run_id": {"any_": [run]}})
         log = "\n".join(line["message"] for line in found if not line["task_run_id"])
     return log
@@ -292,5 +292,5 @@ def wait_for_runs(site: Site) -> list[dict[str, Any]]:
         runs = [run for run in runs if str(site.folder) in run["parameters"]["paths"][0]]
         if all(run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") for run in runs):
             return runs
-        time.sleep(0.5)
+        time.sleep(0.2)
     raise TimeoutError

@@ -81,9 +81,9 @@ def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     } - {"manifest.json"}
 
 
-def test_second_run_computes_nothing_and_asks_no_server(finished: Site) -> None:
+def test_second_run_computes_nothing_and_asks_no_server(site_copy: Site) -> None:
     started = time.monotonic()
-    again = finished.run("transcribe", **NO_SERVER)
+    again = site_copy.run("transcribe", **NO_SERVER)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "nothing was to be computed" in again.stdout
     assert time.monotonic() - started < 60
@@ -302,3 +302,5 @@ def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
     ran = site.run("transcribe")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 of 1 videos" in ran.stdout
+    # It starts in the user's current directory, with whatever `flows` and `tasks` that has.
+    assert site.strangers_imported == ""

@@ -262,6 +262,11 @@ def test_limit_holds_with_eight_runs_at_once(served: Served) -> None:
     assert most_at_once([(got, freed) for _, got, freed, _ in times]) == 1
 
 
+def test_flows_and_tasks_of_the_users_own_are_not_imported(served: Served, clip: Site) -> None:
+    """All of the above was started in folders that have some."""
+    assert served.strangers_imported + clip.strangers_imported == ""
+
+
 def test_killed_serve_takes_server_and_worker_along(served: Served) -> None:
     """The last test here: both are gone after it."""
     for part in ("worker", "server"):

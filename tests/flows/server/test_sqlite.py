@@ -11,7 +11,7 @@ STARTS = 80
 
 
 def test_requests_to_start_a_run_are_not_refused_while_others_write(prefect_server: str) -> None:
-    """Without flows/server/sqlite.py a third of them are, which nobody repeats for a browser."""
+    """Without tasks/prefect_patches.py a third of them are, which nobody repeats for a browser."""
     # A server that answers 503 closes the connection.
     with httpx.Client(base_url=prefect_server, timeout=120, headers={"Connection": "close"}) as api:
         flow = api.post("/flows/", json={"name": "busy"}).json()["id"]
