@@ -74,12 +74,12 @@ class VideoGraph:
                 recipe.embeddings,
                 recipe.edges,
             )
+        joined = self._start("join", merging.join_voices, turns, voices, recipe.merging)
         merged = self._start(
             Stage.MERGE,
             merging.merge_transcript,
             words,
-            turns,
-            voices,
+            joined,
             regions,
             decided,
             recipe.merging,
@@ -90,10 +90,8 @@ class VideoGraph:
             identities = self._start(
                 "identify",
                 identification.identify_speakers,
-                voices,
-                turns,
+                joined,
                 recipe.voices,
-                recipe.merging,
                 after=[allow_failure(identified)] if identified else None,
             )
         results = {stage: futures[stage] for stage in READS_AUDIO if stage in futures}
@@ -113,14 +111,15 @@ class VideoGraph:
     def take_voiceprint(self, part: Span | None) -> Futures:
         """Submit what the voiceprint of the speaker of a recording, or a part of it, needs."""
         regions, turns, vectors = self._voices(part, listens=True)
+        # One person is expected: labels that sound alike are that person, whatever the params say.
+        params = self._batch.recipe.merging.model_copy(update={"merge_same_voice": True})
+        joined = self._start("join", merging.join_voices, turns, vectors, params)
         self._start(
             "voiceprint",
             identification.take_voiceprint,
             self.futures.get("preload"),
             regions,
-            turns,
-            vectors,
-            self._batch.recipe.merging,
+            joined,
             part,
         )
         return self.futures

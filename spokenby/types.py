@@ -231,6 +231,19 @@ class SpeakerEmbeddings(EngineResult):
     parts: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 2))))
 
 
+class JoinedVoices(Frozen):
+    """Who spoke when and what they sound like, after labels that are one voice were joined.
+
+    `joined` maps each label that is gone to the one that took its turns; `doubts` says, for the
+    reader, where the labels of the diarizer did not fit the voices.
+    """
+
+    diarization: Diarization
+    embeddings: SpeakerEmbeddings
+    joined: dict[str, str] = Field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+
 class EdgeDecision(Frozen):
     """Whose a word beside a change of speaker is, by its sound."""
 

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from spokenby.stages.merging import Params, join_words, keep_sentences, merge_transcript
+from spokenby.stages.merging import (
+    Params,
+    join_voices,
+    join_words,
+    keep_sentences,
+    merge_transcript,
+)
 from spokenby.types import (
     Diarization,
     EdgeDecision,
@@ -58,14 +64,7 @@ def merge(
     alike = dict.fromkeys(("likeness", "parts"), np.empty((0, 2))) | params.pop("alike", {})
     edges = params.pop("edges", None)
     regions = [(s, e) for s, e, _ in turns] if regions is None else regions
-    return merge_transcript(
-        Transcript(
-            digest="t",
-            language=language,
-            words=tuple(full),
-            **languages,
-            doubtful=doubtful,
-        ),
+    joined = join_voices(
         Diarization(
             digest="d",
             turns=turns_of(turns),
@@ -81,6 +80,17 @@ def merge(
             segments=0,
             **alike,
         ),
+        Params(**params),
+    )
+    return merge_transcript(
+        Transcript(
+            digest="t",
+            language=language,
+            words=tuple(full),
+            **languages,
+            doubtful=doubtful,
+        ),
+        joined,
         SpeechRegions(digest="s", regions=spans_of(regions), windows=(), duration=100.0),
         Params(**params),
         edges=edges,
@@ -527,7 +537,8 @@ def test_what_the_recogniser_notes_reaches_the_reader():
     voices = SpeakerEmbeddings(
         digest="", model="", speakers=(), vectors=[], spread=[], speech=[], segments=0
     )
-    merged = merge_transcript(noted, nobody, voices, speech, Params(), digest="")
+    joined = join_voices(nobody, voices, Params())
+    merged = merge_transcript(noted, joined, speech, Params(), digest="")
     assert merged.warnings[0] == "batches were halved"
 
 
