@@ -370,8 +370,8 @@ class SpeakerTranscript(StageResult):
     )
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The warnings as people read them: with names."""
+    def named_warnings(self) -> tuple[str, ...]:
+        """The warnings as people read them: with names, not labels."""
         names = {speaker.label: speaker.name for speaker in self.speakers}
         return tuple(
             re.sub(r"SPEAKER_\d+", lambda found: names.get(found[0], found[0]), warning)
@@ -379,18 +379,12 @@ class SpeakerTranscript(StageResult):
         )
 
 
-class Outcome(Frozen):
-    """How one video of a batch ended. `unchanged`: there was nothing to do."""
+class TranscriptSummary(Frozen):
+    """The figures of one transcript, as a run's table shows them."""
 
-    path: str
-    name: str
-    status: Literal["done", "unchanged", "failed", "stopped"]
-    folder: str = Field(default="", description="where its transcript is, empty if there is none")
-    duration: Seconds = 0.0
-    speakers: int = 0
-    words: int = 0
+    speakers: int
+    words: int
     coverage: float | None = Field(default=None, description="share of the speech that has words")
-    seconds: Seconds = Field(default=0.0, description="sum over the stages computed in this run")
-    stored: tuple[str, ...] = Field(default=(), description="stages that came from the cache")
-    problem: str = Field(default="", description="one line: stage, what went wrong, what to do")
+    seconds: Seconds = Field(description="sum over the stages computed in this run")
+    stored: tuple[str, ...] = Field(description="stages that came from the cache")
     warnings: tuple[str, ...] = ()

@@ -256,7 +256,9 @@ def _txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> 
         f"{names[speaker.label]}: speaks {_clock(_ms(speaker.talk_time))}, {speaker.words} words"
         for speaker in transcript.speakers
     ]
-    notes = [f"Note: {_plain(note)}" for note in (*about.get("notes", ()), *transcript.told)]
+    notes = [
+        f"Note: {_plain(note)}" for note in (*about.get("notes", ()), *transcript.named_warnings)
+    ]
     notes += [
         f"Doubtful {_clock(_ms(note.start))}-{_clock(_ms(note.end))}: {_plain(note.reason)}"
         for note in transcript.doubtful
