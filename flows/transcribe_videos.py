@@ -21,7 +21,7 @@ from flows.parameters import (
 )
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
-from spokenby.site.batch import prepare_batch
+from spokenby.site.batch import plan_named, prepare_batch
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.inventory import VideoStatus, needs_run, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
@@ -87,6 +87,8 @@ def transcribe_videos(
     get_run_logger().info("profile %s: %s", batch.recipe.profile, batch.profile_reason)
     if missing := missing_limit(batch.settings.gpu_tag):
         get_run_logger().warning(missing)
+    if force:  # of any video: it refuses a stage that is switched off before models are fetched
+        plan_named("", "", batch, force)
     make_models_ready(batch, find_hub_token)
 
     context = FlowRunContext.get()
