@@ -366,7 +366,7 @@ class SpeakerTranscript(StageResult):
     turns: tuple[Turn, ...]
     doubtful: tuple[WindowNote, ...] = ()
     warnings: tuple[str, ...] = Field(
-        default=(), description="for the reader; a speaker is told by label: names may change"
+        default=(), description="for the reader; they name speakers by label: names may change"
     )
 
     @property

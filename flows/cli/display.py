@@ -61,8 +61,8 @@ class _Lines:
             else:
                 state = step.state
             name = one_line(Path(step.video).name)
-            says = step.note or f"{step.stage} {state}"
-            self._console.print(f"{name}: {says}", markup=False, highlight=False, soft_wrap=True)
+            message = step.note or f"{step.stage} {state}"
+            self._console.print(f"{name}: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Board:

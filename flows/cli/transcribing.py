@@ -139,7 +139,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
 
     request, force = options.request(), options.stages()
     batch = prepare_batch(**request)
-    where = list(paths) or [_own_videos(console)]
+    where = list(paths) or [_site_videos(console)]
     console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
     stop_on_ctrl_c(console)
     with progress_shown(console):
@@ -173,7 +173,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
 
     force = options.stages()
     batch = prepare_batch(**options.request())
-    where = list(paths) or [_own_videos(console)]
+    where = list(paths) or [_site_videos(console)]
     console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
     failed, planned = [], []
     with progress_shown(console):
@@ -204,7 +204,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     return FAILED if failed else 0
 
 
-def _own_videos(console: Console) -> str:
+def _site_videos(console: Console) -> str:
     """Return the site's folder of videos; put the samples there if it has none."""
     from spokenby.settings import read_settings
     from spokenby.site.sample_videos import install_samples

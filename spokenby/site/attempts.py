@@ -54,6 +54,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
+        # The column `asked` holds the request: databases of earlier versions call it so.
         self._database = Database(
             path,
             "CREATE TABLE IF NOT EXISTS attempts (key TEXT PRIMARY KEY, video TEXT, path TEXT,"

@@ -20,7 +20,7 @@ OLD = 1_700_000_000
 
 
 @pytest.fixture
-def here(site: Site) -> Iterator[Here]:
+def cli(site: Site) -> Iterator[Here]:
     with Here(site) as commands:
         yield commands
 
@@ -54,11 +54,11 @@ def add(site: Site, name: str, hz: float = 0.0, age: float = 0.0) -> None:
     os.utime(path, (OLD - age, OLD - age))
 
 
-def test_a_run_looks_at_each_video_once(site: Site, here: Here, calls: Counter[str]) -> None:
+def test_a_run_looks_at_each_video_once(site: Site, cli: Here, calls: Counter[str]) -> None:
     add(site, "a.mp4")
     add(site, "b.mp4", hz=300)
     (site.videos / "c.mp4").write_bytes(b"no video")
-    ran = here.run("transcribe")
+    ran = cli.run("transcribe")
     assert ran.code == 1, ran.out
     # Of the broken file, one digest notes that it was tried.
     assert calls == {"find": 1, "probe": 3, "digest": 3, "read whole": 3, "plan": 2, "batch": 1}
@@ -66,34 +66,34 @@ def test_a_run_looks_at_each_video_once(site: Site, here: Here, calls: Counter[s
     calls.clear()
     add(site, "d.mp4", hz=500)
     (site.videos / "c.mp4").unlink()
-    ran = here.run("transcribe")
+    ran = cli.run("transcribe")
     assert ran.code == 0, ran.out
     assert "3 of 3 videos" in ran.out
     # What is done needs no plan.
     assert calls == {"find": 1, "probe": 3, "digest": 3, "read whole": 1, "plan": 1, "batch": 1}
 
     calls.clear()
-    assert "nothing was to be computed" in here.run("transcribe").out
+    assert "nothing was to be computed" in cli.run("transcribe").out
     assert calls == {"find": 1, "probe": 3, "digest": 3, "batch": 1}
 
 
-def test_a_sweep_here_prepares_one_batch(site: Site, here: Here, calls: Counter[str]) -> None:
+def test_a_sweep_here_prepares_one_batch(site: Site, cli: Here, calls: Counter[str]) -> None:
     add(site, "a.mp4")
     add(site, "b.mp4", hz=300, age=5)
-    swept = here.run("sweep")
+    swept = cli.run("sweep")
     assert (swept.code, "2 done" in swept.out) == (0, True), swept.out
     assert calls["batch"] == 1
     assert calls["plan"] == calls["probe"] == calls["read whole"] == 2
 
     calls.clear()
-    assert "2 skipped" in here.run("sweep").out
+    assert "2 skipped" in cli.run("sweep").out
     assert calls == {"batch": 1}
 
 
-def test_a_retry_here_prepares_one_batch(site: Site, here: Here, calls: Counter[str]) -> None:
+def test_a_retry_here_prepares_one_batch(site: Site, cli: Here, calls: Counter[str]) -> None:
     (site.videos / "a.mp4").write_bytes(b"no video")
     os.utime(site.videos / "a.mp4", (OLD, OLD))
-    assert here.run("transcribe").code == 1
+    assert cli.run("transcribe").code == 1
     calls.clear()
-    assert "failed once: inspect: " in here.run("retry").out
+    assert "failed once: inspect: " in cli.run("retry").out
     assert (calls["batch"], calls["probe"], calls["read whole"]) == (1, 1, 0)
