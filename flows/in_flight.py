@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import sleep
 from typing import Any
@@ -54,10 +55,10 @@ class VideosInFlight:
             return False
         plan = plan_for(video, self._batch, self._force)
         key = plan.digests[Stage.MERGE]
-        if plan.done:  # another run has just ended it
-            folder = str(self._batch.folder(video))
-            done = VideoStatus(video.path, State.DONE, video.digest, folder=folder, video=video)
-            self.note_unchanged(done)
+        if plan.done:
+            folder = self._batch.folder(video)
+            self.ended.append(unchanged(_done(video, folder)))
+            self._ledger.forget(key)
             self._claims.free(video.digest)
             return True
         self._ledger.begin(
@@ -86,11 +87,6 @@ class VideosInFlight:
         self.ended.append(status)
         note_unread(status, self._inventory, self._request)
 
-    def note_unchanged(self, status: VideoStatus) -> None:
-        """Note a video that has its transcript."""
-        self.ended.append(unchanged(status))
-        self._ledger.forget(self._inventory.transcript_key(status.digest))
-
     def note_stopped(self) -> None:
         """Note that the videos in flight were stopped on request."""
         for _, key, _ in self._in_flight.values():
@@ -116,18 +112,15 @@ class VideosInFlight:
         """Return how a video ended, from the states of its stages, which are all final."""
         written = futures["write"].state
         if written.is_completed():
-            return VideoStatus(
-                video.path,
-                State.DONE,
-                video.digest,
-                folder=str(self._batch.folder(video)),
-                video=video,
-                summary=written.result(),
-            )
+            return _done(video, self._batch.folder(video))._replace(summary=written.result())
         for stage, future in futures.items():
             if future.state.is_failed() or future.state.is_crashed():
                 return failure(video.path, stage, cause(future.state), video)
         return failure(video.path, "write", cause(written), video)
+
+
+def _done(video: Video, folder: Path) -> VideoStatus:
+    return VideoStatus(video.path, State.DONE, video.digest, folder=str(folder), video=video)
 
 
 def _put(finished: SimpleQueue[str], path: str, _done: PrefectFuture[Any]) -> None:

@@ -23,7 +23,7 @@ from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
 from spokenby.site.batch import plan_named, prepare_batch
 from spokenby.site.inventory import State as VideoState
-from spokenby.site.inventory import VideoStatus, needs_run, request_of, shared_inventory
+from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
 from spokenby.site.voice_library import note_unchanged
 from spokenby.types import Video
@@ -102,8 +102,6 @@ def transcribe_videos(
             order[status.path] = len(order)
             if not status.video:
                 run.note_unread(status)
-            elif not needs_run(status, force):
-                run.note_unchanged(status)
             elif not run.begin(status.video):
                 claimed.append(status.video)
                 announce(Step(status.path, "wait", "waiting", note=WAITING_FOR_RUN))

@@ -92,7 +92,10 @@ the status itself, where the file is not to be read."""
 def look_at(
     paths: Iterable[Path], read: Read, judge: Callable[[str, Digest], VideoStatus]
 ) -> Iterator[VideoStatus]:
-    """Yield how far each video is. A file is read when its turn comes: what is known is at work."""
+    """Yield how far each video is, reading a file only when its status is asked for.
+
+    Whoever asks for one after the other computes meanwhile what came before.
+    """
     for path in paths:
         try:
             found = read(path)
@@ -117,7 +120,7 @@ class Inventory:
         self.claims = Claims(batch.settings.claims)
         self.ledger = Ledger(batch.settings.ledger)
         self.index = DigestIndex(batch.settings.digest_index)
-        self.attempts = self.ledger.read()
+        self.attempts: Mapping[Digest, Attempt] = {}
         self._found: dict[tuple[str, ...], tuple[list[Path], list[VideoStatus]]] = {}
         self._seen: dict[Path, VideoStatus] = {}
 
@@ -153,14 +156,12 @@ class Inventory:
     def _judge(self, path: str, video: Digest) -> VideoStatus:
         key = self.transcript_key(video)
         attempt = self.attempts.get(key)
-        if attempt and is_running(attempt, self.claims):
-            return _status_of(attempt, path, self.claims)
+        if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
+            return status
         folder = self.batch.folder_of(Path(path).stem, video)
         if manifest.is_written(folder, key):
             return VideoStatus(path, State.DONE, video, folder=str(folder))
-        if attempt:
-            return _status_of(attempt, path, self.claims)
-        return VideoStatus(path, State.WAITING, video)
+        return status if attempt else VideoStatus(path, State.WAITING, video)
 
 
 _shared: ContextVar[Inventory | None] = ContextVar("inventory", default=None)
