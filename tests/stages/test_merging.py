@@ -584,3 +584,9 @@ def test_a_change_of_speaker_moves_no_farther_than_requested():
     owners = np.array([0, 0, 1, 1])
     assert keep_sentences(owners, words, times, 1.0).tolist() == [0, 0, 1, 1]
     assert keep_sentences(owners, words, times, 2.0).tolist() == [0, 1, 1, 1]
+
+
+def test_noise_under_two_labels_that_sound_alike_is_nobody():
+    alike = {"likeness": np.ones((2, 2)), "parts": np.full((2, 2), np.nan)}
+    merged = merge([], TWO, regions=[], merge_same_voice=True, alike=alike)
+    assert (merged.speakers, merged.turns) == ((), ())
