@@ -118,7 +118,7 @@ def test_who_waits_for_a_lane_with_speech_half_found_holds_no_detector(
     monkeypatch.setattr(speech, "load_segmenter", lambda *_: nullcontext(Segmenter()))
     arguments = (VIDEO, Waveform(), SpeechParams(), "key")
     waiting = threading.Thread(target=speech.detect_speech.fn, args=arguments)
-    with gpu_slots.gpu_lane():  # the only one
+    with gpu_slots.gpu_slot():  # the only one
         waiting.start()
         assert heard.wait(10)
         assert detector.acquire(timeout=10)

@@ -174,11 +174,10 @@ def test_a_gated_model_says_so_before_the_hub_can(
         "https://127.0.0.1/settings/tokens, run: hf auth login (or set HF_TOKEN), then run"
     )
     with pytest.raises(InputError) as caught:
-        make_models_ready(batch)
+        make_models_ready(batch, no_token)
     assert way in str(caught.value)
-    monkeypatch.setenv("HF_TOKEN", "hf_tests")
     with pytest.raises(InputError) as caught:
-        make_models_ready(batch)
+        make_models_ready(batch, lambda _: "hf_tests")
     assert way not in str(caught.value)
 
 
