@@ -1,7 +1,4 @@
-"""Running videos where a worker serves the deployment, else here, lives here.
-
-What runs does not; see flows/transcribe_videos.py.
-"""
+"""Transcribe videos in a run of the deployment where a worker serves it, else in this process."""
 
 from itertools import count
 from time import monotonic, sleep, time
@@ -18,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.transcribe_videos import transcribe_videos
 from spokenby.digests import digest_of
 from spokenby.progress import Step, announce, is_stopping
+from spokenby.site.inventory import Inventory, sharing
 
 DEPLOYMENT = "transcribe-videos/transcribe-videos"
 
@@ -27,22 +25,26 @@ START_WITHIN_S = 120.0
 ASK_EVERY_S = 1.0
 
 
-def run_videos(paths: list[str], asked: dict[str, Any], *key: object) -> tuple[bool, str]:
+def run_videos(
+    paths: list[str], request: dict[str, Any], inventory: Inventory, *key: object
+) -> tuple[bool, str]:
     """Transcribe some videos in one run and wait for its end; return whether and how it ended.
 
     It is a run of the deployment where a worker serves that: one that the UI can retry. Else it
-    is done here.
+    is done in this process, which goes on with the inventory.
 
     Args:
         paths: videos.
-        asked: the other parameters of `transcribe_videos`, every one that decides on the result.
+        request: the other parameters of `transcribe_videos`, every one that decides on the result.
+        inventory: of that request.
         key: what makes these attempts others than earlier ones; who asks for the same twice joins
             the run that is under way.
     """
     with get_client(sync_client=True) as client:
         if deployment := served(client):
-            return _follow(client, _run_of(deployment, client, paths, asked, key))
-    state = transcribe_videos(paths=paths, return_state=True, **asked)
+            return _follow(client, _run_of(deployment, client, paths, request, key))
+    with sharing(inventory):
+        state = transcribe_videos(paths=paths, return_state=True, **request)
     return not is_stopping(), state.message or str(state.name)
 
 
@@ -80,7 +82,7 @@ def _run_of(
     deployment: DeploymentResponse,
     client: SyncPrefectClient,
     paths: list[str],
-    asked: dict[str, Any],
+    request: dict[str, Any],
     key: tuple[object, ...],
 ) -> FlowRun:
     """Return the run of these videos that is under way, or a new one."""
@@ -89,12 +91,12 @@ def _run_of(
     fields = (deployment.parameter_openapi_schema or {}).get("properties", {})
     given = {
         name: fields.get(name, {}).get("default") if value is None else value
-        for name, value in asked.items()
+        for name, value in request.items()
         if value is not None or name in deployment.parameters
     }
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.
-        name = digest_of(paths, asked, key, number)
+        name = digest_of(paths, request, key, number)
         same = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate({"idempotency_key": {"any_": [name]}})
         )

@@ -15,8 +15,7 @@ from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage, with_upstream
 from spokenby.site.batch import plan_clip, prepare_batch
-from spokenby.site.inspection import find_all
-from spokenby.site.inventory import failure
+from spokenby.site.inventory import Inventory, failure
 from spokenby.site.model_files import make_models_ready
 from spokenby.site.voice_library import delete_embeddings
 from spokenby.types import Digest, Seconds, Span, Video
@@ -51,21 +50,18 @@ def enroll_voice(
         raise InputError("a part is of one recording", "name that recording alone")
     batch = prepare_batch(profile)
     make_models_ready(batch, find_hub_token, with_upstream(Stage.EMBED))
-    found, lost = find_all(clips)
-    problems = [outcome.problem for outcome in lost]
+    problems: list[str] = []
     heard: list[tuple[Video, Futures]] = []
-    own: list[Digest] = []
-    for path in found:
-        inspected = audio.inspect_video(path, return_state=True)
-        if not inspected.is_completed():
-            problems.append(failure(path, "inspect", cause(inspected)).problem)
+    computed: list[Digest] = []
+    for status in Inventory(batch).look_below(clips, audio.inspect_video):
+        if not (video := status.video):
+            problems.append(status.problem)
             continue
-        video: Video = inspected.result()
         part = part_of(video, start, end)
         plan = plan_clip(video, part, batch)
         heard.append((video, VideoGraph(video, plan, batch).take_voiceprint(part)))
         if Stage.EMBED in plan.run:
-            own.append(plan.digests[Stage.EMBED])
+            computed.append(plan.digests[Stage.EMBED])
     prints, models = [], set()
     for video, futures in heard:
         wait(list(futures.values()))
@@ -83,7 +79,7 @@ def enroll_voice(
         problem = failure(video.path, stage, cause(failed), video).problem
         problems.append(problem.removeprefix("voiceprint: "))  # names the file and its fault
     # Somebody's voiceprint is kept in the library, where it can be forgotten, or not at all.
-    delete_embeddings(own, batch.settings)
+    delete_embeddings(computed, batch.settings)
     if not problems:
         (model,) = models
         state = enroll(name, model, prints, batch.recipe.identify, force=force, return_state=True)
@@ -94,7 +90,7 @@ def enroll_voice(
 
 
 def part_of(video: Video, start: Seconds, end: Seconds) -> Span | None:
-    """Return the part of a recording that counts, `None` for all of it. An `end` of 0 is its own.
+    """Return the part of a recording that counts, `None` for all of it. An `end` of 0 is its end.
 
     Raises:
         InputError: there is nothing between.

@@ -1,7 +1,4 @@
-"""How a run of several videos ends lives here: its final state, and what that carries.
-
-Whether it failed is decided in flows/transcribe_videos.py and flows/sweep_folder.py.
-"""
+"""Make the final state of a run of several videos, and read what it carries."""
 
 import logging
 from typing import Any
@@ -17,40 +14,40 @@ class UnfinishedError(SpokenbyError):
 
     Args:
         problem: what happened, and to which videos.
-        told: what the flow tells of every video, those that are done, too.
+        results: of every video, those that are done, too.
     """
 
-    def __init__(self, problem: str, told: Any = None) -> None:
+    def __init__(self, problem: str, results: Any = None) -> None:
         super().__init__(problem)
-        self.told = told
+        self.results = results
 
 
-def failed(message: str, told: Any) -> State[Any]:
+def failed(message: str, results: Any) -> State[Any]:
     """Return the state of a run in which a video failed. Prefect wants an exception in it."""
-    return Failed(message=message, data=UnfinishedError(message, told))
+    return Failed(message=message, data=UnfinishedError(message, results))
 
 
-def stopped(message: str, told: Any) -> State[Any]:
+def stopped(message: str, results: Any) -> State[Any]:
     """Return the state of a run that was stopped on request."""
-    return Cancelled(message=message, data=UnfinishedError(message, told))
+    return Cancelled(message=message, data=UnfinishedError(message, results))
 
 
-def told_by(state: State[Any]) -> Any:
-    """Return what a flow told of its videos, however it ended.
+def results_of(state: State[Any]) -> Any:
+    """Return what a flow returned, however it ended.
 
     Raises:
-        Exception: it ended before it could tell.
+        Exception: it ended without results.
     """
-    told = state.result(raise_on_failure=False)
-    if isinstance(told, UnfinishedError):
-        return told.told
-    if isinstance(told, BaseException):
-        raise told
-    return told
+    results = state.result(raise_on_failure=False)
+    if isinstance(results, UnfinishedError):
+        return results.results
+    if isinstance(results, BaseException):
+        raise results
+    return results
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Tell whether a line of a run's log says more than the final state, which was logged before.
+    """Return whether a line of a run's log says more than the final state, which was logged before.
 
     A run that a worker started ends with a traceback through Prefect, which hides the cause.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import sleep
 from typing import Any
@@ -10,41 +11,38 @@ from prefect.futures import PrefectFuture, wait
 
 from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import StoppedError
-from spokenby.output.manifest import outcome_of
 from spokenby.plan.stages import Stage
 from spokenby.progress import is_stopping
-from spokenby.site.attempts import Ledger
-from spokenby.site.batch import Batch, plan_for
-from spokenby.site.inventory import failure, note_end, note_unread
-from spokenby.site.video_locks import Claims
-from spokenby.types import Digest, Outcome, Video
+from spokenby.site.batch import plan_for
+from spokenby.site.inventory import (
+    Inventory,
+    State,
+    VideoStatus,
+    failure,
+    note_end,
+    note_unread,
+    unchanged,
+)
+from spokenby.types import Digest, Video
 
 
 class VideosInFlight:
-    """The videos of one run: those in flight, and the outcomes of those that ended.
+    """The videos of one run: those in flight, and the statuses of those that ended.
 
     Args:
-        batch: what the run uses; `videos_in_flight` of its settings bounds what is held in memory.
+        inventory: of the run; `videos_in_flight` of its settings bounds what is held in memory.
         force: stages to compute again.
-        claims: this run's locks on videos.
-        outcomes: of paths that lead nowhere; those of the videos are added.
         request: see `inventory.request_of`.
     """
 
-    def __init__(
-        self,
-        batch: Batch,
-        force: Collection[Stage],
-        claims: Claims,
-        outcomes: list[Outcome],
-        request: str,
-    ) -> None:
-        self._batch = batch
+    def __init__(self, inventory: Inventory, force: Collection[Stage], request: str) -> None:
+        self.ended: list[VideoStatus] = []
+        self._inventory = inventory
+        self._batch = inventory.batch
         self._force = force
-        self._claims = claims
-        self._outcomes = outcomes
+        self._claims = inventory.claims
         self._request = request
-        self._ledger = Ledger(batch.settings.ledger)
+        self._ledger = inventory.ledger
         self._finished: SimpleQueue[str] = SimpleQueue()
         self._in_flight: dict[str, tuple[Video, Digest, Futures]] = {}
         self._identified: PrefectFuture[Any] | None = None
@@ -58,12 +56,13 @@ class VideosInFlight:
         plan = plan_for(video, self._batch, self._force)
         key = plan.digests[Stage.MERGE]
         if plan.done:
-            self._outcomes.append(outcome_of(video, self._batch.folder(video), unchanged=True))
+            folder = self._batch.folder(video)
+            self.ended.append(unchanged(_done(video, folder)))
             self._ledger.forget(key)
             self._claims.free(video.digest)
             return True
         self._ledger.begin(
-            key, video.digest, video.path, stored=len(plan.stored), asked=self._request
+            key, video.digest, video.path, stored=len(plan.stored), request=self._request
         )
         futures = VideoGraph(video, plan, self._batch).transcribe(self._identified)
         self._identified = futures.get("identify")
@@ -78,15 +77,15 @@ class VideosInFlight:
                 self._collect()
             elif is_stopping():
                 stopped = StoppedError("stopped on request")
-                self._outcomes.append(failure(video.path, "wait", stopped, video))
+                self.ended.append(failure(video.path, "wait", stopped, video))
                 return
             else:
                 sleep(1)
 
-    def note_unread(self, outcome: Outcome) -> None:
-        """Note a file that turned out to be no video."""
-        self._outcomes.append(outcome)
-        note_unread(outcome, self._batch, self._request)
+    def note_unread(self, status: VideoStatus) -> None:
+        """Note a file that turned out not to be a video, or a path that leads to none."""
+        self.ended.append(status)
+        note_unread(status, self._inventory, self._request)
 
     def note_stopped(self) -> None:
         """Note that the videos in flight were stopped on request."""
@@ -103,23 +102,25 @@ class VideosInFlight:
         path = _take(self._finished)
         video, key, futures = self._in_flight[path]
         wait(list(futures.values()))
-        outcome = _outcome_from(video, futures)
-        self._outcomes.append(outcome)
-        note_end(self._ledger, key, outcome)
+        status = self._status_from(video, futures)
+        self.ended.append(status)
+        note_end(self._ledger, key, status)
         del self._in_flight[path]
         self._claims.free(video.digest)
 
+    def _status_from(self, video: Video, futures: Futures) -> VideoStatus:
+        """Return how a video ended, from the states of its stages, which are all final."""
+        written = futures["write"].state
+        if written.is_completed():
+            return _done(video, self._batch.folder(video))._replace(summary=written.result())
+        for stage, future in futures.items():
+            if future.state.is_failed() or future.state.is_crashed():
+                return failure(video.path, stage, cause(future.state), video)
+        return failure(video.path, "write", cause(written), video)
 
-def _outcome_from(video: Video, futures: Futures) -> Outcome:
-    """Return how a video ended, from the states of its stages, which are all final."""
-    written = futures["write"].state
-    if written.is_completed():
-        outcome: Outcome = written.result()
-        return outcome
-    for stage, future in futures.items():
-        if future.state.is_failed() or future.state.is_crashed():
-            return failure(video.path, stage, cause(future.state), video)
-    return failure(video.path, "write", cause(written), video)
+
+def _done(video: Video, folder: Path) -> VideoStatus:
+    return VideoStatus(video.path, State.DONE, video.digest, folder=str(folder), video=video)
 
 
 def _put(finished: SimpleQueue[str], path: str, _done: PrefectFuture[Any]) -> None:

@@ -22,7 +22,8 @@ from flows.parameters import (
 )
 from spokenby.progress import is_stopping
 from spokenby.site.batch import prepare_batch
-from spokenby.site.inventory import STATES, Row, count_states, follow_up
+from spokenby.site.inventory import FIND, VideoStatus, count_states, follow_up, shared_inventory
+from spokenby.site.inventory import State as VideoState
 from spokenby.site.new_videos import Choice, survey
 from tasks.artifacts import tell_prefect
 
@@ -49,7 +50,7 @@ def sweep_folder(
     max_attempts: Annotated[int, Field(ge=1)] = 3,
     dry_run: bool = False,
     params: ParamsByStage = None,
-) -> State[list[Row]]:
+) -> State[list[VideoStatus]]:
     """Transcribe what is new in some folders.
 
     Videos that have their transcript, that are still being written, or that another run works on
@@ -69,8 +70,11 @@ def sweep_folder(
         dry_run: Only list what would be done.
         params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
     """
-    batch = prepare_batch(profile, language=language, output=output, params=params)
-    asked = {
+    inventory = shared_inventory(
+        lambda: prepare_batch(profile, language=language, output=output, params=params)
+    )
+    batch = inventory.batch
+    request = {
         "profile": batch.recipe.profile.value,
         "language": language,
         "num_speakers": None,
@@ -81,38 +85,47 @@ def sweep_folder(
         "params": params,
     }
     choice = Choice(stable_s, limit, newest_first, max_attempts, queued_paths())
-    rows = survey(folders, batch, choice)
-    ready = [row for row in rows if row.state == "ready"]
-    get_run_logger().info("%s", count_states(rows))
+    statuses = survey(folders, inventory, choice)
+    ready = [status for status in statuses if status.state is VideoState.READY]
+    get_run_logger().info("%s", count_states(statuses))
     if ready and not dry_run:
-        ended, says = run_videos(
-            [row.path for row in ready], asked, *((row.video, row.attempts) for row in ready)
+        ended, message = run_videos(
+            [status.path for status in ready],
+            request,
+            inventory,
+            *((status.digest, status.attempts) for status in ready),
         )
-        rows = follow_up(rows, batch, ended=ended, says=says)
+        statuses = follow_up(statuses, inventory, ended=ended, message=message)
     tell_prefect(
         create_table_artifact,
-        as_table(rows),
+        as_table(statuses),
         key="sweep",
-        description=f"{count_states(rows)}, in {', '.join(folders) or 'the folder of videos'}",
+        description=f"{count_states(statuses)}, in {', '.join(folders) or 'the folder of videos'}",
     )
-    return end_state(rows)
+    return end_state(statuses)
 
 
-def as_table(rows: Collection[Row]) -> list[dict[str, str]]:
-    """Return the rows for the UI: those that need somebody first, the last ones summed up."""
-    ordered = sorted(rows, key=lambda row: STATES.index(row.state))
-    table = [{"video": row.path, "state": row.state, "note": row.note} for row in ordered[:SHOWN]]
+def as_table(statuses: Collection[VideoStatus]) -> list[dict[str, str]]:
+    """Return the table for the UI: what needs somebody first, the last ones summed up."""
+    ordered = sorted(statuses, key=lambda status: list(VideoState).index(status.state))
+    table = [
+        {"video": status.path, "state": status.state.value, "note": status.note}
+        for status in ordered[:SHOWN]
+    ]
     if rest := ordered[SHOWN:]:
         table.append({"video": f"{len(rest)} more", "state": "", "note": count_states(rest)})
     return table
 
 
-def end_state(rows: list[Row]) -> State[list[Row]]:
+def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     """Return the sweep's final state: failed, with the causes, if a video failed in it."""
-    says = count_states(rows)
+    message = count_states(statuses)
     if is_stopping():
-        return final_states.stopped(f"stopped on request: {says}", rows)
-    if failed := [row for row in rows if row.state == "failed"]:
-        causes = "; ".join(f"{row.path}: {row.note}" if row.path else row.note for row in failed)
-        return final_states.failed(f"{says}: {causes}", rows)
-    return Completed(message=says, data=rows)
+        return final_states.stopped(f"stopped on request: {message}", statuses)
+    if failed := [status for status in statuses if status.state is VideoState.FAILED]:
+        causes = "; ".join(
+            status.note if status.stage == FIND else f"{status.path}: {status.note}"
+            for status in failed
+        )
+        return final_states.failed(f"{message}: {causes}", statuses)
+    return Completed(message=message, data=statuses)

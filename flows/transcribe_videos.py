@@ -1,4 +1,4 @@
-"""Transcribe videos: find them, work on a few at a time, tell how each ended."""
+"""Transcribe videos: find them, work on a few at a time, return how each ended."""
 
 from pathlib import Path
 
@@ -19,19 +19,19 @@ from flows.parameters import (
     ParamsByStage,
     ProfileOrDefault,
 )
-from flows.video_stages import cause
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
-from spokenby.site.batch import prepare_batch
-from spokenby.site.inspection import find_all
-from spokenby.site.inventory import failure, request_of
+from spokenby.site.batch import plan_named, prepare_batch
+from spokenby.site.inventory import State as VideoState
+from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
-from spokenby.site.video_locks import Claims
 from spokenby.site.voice_library import note_unchanged
-from spokenby.types import Outcome
+from spokenby.types import Video
 from tasks import audio
 from tasks.options import missing_limit
 from tasks.run_report import watch_run
+
+WAITING_FOR_RUN = "waiting for the run that works on it"
 
 
 def run_name() -> str:
@@ -53,7 +53,7 @@ def transcribe_videos(
     output: FolderOrDefault = None,
     force: tuple[Stage, ...] = (),
     params: ParamsByStage = None,
-) -> State[list[Outcome]]:
+) -> State[list[VideoStatus]]:
     """Transcribe videos: who said what, when.
 
     Videos are worked on side by side, a few at a time. What is stored is not computed again; a
@@ -71,35 +71,40 @@ def transcribe_videos(
         force: Stages to compute again, with everything that builds on them.
         params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
     """
-    batch = prepare_batch(
-        profile,
-        language=language,
-        num_speakers=num_speakers,
-        min_speakers=min_speakers,
-        max_speakers=max_speakers,
-        audio_stream=audio_stream,
-        output=output,
-        params=params,
+    inventory = shared_inventory(
+        lambda: prepare_batch(
+            profile,
+            language=language,
+            num_speakers=num_speakers,
+            min_speakers=min_speakers,
+            max_speakers=max_speakers,
+            audio_stream=audio_stream,
+            output=output,
+            params=params,
+        )
     )
+    batch = inventory.batch
     get_run_logger().info("profile %s: %s", batch.recipe.profile, batch.profile_reason)
     if missing := missing_limit(batch.settings.gpu_tag):
         get_run_logger().warning(missing)
+    if force:  # of any video: it refuses a stage that is switched off before models are fetched
+        plan_named("", "", batch, force)
     make_models_ready(batch, find_hub_token)
 
-    found, outcomes = find_all(paths)
-    claims, claimed = Claims(batch.settings.claims), []
     context = FlowRunContext.get()
     request = request_of(batch, (context and context.parameters) or {})
-    run = VideosInFlight(batch, force, claims, outcomes, request)
+    run = VideosInFlight(inventory, force, request)
+    order: dict[str, int] = {}
+    claimed: list[Video] = []
     watched = watch_run(flow_run.name or "a run", batch.settings)
-    with watched, claims, calling_on_exit(run.note_stopped):
-        for path in found:
-            inspected = audio.inspect_video(path, return_state=True)
-            if not inspected.is_completed():
-                run.note_unread(failure(path, "inspect", cause(inspected)))
-            elif not run.begin(video := inspected.result()):
-                claimed.append(video)
-                announce(Step(path, "wait", "waiting", note="waiting for the run that works on it"))
+    with watched, inventory.claims, calling_on_exit(run.note_stopped):
+        for status in inventory.look_below(paths, audio.inspect_video):
+            order[status.path] = len(order)
+            if not status.video:
+                run.note_unread(status)
+            elif not run.begin(status.video):
+                claimed.append(status.video)
+                announce(Step(status.path, "wait", "waiting", note=WAITING_FOR_RUN))
         # Another run works on these, or this one on another file with the same bytes. They come
         # last: what the other has stored then is not computed again, and should it die, this run
         # takes its place.
@@ -107,26 +112,25 @@ def transcribe_videos(
             run.begin_when_free(video)
         run.collect_all()
 
-    outcomes = note_unchanged(outcomes, batch.settings)
-    order = {path: position for position, path in enumerate(found)}
-    outcomes.sort(key=lambda outcome: order.get(outcome.path, -1))
-    return end_state(outcomes)
+    statuses = note_unchanged(run.ended, batch.settings)
+    statuses.sort(key=lambda status: order[status.path])
+    return end_state(statuses)
 
 
-def end_state(outcomes: list[Outcome]) -> State[list[Outcome]]:
+def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     """Return the flow's final state: failed, with the causes, if any video failed."""
     if is_stopping():
-        return final_states.stopped("stopped on request", outcomes)
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        return final_states.stopped("stopped on request", statuses)
+    failed = [status for status in statuses if status.state is VideoState.FAILED]
     if failed:
-        causes = [_cause_in_words(outcome) for outcome in failed]
+        causes = [_cause_in_words(status) for status in failed]
         for line in causes:
             get_run_logger().error("%s", line)
-        says = f"{len(failed)} of {len(outcomes)} videos failed: {'; '.join(causes)}"
-        return final_states.failed(says, outcomes)
-    return Completed(message=f"{len(outcomes)} videos done", data=outcomes)
+        message = f"{len(failed)} of {len(statuses)} videos failed: {'; '.join(causes)}"
+        return final_states.failed(message, statuses)
+    return Completed(message=f"{len(statuses)} videos done", data=statuses)
 
 
-def _cause_in_words(outcome: Outcome) -> str:
-    problem = outcome.problem
-    return problem if problem.startswith(outcome.path) else f"{outcome.path}: {problem}"
+def _cause_in_words(status: VideoStatus) -> str:
+    problem = status.problem
+    return problem if problem.startswith(status.path) else f"{status.path}: {problem}"

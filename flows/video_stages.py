@@ -75,12 +75,12 @@ class VideoGraph:
                 recipe.embed,
                 recipe.edges,
             )
+        joined = self._start("join", merging.join_voices, turns, voices, recipe.merge)
         merged = self._start(
             Stage.MERGE,
             merging.merge_transcript,
             words,
-            turns,
-            voices,
+            joined,
             regions,
             decided,
             recipe.merge,
@@ -91,10 +91,8 @@ class VideoGraph:
             identities = self._start(
                 "identify",
                 identification.identify_speakers,
-                voices,
-                turns,
+                joined,
                 recipe.identify,
-                recipe.merge,
                 after=[allow_failure(identified)] if identified else None,
             )
         results = {stage: futures[stage] for stage in READS_AUDIO if stage in futures}
@@ -114,14 +112,15 @@ class VideoGraph:
     def take_voiceprint(self, part: Span | None) -> Futures:
         """Submit what the voiceprint of the speaker of a recording, or a part of it, needs."""
         regions, turns, vectors = self._voices(part, listens=True)
+        # One person is expected: labels that sound alike are that person, whatever the params say.
+        params = self._batch.recipe.merge.model_copy(update={"merge_same_voice": True})
+        joined = self._start("join", merging.join_voices, turns, vectors, params)
         self._start(
             "voiceprint",
             identification.take_voiceprint,
             self.futures.get("preload"),
             regions,
-            turns,
-            vectors,
-            self._batch.recipe.merge,
+            joined,
             part,
         )
         return self.futures
@@ -143,9 +142,9 @@ class VideoGraph:
             sound = self._extracted()[Stage.EXTRACT]
             waveform = self._start("preload", audio.preload_waveform, sound, part)
         regions = self._start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
-        told = regions if recipe.diarize.needs_speech else None
+        given = regions if recipe.diarize.needs_speech else None
         turns = self._start_stage(
-            Stage.DIARIZE, diarization.diarize_speakers, waveform, told, recipe.diarize
+            Stage.DIARIZE, diarization.diarize_speakers, waveform, given, recipe.diarize
         )
         voices = self._start_stage(
             Stage.EMBED, embeddings.embed_speakers, waveform, regions, turns, recipe.embed

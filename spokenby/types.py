@@ -253,6 +253,19 @@ class SpeakerEmbeddings(EngineResult):
     parts: FloatArray = Field(default_factory=lambda: _to_array(np.empty((0, 2))))
 
 
+class JoinedVoices(Frozen):
+    """Who spoke when and what they sound like, after labels that are one voice were joined.
+
+    `joined` maps each label that is gone to the one that took its turns; `doubts` says, for the
+    reader, where the labels of the diarizer did not fit the voices.
+    """
+
+    diarization: Diarization
+    embeddings: SpeakerEmbeddings
+    joined: dict[str, str] = Field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+
 class EdgeDecision(Frozen):
     """Whose a word beside a change of speaker is, by its sound."""
 
@@ -378,12 +391,12 @@ class SpeakerTranscript(StageResult):
     turns: tuple[Turn, ...]
     doubtful: tuple[WindowNote, ...] = ()
     warnings: tuple[str, ...] = Field(
-        default=(), description="for the reader; a speaker is told by label: names may change"
+        default=(), description="for the reader; they name speakers by label: names may change"
     )
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The warnings as people read them: with names."""
+    def named_warnings(self) -> tuple[str, ...]:
+        """The warnings as people read them: with names, not labels."""
         names = {speaker.label: speaker.name for speaker in self.speakers}
         return tuple(
             re.sub(r"SPEAKER_\d+", lambda found: names.get(found[0], found[0]), warning)
@@ -391,18 +404,12 @@ class SpeakerTranscript(StageResult):
         )
 
 
-class Outcome(Frozen):
-    """How one video of a batch ended. `unchanged`: there was nothing to do."""
+class TranscriptSummary(Frozen):
+    """The figures of one transcript, as a run's table shows them."""
 
-    path: str
-    name: str
-    status: Literal["done", "unchanged", "failed", "stopped"]
-    folder: str = Field(default="", description="where its transcript is, empty if there is none")
-    duration: Seconds = 0.0
-    speakers: int = 0
-    words: int = 0
+    speakers: int
+    words: int
     coverage: float | None = Field(default=None, description="share of the speech that has words")
-    seconds: Seconds = Field(default=0.0, description="sum over the stages computed in this run")
-    stored: tuple[str, ...] = Field(default=(), description="stages that came from the cache")
-    problem: str = Field(default="", description="one line: stage, what went wrong, what to do")
+    seconds: Seconds = Field(description="sum over the stages computed in this run")
+    stored: tuple[str, ...] = Field(description="stages that came from the cache")
     warnings: tuple[str, ...] = ()

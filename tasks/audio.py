@@ -9,7 +9,7 @@ from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing, timed
 from spokenby.settings import read_settings
-from spokenby.site.inspection import inspect
+from spokenby.site.inventory import inspect
 from spokenby.stages import audio
 from spokenby.types import AudioFile, Digest, Span, Video, Waveform
 from tasks.options import passing_stage, stored_stage
@@ -20,7 +20,7 @@ def _inspected() -> str:
 
 
 @task(task_run_name=_inspected, persist_result=False)
-def inspect_video(path: str) -> Video:
+def inspect_video(path: Path) -> Video:
     """Probe a file and take the digest of its bytes."""
     return inspect(path)
 

@@ -1,7 +1,7 @@
-"""The tasks that say who somebody is, and learn who somebody is, live here.
+"""Identify speakers in the voice library, and enroll people in it.
 
-How, does not: see spokenby/voices/. Nothing of it is stored as a stage's
-result: what the library knows changes. It remembers itself what it decided about a video.
+Nothing of it is stored as a stage's result: what the library knows changes, and the library keeps
+what it decided about a video.
 """
 
 from typing import NamedTuple
@@ -12,9 +12,7 @@ from spokenby.output.rename_speakers import Rewritten
 from spokenby.progress import showing
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, open_library, rewrite_transcripts, unheard
-from spokenby.stages import merging
-from spokenby.stages.voice_similarity import join_labels
-from spokenby.types import Diarization, Span, SpeakerEmbeddings, SpeechRegions, Video, Waveform
+from spokenby.types import JoinedVoices, Span, SpeechRegions, Video, Waveform
 from spokenby.voices import enrolment, matching
 from spokenby.voices.library import Change, Enrolled, Voiceprint
 from tasks.options import passing_stage, passing_task
@@ -31,20 +29,13 @@ class Enrolment(NamedTuple):
 
 
 @task(**passing_stage("identify"))
-def identify_speakers(
-    video: Video,
-    embeddings: SpeakerEmbeddings,
-    diarization: Diarization,
-    params: matching.Params,
-    joining: merging.Params,
-) -> Identified:
+def identify_speakers(video: Video, voices: JoinedVoices, params: matching.Params) -> Identified:
     """Find the speakers among the voices of this site, and note those that are new."""
     with showing(video.path, "identify"):
-        joined = merging.find_joined(diarization, embeddings, joining)
-        diarization, embeddings = join_labels(diarization, embeddings, joined)
         settings = read_settings()
         library = open_library(settings)
-        identities = library.identify(video, embeddings, diarization, params)
+        embeddings = voices.embeddings
+        identities = library.identify(video, embeddings, voices.diarization, params)
         return Identified(embeddings.digest, identities, unheard(settings.voices, embeddings.model))
 
 
@@ -53,20 +44,12 @@ def take_voiceprint(
     video: Video,
     waveform: Waveform,
     speech: SpeechRegions,
-    diarization: Diarization,
-    embeddings: SpeakerEmbeddings,
-    params: merging.Params,
+    voices: JoinedVoices,
     part: Span | None = None,
 ) -> tuple[str, Voiceprint]:
     """Return the model, and the voiceprint of the one person who speaks in a recording."""
-    return embeddings.model, enrolment.take_voiceprint(
-        video.path,
-        waveform,
-        speech,
-        diarization,
-        embeddings,
-        same_voice=params.same_voice,
-        begin=part.start if part else 0.0,
+    return voices.embeddings.model, enrolment.take_voiceprint(
+        video.path, waveform, speech, voices, begin=part.start if part else 0.0
     )
 
 

@@ -1,4 +1,4 @@
-"""Give words to speakers."""
+"""Join labels that are one voice, and give words to speakers."""
 
 from prefect import task
 
@@ -9,6 +9,7 @@ from spokenby.types import (
     Diarization,
     Digest,
     EdgeDecisions,
+    JoinedVoices,
     SpeakerEmbeddings,
     SpeakerTranscript,
     SpeechRegions,
@@ -18,12 +19,22 @@ from spokenby.types import (
 from tasks.options import passing_stage
 
 
+@task(**passing_stage("join"))
+def join_voices(
+    video: Video,  # noqa: ARG001 - names the task run
+    diarization: Diarization,
+    embeddings: SpeakerEmbeddings,
+    params: merging.Params,
+) -> JoinedVoices:
+    """Put labels that are one voice under one label, once for everything downstream."""
+    return merging.join_voices(diarization, embeddings, params)
+
+
 @task(**passing_stage(Stage.MERGE))
 def merge_transcript(
     video: Video,
     transcript: Transcript,
-    diarization: Diarization,
-    embeddings: SpeakerEmbeddings,
+    voices: JoinedVoices,
     speech: SpeechRegions,
     edges: EdgeDecisions | None,
     params: merging.Params,
@@ -32,5 +43,5 @@ def merge_transcript(
     """Give each word its speaker. Too cheap to be stored."""
     with showing(video.path, Stage.MERGE):
         return merging.merge_transcript(
-            transcript, diarization, embeddings, speech, params, edges=edges, digest=digest
+            transcript, voices, speech, params, edges=edges, digest=digest
         )

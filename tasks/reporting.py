@@ -14,7 +14,7 @@ from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import report, sampler
-from spokenby.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
+from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from tasks.artifacts import tell_prefect
 from tasks.options import passing_stage
 
@@ -29,14 +29,14 @@ def write_outputs(
     identified: Identified | None,
     results: dict[str, StageResult],
     folder: Path,
-) -> Outcome:
+) -> TranscriptSummary:
     """Write one folder a video, whole or not at all."""
     settings = read_settings()
     with showing(video.path, "write"), folders.one_writer(settings.claims, folder):
         audio = results.get(Stage.EXTRACT)
         if isinstance(audio, AudioFile):
-            told = (*audio.warnings, *transcript.warnings)
-            transcript = transcript.model_copy(update={"warnings": told})
+            warnings = (*audio.warnings, *transcript.warnings)
+            transcript = transcript.model_copy(update={"warnings": warnings})
         embeddings, identities, unheard = identified or (None, (), "")
         if embeddings:
             # Asked once more: somebody may have given a voice its name meanwhile.
@@ -58,7 +58,7 @@ def write_outputs(
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
-    outcome = manifest.outcome_of(video, folder, unchanged=False)
+    summary = manifest.summarize_folder(folder, computed=True)
     tell_prefect(
         create_markdown_artifact,
         report.summarise(transcript, run, folder),
@@ -68,4 +68,4 @@ def write_outputs(
     # Not in the transcript, which neither concerns for long.
     passing = [unheard] if unheard else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
-    return outcome.model_copy(update={"warnings": (*outcome.warnings, *passing)})
+    return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})

@@ -18,7 +18,7 @@ from tasks.artifacts import tell_prefect
 
 RUNS_KEPT = 100
 
-_told: list[str] = []
+_lines: list[str] = []
 
 
 @contextmanager
@@ -35,19 +35,19 @@ def watch_run(name: str, settings: Settings) -> Iterator[None]:
         get_logger("spokenby").warning("what was seen of the run was not kept", exc_info=True)
 
 
-def told() -> list[str]:
-    """Return the lines about the runs of this process since this was last asked."""
-    lines = list(_told)
-    _told.clear()
+def take_lines() -> list[str]:
+    """Return the lines about the runs of this process since the last call."""
+    lines = list(_lines)
+    _lines.clear()
     return lines
 
 
 def _tell(record: Record, name: str, settings: Settings) -> None:
     line = report.in_one_line(record)
-    _told.append(line)
+    _lines.append(line)
     picture = timeline.draw(record, name, line)
     kept = keep(record, picture, settings.runs)
-    _told.append(f"what ran when: {kept}")
+    _lines.append(f"what ran when: {kept}")
     get_logger("spokenby").info("%s; what ran when: %s", line, kept)
     tell_prefect(
         create_markdown_artifact,

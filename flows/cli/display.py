@@ -1,7 +1,4 @@
-"""What a person sees of a run on the terminal lives here: progress, then a table of outcomes.
-
-What is going on does not; see spokenby/progress.py.
-"""
+"""Show a run on the terminal: progress, then a table of how each video ended."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,8 +15,8 @@ from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, listening
+from spokenby.site.inventory import State, VideoStatus
 from spokenby.telemetry.report import clock
-from spokenby.types import Outcome
 
 _ORDER = ("model", "wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
@@ -65,8 +62,8 @@ class _Lines:
             else:
                 state = step.state
             name = one_line(Path(step.video).name)
-            says = step.note or f"{step.stage} {state}"
-            self._console.print(f"{name}: {says}", markup=False, highlight=False, soft_wrap=True)
+            message = step.note or f"{step.stage} {state}"
+            self._console.print(f"{name}: {message}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Board:
@@ -112,68 +109,71 @@ class _Board:
         return Group(table, legend)
 
 
-def print_outcomes(
-    console: Console, outcomes: Sequence[Outcome], recipe: Recipe, wall_s: float
+def print_statuses(
+    console: Console, statuses: Sequence[VideoStatus], recipe: Recipe, wall_s: float
 ) -> None:
-    """Print the table of a batch, where each transcript is, and what went wrong."""
-    console.print(_table(outcomes, recipe))
-    for outcome in outcomes:
-        if outcome.folder:
-            console.print(Text(outcome.folder), soft_wrap=True)
-    for warning, concerned in _warnings(outcomes).items():
-        names = [Path(outcome.path).name for outcome in concerned]
+    """Print the table of a run, where each transcript is, and what went wrong."""
+    console.print(_table(statuses, recipe))
+    for status in statuses:
+        if status.folder:
+            console.print(Text(status.folder), soft_wrap=True)
+    for warning, concerned in _warnings(statuses).items():
+        names = [Path(status.path).name for status in concerned]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         _line(console, "warning", ", ".join(names[:_NAMED]) + more, warning, "yellow")
-    for outcome in outcomes:
-        if outcome.problem:
-            _line(console, outcome.status, Path(outcome.path).name, outcome.problem, "red")
-    done = sum(outcome.status in ("done", "unchanged") for outcome in outcomes)
-    nothing = all(outcome.status == "unchanged" for outcome in outcomes)
+    for status in statuses:
+        if status.problem:
+            _line(console, status.state, Path(status.path).name, status.problem, "red")
+    done = sum(status.summary is not None for status in statuses)
+    idle = all(status.state is State.UNCHANGED for status in statuses)
     console.print(
-        f"{done} of {len(outcomes)} videos have their transcript; "
-        + ("nothing was to be computed" if nothing else f"{wall_s:.1f} s in all"),
+        f"{done} of {len(statuses)} videos have their transcript; "
+        + ("nothing was to be computed" if idle else f"{wall_s:.1f} s in all"),
         highlight=False,
     )
 
 
-def _table(outcomes: Sequence[Outcome], recipe: Recipe) -> Table:
+def _table(statuses: Sequence[VideoStatus], recipe: Recipe) -> Table:
     table = Table(title=f"spokenby: {recipe.profile}: {recipe.made_by}", title_justify="left")
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "covered", "seconds", "x real time"):
         table.add_column(heading, justify="right")
     table.add_column("from cache", justify="right")
-    for outcome in outcomes:
-        name = Text(one_line(Path(outcome.path).name))
-        if outcome.status in ("failed", "stopped"):
-            length = clock(outcome.duration) if outcome.duration else ""
-            table.add_row(name, length, "", "", "", "", "", Text(outcome.status, style="red"))
+    for status in statuses:
+        name = Text(one_line(Path(status.path).name))
+        duration = status.video.duration if status.video else 0.0
+        length, figures = clock(duration) if duration else "", status.summary
+        if figures is None:
+            table.add_row(name, length, "", "", "", "", "", Text(status.state, style="red"))
             continue
         table.add_row(
             name,
-            clock(outcome.duration),
-            str(outcome.speakers),
-            str(outcome.words),
-            "" if outcome.coverage is None else f"{outcome.coverage:.0%}",
-            f"{outcome.seconds:.1f}",
-            f"{outcome.duration / outcome.seconds:.1f}" if outcome.seconds else "",
-            _share(outcome, sum(bool(stage.spec.result) for stage in stages_of(recipe))),
+            length,
+            str(figures.speakers),
+            str(figures.words),
+            "" if figures.coverage is None else f"{figures.coverage:.0%}",
+            f"{figures.seconds:.1f}",
+            f"{duration / figures.seconds:.1f}" if figures.seconds else "",
+            "everything"
+            if status.state is State.UNCHANGED
+            else _share(
+                figures.stored, sum(bool(stage.spec.result) for stage in stages_of(recipe))
+            ),
         )
     return table
 
 
-def _warnings(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Return what each warning is about, in the order in which they are heard."""
-    concerned: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        for warning in dict.fromkeys(outcome.warnings):
-            concerned.setdefault(warning, []).append(outcome)
+def _warnings(statuses: Sequence[VideoStatus]) -> dict[str, list[VideoStatus]]:
+    """Return what each warning is about, in the order in which they came."""
+    concerned: dict[str, list[VideoStatus]] = {}
+    for status in statuses:
+        for warning in dict.fromkeys(status.summary.warnings if status.summary else ()):
+            concerned.setdefault(warning, []).append(status)
     return concerned
 
 
-def _share(outcome: Outcome, of: int) -> str:
-    if outcome.status == "unchanged":
-        return "everything"
-    return f"{len(outcome.stored)} of {of} stages" if outcome.stored else "nothing"
+def _share(stored: Sequence[str], of: int) -> str:
+    return f"{len(stored)} of {of} stages" if stored else "nothing"
 
 
 def _line(console: Console, kind: str, about: str, text: str, style: str) -> None:

@@ -1,7 +1,4 @@
-"""The command that makes a person known by voice lives here: it reads words and prints.
-
-What it does does not; see flows/enroll_voice.py.
-"""
+"""The command `voices enroll`."""
 
 from __future__ import annotations
 
@@ -85,17 +82,17 @@ def _enroll(
         state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
     if is_stopping():
         return STOPPED
-    told = final_states.told_by(state)
-    if isinstance(told, list):
-        for problem in told:
+    result = final_states.results_of(state)
+    if isinstance(result, list):
+        for problem in result:
             say(console, f"{person} was not enrolled: {problem}")
         return FAILED
-    enrolled = told.enrolled
+    enrolled = result.enrolled
     kind = "enrolled" if enrolled.created else "was known already"
     say(console, f"{enrolled.name} {kind}: {enrolled.added} voiceprints added")
-    for change in told.joined:
+    for change in result.joined:
         say(console, f"{in_a_row(change.before)} turned out to be {enrolled.name}")
-    return sum_up(console, told.rewritten)
+    return sum_up(console, result.rewritten)
 
 
 def seconds_of(time: str) -> Seconds:

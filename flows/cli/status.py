@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,8 @@ from flows.cli.terminal import open_console
 from flows.server import prefect_settings
 
 if TYPE_CHECKING:
-    from spokenby.site.inventory import Row
+    from spokenby.site.attempts import Attempt
+    from spokenby.site.inventory import VideoStatus
 
 FAILED = 1
 """Exit code: some video has no transcript because of a failure."""
@@ -66,41 +67,40 @@ def sweep(
     """
     prefect_settings.apply(verbose=verbose)
     from flows.cli.display import progress_shown
-    from flows.final_states import told_by
+    from flows.final_states import results_of
     from flows.sweep_folder import sweep_folder
-    from spokenby.progress import is_stopping
     from spokenby.site.batch import prepare_batch
+    from spokenby.site.inventory import Inventory, State, sharing
     from spokenby.site.new_videos import Choice, survey
+    from tasks.run_report import take_lines
 
     console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
     where = tuple(str(Path(folder).absolute()) for folder in folders)
     stop_on_ctrl_c(console)
-    batch = prepare_batch(profile, language=language, output=output)
-    rows: list[Row]
+    inventory = Inventory(prepare_batch(profile, language=language, output=output))
+    statuses: list[VideoStatus]
     with progress_shown(console):
         if dry_run:
-            rows = survey(where, batch, Choice(stable_s, limit, newest_first, max_attempts))
+            choice = Choice(stable_s, limit, newest_first, max_attempts)
+            statuses = survey(where, inventory, choice)
         else:
-            state: Any = sweep_folder(
-                where,
-                batch.recipe.profile,
-                language,
-                output,
-                stable_s,
-                limit,
-                newest_first,
-                max_attempts,
-                return_state=True,
-            )
-            rows = told_by(state)
-    told = [row for row in rows if row.note != "unchanged"]
-    if told:
-        _print(console, ((row.path, row.state, "", row.note) for row in told))
-    _sum_up(console, rows)
-    if is_stopping():
-        return STOPPED
-    return FAILED if any(row.state == "failed" for row in rows) else 0
+            with sharing(inventory):
+                run: Any = sweep_folder(
+                    where,
+                    inventory.batch.recipe.profile,
+                    language,
+                    output,
+                    stable_s,
+                    limit,
+                    newest_first,
+                    max_attempts,
+                    return_state=True,
+                )
+            statuses = results_of(run)
+    news = [each for each in statuses if not (each.state is State.SKIPPED and each.folder)]
+    _print(console, news)
+    return _sum_up(console, statuses, take_lines())
 
 
 def status(
@@ -128,15 +128,14 @@ def status(
     prefect_settings.apply()
     from flows.cli.display import progress_shown
     from spokenby.site.batch import prepare_batch
-    from spokenby.site.inventory import count_states, inspect_all
+    from spokenby.site.inventory import Inventory, list_site
 
     console = open_console()
-    batch = prepare_batch(profile, language=language, output=output)
+    inventory = Inventory(prepare_batch(profile, language=language, output=output))
     with progress_shown(console):
-        rows = inspect_all(paths, batch)
-    _print(console, ((row.path, row.state, row.stored, row.note) for row in rows))
-    console.print(count_states(rows), highlight=False)
-    return FAILED if any(row.state == "failed" for row in rows) else 0
+        statuses = list(list_site(paths, inventory))
+    _print(console, statuses)
+    return _sum_up(console, statuses)
 
 
 def retry(*videos: str, verbose: bool = False) -> int:
@@ -161,56 +160,64 @@ def retry(*videos: str, verbose: bool = False) -> int:
     from spokenby.settings import read_settings
     from spokenby.site.attempts import Ledger
     from spokenby.site.batch import prepare_batch
-    from spokenby.site.inventory import Row, failed_attempts, follow_up, is_still
+    from spokenby.site.inventory import Inventory, State, follow_up, list_failed
+    from tasks.run_report import take_lines
 
     console = open_console()
     settings = read_settings()
     stop_on_ctrl_c(console)
-    rows: list[Row] = []
+    statuses: list[VideoStatus] = []
+    requests: dict[str, list[tuple[Attempt, VideoStatus]]] = {}
+    ledger = Ledger(settings.ledger)
     with progress_shown(console):
-        for asked, attempts in failed_attempts(videos, settings).items():
-            there = [
-                Row(path, "ready", video=attempt.video)
-                for path, attempt in attempts.items()
-                if is_still(path, attempt.video, settings)
-            ]
-            rows += [
-                Row(path, "skipped", "its file is gone or has changed: forgotten")
-                for path in attempts.keys() - {row.path for row in there}
-            ]
-            Ledger(settings.ledger).forget(*(attempt.key for attempt in attempts.values()))
-            if there and not is_stopping():
-                chosen = json.loads(asked)
-                started = [attempts[row.path].started for row in there]
-                ended, says = run_videos([row.path for row in there], chosen, started)
-                rows += follow_up(there, prepare_batch(**chosen), ended=ended, says=says)
-    if not rows:
+        for attempt, status in list_failed(videos, settings):
+            if status.state is State.SKIPPED:
+                ledger.forget(attempt.key)
+                statuses.append(status)
+            else:
+                again = status._replace(state=State.READY)
+                requests.setdefault(attempt.request, []).append((attempt, again))
+        for text, failed in requests.items():
+            if is_stopping():
+                break
+            request = json.loads(text)
+            inventory = Inventory(prepare_batch(**request))
+            ledger.forget(*(attempt.key for attempt, _ in failed))
+            started = [attempt.started for attempt, _ in failed]
+            ready = {status.path: status for _, status in failed}
+            ended, message = run_videos(list(ready), request, inventory, started)
+            statuses += follow_up([*ready.values()], inventory, ended=ended, message=message)
+    if not statuses:
         console.print("nothing has failed: there is nothing to retry")
         return 0
-    _print(console, ((row.path, row.state, "", row.note) for row in rows))
-    _sum_up(console, rows)
+    _print(console, statuses)
+    return _sum_up(console, statuses, take_lines())
+
+
+def _sum_up(console: Console, statuses: Sequence[VideoStatus], lines: Sequence[str] = ()) -> int:
+    """Print how many videos are in which state, and lines about runs; return the exit code."""
+    from spokenby.progress import is_stopping
+    from spokenby.site.inventory import State, count_states
+
+    console.print(count_states(statuses), highlight=False)
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if is_stopping():
         return STOPPED
-    return FAILED if any(row.state == "failed" for row in rows) else 0
+    return FAILED if any(status.state is State.FAILED for status in statuses) else 0
 
 
-def _sum_up(console: Console, rows: Sequence[Row]) -> None:
-    """Say how many videos are in which state, and what was seen of the runs that did them here."""
-    from spokenby.site.inventory import count_states
-    from tasks.run_report import told
-
-    console.print(count_states(rows), highlight=False)
-    for line in told():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
+def _print(console: Console, statuses: Sequence[VideoStatus]) -> None:
     from flows.cli.display import one_line
 
+    if not statuses:
+        return
     table = Table("video", "state", "stored", "note")
-    for path, state, stored, note in rows:
-        name = Text(one_line(path), overflow="fold") if path else Text("-")
+    for status in statuses:
         table.add_row(
-            name, Text(state, _STYLES.get(state, "dim")), Text(stored), Text(" ".join(note.split()))
+            Text(one_line(status.path), overflow="fold"),
+            Text(status.state, _STYLES.get(status.state, "dim")),
+            Text(" ".join(status.stored)),
+            Text(" ".join(status.note.split())),
         )
     console.print(table)

@@ -1,4 +1,4 @@
-"""How Ctrl-C ends a command lives here. How stages hear of it: spokenby/progress.py."""
+"""End a command on Ctrl-C: softly at first, at once the second time."""
 
 import os
 import signal

@@ -1,7 +1,4 @@
-"""The commands that transcribe, or say what that would do, live here: they read words and print.
-
-What they do does not; see flows/transcribe_videos.py and spokenby/site/inspection.py.
-"""
+"""The commands `transcribe` and `plan`."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
 
 if TYPE_CHECKING:
-    from spokenby.types import Outcome
+    from spokenby.site.inventory import Inventory, VideoStatus
 
 FAILED = 1
 """Exit code: some video has no transcript."""
@@ -67,7 +64,7 @@ class Options:
     no_identify: bool = False
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
 
-    def asked(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         """Return the parameters of `prepare_batch`, which are those of the flow, too.
 
         Raises:
@@ -135,32 +132,24 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     console = open_console()
     started = perf_counter()
 
-    from flows.cli.display import print_outcomes, progress_shown
+    from flows.cli.display import print_statuses, progress_shown
     from spokenby.site.batch import prepare_batch
-    from spokenby.site.inspection import plan_all
-    from spokenby.site.inventory import note_unread, request_of
-    from spokenby.site.voice_library import note_unchanged
+    from spokenby.site.inventory import Inventory, State
 
-    asked, stages = options.asked(), options.stages()
-    batch = prepare_batch(**asked)
-    where = list(paths) or [_own_videos(console)]
+    request, force = options.request(), options.stages()
+    batch = prepare_batch(**request)
+    where = list(paths) or [_site_videos(console)]
     console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
     stop_on_ctrl_c(console)
-    told: list[str] = []
     with progress_shown(console):
-        planned, outcomes = plan_all(where, batch, stages)
-        if any(not plan.done for _, plan in planned):
-            outcomes, told = _run(where, asked, stages)
-        else:
-            for outcome in outcomes:
-                note_unread(outcome, batch, request_of(batch, asked))
-            outcomes = note_unchanged(outcomes, batch.settings)
-    print_outcomes(console, outcomes, batch.recipe, perf_counter() - started)
-    for line in told:
+        statuses, lines = _transcribe(Inventory(batch), where, request, force)
+    print_statuses(console, statuses, batch.recipe, perf_counter() - started)
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if any(outcome.status == "stopped" for outcome in outcomes):
+    states = {status.state for status in statuses}
+    if State.STOPPED in states:
         return STOPPED
-    return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
+    return FAILED if State.FAILED in states else 0
 
 
 def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
@@ -178,15 +167,20 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     prefect_settings.apply()
     console = open_console()
     from flows.cli.display import one_line, progress_shown
-    from spokenby.site.batch import prepare_batch
-    from spokenby.site.inspection import plan_all
+    from spokenby.site.batch import plan_for, prepare_batch
+    from spokenby.site.inventory import Inventory
 
-    stages = options.stages()
-    batch = prepare_batch(**options.asked())
-    where = list(paths) or [_own_videos(console)]
+    force = options.stages()
+    batch = prepare_batch(**options.request())
+    where = list(paths) or [_site_videos(console)]
     console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
+    failed, planned = [], []
     with progress_shown(console):
-        planned, outcomes = plan_all(where, batch, stages)
+        for status in Inventory(batch).look_below(where):
+            if status.video:
+                planned.append((status.video, plan_for(status.video, batch, force)))
+            else:
+                failed.append(status)
     table = Table("video", "stage", "what would happen")
     for video, video_plan in planned:
         name = one_line(video.name)
@@ -204,13 +198,12 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
             name = ""
         table.add_section()
     console.print(table)
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    for outcome in failed:
-        console.print(f"failed: {one_line(outcome.name)}: {outcome.problem}", markup=False)
+    for status in failed:
+        console.print(f"failed: {one_line(status.path)}: {status.problem}", markup=False)
     return FAILED if failed else 0
 
 
-def _own_videos(console: Console) -> str:
+def _site_videos(console: Console) -> str:
     """Return the site's folder of videos; put the samples there if it has none."""
     from spokenby.settings import read_settings
     from spokenby.site.sample_videos import install_samples
@@ -221,13 +214,30 @@ def _own_videos(console: Console) -> str:
     return str(folder)
 
 
-def _run(
-    paths: list[str], asked: dict[str, Any], force: tuple[Stage, ...]
-) -> tuple[list[Outcome], list[str]]:
-    """Run the flow; return its outcomes, however it ended, and the lines about the run."""
-    from flows.final_states import told_by
-    from flows.transcribe_videos import transcribe_videos
-    from tasks.run_report import told
+def _transcribe(
+    inventory: Inventory, paths: list[str], request: dict[str, Any], force: tuple[Stage, ...]
+) -> tuple[list[VideoStatus], list[str]]:
+    """Return how each video ended, and the lines about the run; there is none if all is done.
 
-    state = transcribe_videos(paths=paths, force=force, return_state=True, **asked)
-    return told_by(state), told()
+    The first video that is not done starts the run, which looks at the rest.
+    """
+    from spokenby.site.inventory import needs_run, note_unread, request_of, sharing, unchanged
+    from spokenby.site.voice_library import note_unchanged
+
+    statuses: list[VideoStatus] = []
+    for status in inventory.look_below(paths):
+        if needs_run(status, force):
+            break
+        statuses.append(unchanged(status) if status.video else status)
+    else:
+        for status in statuses:
+            note_unread(status, inventory, request_of(inventory.batch, request))
+        return note_unchanged(statuses, inventory.batch.settings), []
+
+    from flows.final_states import results_of
+    from flows.transcribe_videos import transcribe_videos
+    from tasks.run_report import take_lines
+
+    with sharing(inventory):
+        state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
+    return results_of(state), take_lines()

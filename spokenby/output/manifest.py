@@ -20,9 +20,9 @@ from spokenby.types import (
     Digest,
     EngineResult,
     Identity,
-    Outcome,
     SpeakerTranscript,
     StageResult,
+    TranscriptSummary,
     Video,
 )
 
@@ -97,7 +97,7 @@ def renamed(
     return {
         **about,
         "identities": [identity.model_dump(mode="json") for identity in identities],
-        "warnings": list(transcript.told),
+        "warnings": list(transcript.named_warnings),
     }
 
 
@@ -125,7 +125,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_written(folder: Path, digest: Digest) -> bool:
-    """Tell whether a folder holds the whole transcript of a merge digest."""
+    """Return whether a folder holds the whole transcript of a merge digest."""
     manifest = read_manifest(folder)
     return manifest is not None and manifest.get("digest") == digest
 
@@ -138,22 +138,21 @@ def video_of(manifest: Mapping[str, Any]) -> Video:
     )
 
 
-def outcome_of(video: Video, folder: Path, *, unchanged: bool) -> Outcome:
-    """Read an outcome from the manifest of a folder that is whole."""
+def summarize_folder(folder: Path, *, computed: bool) -> TranscriptSummary:
+    """Read the figures of a transcript from the manifest of its folder, which is whole.
+
+    `computed` says whether this run wrote it; otherwise everything in it came from the cache.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         raise FileNotFoundError(f"{folder / MANIFEST}: no whole manifest")
-    stored = [name for name, stage in manifest["stages"].items() if stage["from_cache"]]
-    return Outcome(
-        path=video.path,
-        name=video.name,
-        status="unchanged" if unchanged else "done",
-        folder=str(folder),
-        duration=video.duration,
+    stages = manifest["stages"]
+    stored = [name for name, stage in stages.items() if stage["from_cache"] or not computed]
+    return TranscriptSummary(
         speakers=manifest["speakers"],
         words=manifest["words"],
         coverage=manifest.get("coverage"),
-        seconds=0.0 if unchanged else manifest["seconds"],
-        stored=tuple(manifest["stages"]) if unchanged else tuple(stored),
+        seconds=manifest["seconds"] if computed else 0.0,
+        stored=tuple(stored),
         warnings=tuple(manifest["warnings"]),
     )

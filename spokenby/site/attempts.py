@@ -1,6 +1,6 @@
-"""What was tried and has not come to its end lives here, for all runs and processes of a site.
+"""Note which transcripts were tried and are not done, for all runs and processes of a site.
 
-What is done does not: the output folders tell that themselves; see manifest.py.
+What is done is not noted: the output folders say so themselves; see spokenby/output/manifest.py.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ class Attempt(NamedTuple):
     """Seconds since the epoch; `None` while it runs, or if it was cut off."""
     stored: int
     """How many stages were stored when it began."""
-    asked: str
-    """What the run was asked for besides the videos, as JSON: to ask for the same again."""
+    request: str
+    """The parameters of the run but the videos, as JSON: to request the same again."""
 
     @property
-    def problem(self) -> str:
-        """Why there is no transcript, in one line. Of an attempt that does not run any more."""
+    def failure(self) -> tuple[str, str]:
+        """Stage and cause of the end of an attempt that does not run any more."""
         if self.ended is None:
-            return CUT
-        return f"{self.stage}: {self.cause}" if self.cause else "stopped on request"
+            return "", CUT
+        return (self.stage, self.cause) if self.cause else ("", "stopped on request")
 
 
 class Ledger:
     """Note attempts in an SQLite file. A transcript that is done is forgotten.
 
-    Whoever notes an attempt holds the claim on its video; see claims.py.
+    Whoever notes an attempt holds the claim on its video; see video_locks.py.
     """
 
     def __init__(self, path: Path) -> None:
+        # The column `asked` holds the request: databases of earlier versions call it so.
         self._database = Database(
             path,
             "CREATE TABLE IF NOT EXISTS attempts (key TEXT PRIMARY KEY, video TEXT, path TEXT,"
@@ -64,7 +65,7 @@ class Ledger:
         )
 
     def begin(
-        self, key: Digest, video: Digest, path: str, *, stored: int = 0, asked: str = "{}"
+        self, key: Digest, video: Digest, path: str, *, stored: int = 0, request: str = "{}"
     ) -> None:
         """Note that an attempt begins.
 
@@ -81,7 +82,7 @@ class Ledger:
                 " ended = NULL, stored = excluded.stored, asked = excluded.asked, attempts ="
                 " CASE WHEN ended IS NULL AND excluded.stored > stored THEN 1"
                 " ELSE attempts + 1 END",
-                (key, video, path, time.time(), stored, asked),
+                (key, video, path, time.time(), stored, request),
             )
 
         self._database.use(note, None)
@@ -118,7 +119,7 @@ class Ledger:
         )
         attempts = (Attempt(*row) for row in rows)
         return {
-            attempt.key: attempt._replace(asked=_with_new_names(attempt.asked))
+            attempt.key: attempt._replace(request=_with_new_names(attempt.request))
             for attempt in attempts
         }
 

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from spokenby.errors import InputError
 
@@ -22,6 +22,9 @@ VIDEO_SUFFIXES = frozenset(
 AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma"})
 SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 """What counts in a folder. A file that is named itself may be called anything."""
+
+OnProblem = Callable[[str | Path, InputError], None]
+"""Takes the path and what is wrong with it."""
 
 _UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
 
@@ -43,18 +46,29 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[InputError]]:
+class BadPath(NamedTuple):
+    """A path that leads to no video, or to only some of them, and why."""
+
+    path: str
+    error: InputError
+
+
+def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[BadPath]]:
     """Return what `find_videos` would, and what it would fail for: the rest is found all the same.
 
     Folders without a video are as good as others.
     """
     found: dict[str, Path] = {}
-    problems: list[InputError] = []
+    problems: list[BadPath] = []
+
+    def note(path: str | Path, error: InputError) -> None:
+        problems.append(BadPath(_printable(path), error))
+
     for path in _expand(paths):
         try:
-            videos = sorted(_look_into(path.absolute(), problems.append), key=_natural)
+            videos = sorted(_look_into(path.absolute(), note), key=_natural)
         except InputError as error:
-            problems.append(error)
+            note(path, error)
             continue
         for video in videos:
             found.setdefault(os.path.normcase(os.path.realpath(video)), video)
@@ -76,7 +90,7 @@ def _look(path: Path) -> list[Path]:
     return videos
 
 
-def _look_into(path: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+def _look_into(path: Path, on_problem: OnProblem) -> Iterator[Path]:
     """Yield the file that `path` names, or the videos below it if it is a folder."""
     try:
         mode = path.stat().st_mode
@@ -94,9 +108,9 @@ def _look_into(path: Path, on_problem: Callable[[InputError], None]) -> Iterator
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
 
 
-def _walk(top: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]:
+def _walk(top: Path, on_problem: OnProblem) -> Iterator[Path]:
     def tell(error: OSError) -> None:
-        on_problem(_unreadable(error))
+        on_problem(error.filename, _unreadable(error))
 
     seen = set()  # a link may lead back up
     for folder, folders, names in os.walk(top, followlinks=True, onerror=tell):
@@ -116,7 +130,7 @@ def _walk(top: Path, on_problem: Callable[[InputError], None]) -> Iterator[Path]
                 try:
                     yield _with_text_name(path)
                 except InputError as error:
-                    on_problem(error)
+                    on_problem(path, error)
 
 
 def _with_text_name(path: Path) -> Path:
@@ -124,9 +138,14 @@ def _with_text_name(path: Path) -> Path:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        shown = str(path).encode(errors="replace").decode()
-        raise InputError(f"the name of {shown} is not text (UTF-8)", "rename it") from None
+        raise InputError(
+            f"the name of {_printable(path)} is not text (UTF-8)", "rename it"
+        ) from None
     return path
+
+
+def _printable(path: str | Path) -> str:
+    return str(path).encode(errors="replace").decode()
 
 
 def _is_hidden(name: str) -> bool:
@@ -152,5 +171,5 @@ def _unreadable(error: OSError) -> InputError:
     )
 
 
-def _raise(error: InputError) -> NoReturn:
+def _raise(_path: str | Path, error: InputError) -> NoReturn:
     raise error

@@ -1,210 +1,316 @@
-"""How far each video of this site is, and what is noted of attempts at it, lives here.
-
-Who asks for it does not; see flows/sweep_folder.py and flows/cli/status.py. No server is needed.
-"""
+"""How far each video of this site is: one status a video, from one look at the paths."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
 from spokenby.digests import DigestIndex, digest_file
-from spokenby.errors import SpokenbyError, StoppedError
+from spokenby.engines.av import probe
+from spokenby.errors import InputError, SpokenbyError, StoppedError
 from spokenby.output import manifest
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.stages import Stage
-from spokenby.progress import is_stopping, showing
-from spokenby.settings import Settings
+from spokenby.progress import Step, announce, is_stopping, showing
+from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
-from spokenby.site.find_videos import look_for_videos
+from spokenby.site.find_videos import BadPath, find_videos, look_for_videos
 from spokenby.site.video_locks import Claims
-from spokenby.types import Digest, Outcome, Video
+from spokenby.types import Digest, TranscriptSummary, Video
 
-STATES = ("failed", "given up", "running", "done", "ready", "waiting", "skipped")
+FIND = "find"
+"""The stage of a problem with a path: it leads to no video."""
 
-
-class Standing(NamedTuple):
-    """How far one video is. `note`, one line: where the transcript is, or why there is none."""
-
-    state: Literal["done", "running", "failed", "waiting"]
-    note: str = ""
-    attempts: int = 0
+INSPECT = "inspect"
+"""The stage in which a file is probed and its bytes are read."""
 
 
-class Row(NamedTuple):
-    """What is told of one video, or of what stood in the way of finding videos: no path then.
+class State(StrEnum):
+    """How far a video is. Those that need somebody come first."""
 
-    `state`: one of `STATES`. Ready ones are to be transcribed; what became of them replaces it.
-    """
+    FAILED = "failed"
+    GIVEN_UP = "given up"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    """Done before this run began."""
+    READY = "ready"
+    """A sweep has a run transcribe it."""
+    WAITING = "waiting"
+    SKIPPED = "skipped"
+
+
+class VideoStatus(NamedTuple):
+    """How far one video is, or what is wrong with a path that leads to none (`stage` is `FIND`)."""
 
     path: str
-    state: str
-    note: str = ""
-    video: Digest = ""
+    state: State
+    digest: Digest = ""
+    """Of its bytes; empty if they were not read."""
+    stage: str = ""
+    """That failed, the last time."""
+    cause: str = ""
+    """One line: why there is no transcript, or why nothing is done about it."""
     attempts: int = 0
-    stored: str = ""
+    """How many in a row failed."""
+    folder: str = ""
+    """Where the transcript is, if there is one."""
+    stored: tuple[Stage, ...] = ()
+    """Stages with a stored result, if somebody asked."""
+    video: Video | None = None
+    """If the file was probed."""
+    summary: TranscriptSummary | None = None
+    """Of a transcript that a run wrote or found."""
+
+    @property
+    def problem(self) -> str:
+        """Stage and cause, for people. The cause of a bad path names the path itself."""
+        return f"{self.stage}: {self.cause}" if self.stage not in {"", FIND} else self.cause
+
+    @property
+    def note(self) -> str:
+        """What a table says besides the state: where the transcript is, or why there is none."""
+        if self.state is State.DONE:
+            return self.folder
+        if self.attempts and self.state in {State.FAILED, State.GIVEN_UP, State.READY}:
+            times = "once" if self.attempts == 1 else f"{self.attempts} times"
+            return f"failed {times}: {self.problem}"
+        return self.problem
 
 
-def count_states(rows: Collection[Row]) -> str:
-    """Return how many videos are in which state, in words."""
-    counts = Counter(row.state for row in rows)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no video"
+Read = Callable[[Path], Video | Digest | VideoStatus]
+"""What is to be known of a file before its status: the video, or only the digest of its bytes. Or
+the status itself, where the file is not to be read."""
 
 
-def described(standing: Standing) -> str:
-    """Return the note of a standing, with the attempts if any failed."""
-    if standing.state != "failed":
-        return standing.note
-    times = "once" if standing.attempts == 1 else f"{standing.attempts} times"
-    return f"failed {times}: {standing.note}"
+def look_at(
+    paths: Iterable[Path], read: Read, judge: Callable[[str, Digest], VideoStatus]
+) -> Iterator[VideoStatus]:
+    """Yield how far each video is, reading a file only when its status is asked for.
+
+    Whoever asks for one after the other computes meanwhile what came before.
+    """
+    for path in paths:
+        try:
+            found = read(path)
+        except Exception as error:  # noqa: BLE001 - one bad file does not stop the others
+            yield failure(str(path), INSPECT, error)
+            continue
+        if isinstance(found, Video):
+            yield judge(str(path), found.digest)._replace(video=found)
+        else:
+            yield judge(str(path), found) if isinstance(found, Digest) else found
+
+
+class Inventory:
+    """What this site has of the videos of one batch.
+
+    Whoever starts a run in this process shares it with the run (see `sharing`), so that a video is
+    found, probed and read once, and the batch is prepared once.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.claims = Claims(batch.settings.claims)
+        self.ledger = Ledger(batch.settings.ledger)
+        self.index = DigestIndex(batch.settings.digest_index)
+        self.attempts: Mapping[Digest, Attempt] = {}
+        self._found: dict[tuple[str, ...], tuple[list[Path], list[VideoStatus]]] = {}
+        self._seen: dict[Path, VideoStatus] = {}
+
+    def look_at(self, paths: Iterable[Path], read: Read) -> Iterator[VideoStatus]:
+        """Yield how far each video is with the params of the batch."""
+        self.attempts = self.ledger.read()
+        yield from look_at(paths, read, self._judge)
+
+    def look_below(self, paths: Collection[str], read: Read | None = None) -> Iterator[VideoStatus]:
+        """Yield the status of every video below some paths, bad paths first.
+
+        Looks at each once, however often this is called: what was seen before comes again as it
+        was.
+
+        Args:
+            paths: videos and folders.
+            read: `inspect` if `None`.
+        """
+        if tuple(paths) not in self._found:
+            self._found[tuple(paths)] = _find_all(paths)
+        found, bad_paths = self._found[tuple(paths)]
+        yield from bad_paths
+        unseen = self.look_at((path for path in found if path not in self._seen), read or inspect)
+        for path in found:
+            if path not in self._seen:
+                self._seen[path] = next(unseen)
+            yield self._seen[path]
+
+    def transcript_key(self, video: Digest) -> Digest:
+        """Return the name of a video's transcript: what the ledger knows it by."""
+        return transcript_key(video, self.batch)
+
+    def _judge(self, path: str, video: Digest) -> VideoStatus:
+        key = self.transcript_key(video)
+        attempt = self.attempts.get(key)
+        if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
+            return status
+        folder = self.batch.folder_of(Path(path).stem, video)
+        if manifest.is_written(folder, key):
+            return VideoStatus(path, State.DONE, video, folder=str(folder))
+        return status if attempt else VideoStatus(path, State.WAITING, video)
+
+
+_shared: ContextVar[Inventory | None] = ContextVar("inventory", default=None)
+
+
+@contextmanager
+def sharing(inventory: Inventory) -> Iterator[None]:
+    """Let a run that is started inside go on with this inventory; it must be of the same batch."""
+    token = _shared.set(inventory)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def shared_inventory(prepare: Callable[[], Batch]) -> Inventory:
+    """Return the inventory that whoever started this run shares, else one of a new batch."""
+    return _shared.get() or Inventory(prepare())
 
 
 def transcript_key(video: Digest, batch: Batch) -> Digest:
-    """Return the name of a video's transcript: what the ledger knows it by."""
+    """Return the digest that names a video's transcript."""
     return stage_digests(video, batch.recipe, batch.model_identities)[Stage.MERGE]
 
 
-def standing_of(
-    path: str,
-    video: Digest,
-    batch: Batch,
-    tried: Mapping[Digest, Attempt],
-    claims: Claims,
-) -> Standing:
-    """Tell how far a video is with the params of a batch.
-
-    Args:
-        path: where the video lies; its name names the output folder.
-        video: digest of its bytes.
-        batch: the params in question, and the site.
-        tried: as of `Ledger.read`.
-        claims: to see which runs are alive.
-    """
-    key = transcript_key(video, batch)
-    attempt = tried.get(key)
-    if attempt and is_running(attempt, claims):
-        return Standing("running", "a run works on it", attempt.attempts)
-    folder = batch.folder_of(Path(path).stem, video)
-    if manifest.is_written(folder, key):
-        return Standing("done", str(folder))
-    if attempt and attempt.attempts:
-        return Standing("failed", attempt.problem, attempt.attempts)
-    return Standing("waiting", attempt.problem if attempt else "")
-
-
 def is_running(attempt: Attempt, claims: Claims) -> bool:
-    """Tell whether an attempt is under way: nobody ended it, and its run is alive."""
+    """Return whether an attempt is under way: nobody ended it, and its run is alive."""
     return attempt.ended is None and claims.is_taken(attempt.video)
 
 
-def inspect_all(paths: Sequence[str], batch: Batch) -> list[Row]:
-    """Tell how far each video below some paths is.
+def count_states(statuses: Collection[VideoStatus]) -> str:
+    """Return how many videos are in which state, in words."""
+    counts = Counter(status.state for status in statuses)
+    return ", ".join(f"{counts[state]} {state}" for state in State if counts[state]) or "no video"
+
+
+def inspect(path: Path) -> Video:
+    """Probe a file and take the digest of its bytes.
+
+    Raises:
+        SpokenbyError: it cannot be read, or is not a video.
+    """
+    with showing(str(path), INSPECT) as progress:
+        probed = probe(path)
+        digest = digest_file(path, DigestIndex(read_settings().digest_index), progress)
+    announce(Step(str(path), INSPECT, "done", 1.0))
+    return Video(
+        path=str(path),
+        name=path.stem,
+        digest=digest,
+        duration=probed.duration,
+        audio_streams=len(probed.audio),
+    )
+
+
+def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatus]:
+    """Yield the status of each video below some paths, with its stored stages.
 
     Args:
         paths: the site's folder of videos if empty, and whatever did not end well elsewhere.
-        batch: the params in question, and the site.
+        inventory: of the params in question. An attempt with others counts where there is none
+            with these.
     """
-    found, problems = look_for_videos(paths or [batch.settings.videos])
-    index = DigestIndex(batch.settings.digest_index)
-    tried = Ledger(batch.settings.ledger).read()
-    claims = Claims(batch.settings.claims)
-    rows = [Row("", "failed", str(problem)) for problem in problems]
-    for path in map(str, found):
-        try:
-            with showing(path, "inspect") as progress:
-                video = digest_file(Path(path), index, progress)
-        except SpokenbyError as error:
-            rows.append(Row(path, "failed", str(error)))
-            continue
-        standing = standing_of(path, video, batch, tried, claims)
-        stages = plan_named(Path(path).stem, video, batch).stored
-        row = Row(path, standing.state, described(standing), video, stored=" ".join(stages))
-        others = [attempt for attempt in tried.values() if attempt.video == video]
-        if standing.state == "waiting" and others:
-            row = _of_attempt(others[-1], path, claims)._replace(stored=row.stored)
-        rows.append(row)
-    if not paths:
-        shown = {row.video for row in rows} | {row.path for row in rows}
-        rows += [
-            _of_attempt(attempt, attempt.path, claims)
-            for attempt in tried.values()
-            if not shown & {attempt.video, attempt.path}
-        ]
-    return rows
+    found, problems = look_for_videos(paths or [inventory.batch.settings.videos])
+    yield from map(bad_path, problems)
+
+    def read(path: Path) -> Digest:
+        with showing(str(path), INSPECT) as progress:
+            return digest_file(path, inventory.index, progress)
+
+    shown = set()
+    for status in inventory.look_at(found, read):
+        shown |= {status.path, status.digest}
+        if status.digest:
+            others = [a for a in inventory.attempts.values() if a.video == status.digest]
+            if status.state is State.WAITING and others:
+                status = _status_of(others[-1], status.path, inventory.claims)  # noqa: PLW2901
+            plan = plan_named(Path(status.path).stem, status.digest, inventory.batch)
+            yield status._replace(stored=plan.stored)
+        else:
+            yield status
+    for attempt in inventory.attempts.values() if not paths else ():
+        if not shown & {attempt.video, attempt.path}:
+            yield _status_of(attempt, attempt.path, inventory.claims)
 
 
-def _of_attempt(attempt: Attempt, path: str, claims: Claims) -> Row:
-    """Tell of an attempt with whatever params it had."""
-    if is_running(attempt, claims):
-        return Row(path, "running", "a run works on it", attempt.video)
-    if not attempt.attempts:
-        return Row(path, "waiting", attempt.problem, attempt.video)
-    standing = Standing("failed", attempt.problem, attempt.attempts)
-    return Row(path, "failed", described(standing), attempt.video)
-
-
-def failed_attempts(videos: Sequence[str], settings: Settings) -> dict[str, dict[str, Attempt]]:
-    """Return the attempts that failed, by what was asked for and by path.
+def list_failed(videos: Sequence[str], settings: Settings) -> Iterator[tuple[Attempt, VideoStatus]]:
+    """Yield the attempts that failed, with whatever params, and where the video is now.
 
     Args:
-        videos: videos and folders; all that failed if empty.
+        videos: videos and folders; all that failed if empty: then also those whose file is gone or
+            has changed, as skipped.
         settings: the site.
 
     Raises:
-        InputError: a video cannot be found or read.
+        InputError: a path leads nowhere, or a file cannot be read.
     """
-    claims = Claims(settings.claims)
-    named: dict[Digest, str] = {}
-    if videos:
-        found, problems = look_for_videos(videos)
-        if problems:
-            raise problems[0]
-        index = DigestIndex(settings.digest_index)
-        named = {digest_file(path, index): str(path) for path in found}
-    failed: dict[str, dict[str, Attempt]] = {}
-    for attempt in Ledger(settings.ledger).read().values():
-        if not attempt.attempts or is_running(attempt, claims):
-            continue
-        path = named.get(attempt.video) if videos else attempt.path
-        if path:
-            failed.setdefault(attempt.asked, {})[path] = attempt
-    return failed
+    claims, index = Claims(settings.claims), DigestIndex(settings.digest_index)
+    failed = [
+        attempt
+        for attempt in Ledger(settings.ledger).read().values()
+        if attempt.attempts and not is_running(attempt, claims)
+    ]
+    found, problems = look_for_videos(videos) if videos else ([Path(a.path) for a in failed], [])
+    if problems:
+        raise problems[0].error
+    looked = look_at(
+        dict.fromkeys(found),
+        lambda path: digest_file(path, index),
+        lambda path, digest: VideoStatus(path, State.WAITING, digest),
+    )
+    places: dict[Digest, str] = {}
+    for status in looked:
+        if videos and not status.digest:
+            raise InputError(status.cause)
+        places[status.digest] = status.path
+    for attempt in failed:
+        if path := places.get(attempt.video):
+            yield attempt, _status_of(attempt, path, claims)
+        elif not videos:
+            gone = "its file is gone or has changed: forgotten"
+            yield attempt, VideoStatus(attempt.path, State.SKIPPED, cause=gone)
 
 
-def is_still(path: str, video: Digest, settings: Settings) -> bool:
-    """Tell whether the same video lies there as before."""
-    try:
-        return digest_file(Path(path), DigestIndex(settings.digest_index)) == video
-    except SpokenbyError:
-        return False
-
-
-def follow_up(rows: Sequence[Row], batch: Batch, *, ended: bool, says: str) -> list[Row]:
-    """Tell of each video that was handed to a run what became of it.
+def follow_up(
+    statuses: Sequence[VideoStatus], inventory: Inventory, *, ended: bool, message: str
+) -> list[VideoStatus]:
+    """Return the statuses after a run to which those that are ready were handed.
 
     Args:
-        rows: those that are ready were handed on.
-        batch: the params in question, and the site.
+        statuses: before the run.
+        inventory: of the run's params.
         ended: whether the run has ended.
-        says: how it ended, or why it has not.
+        message: how it ended, or why it has not.
     """
-    tried = Ledger(batch.settings.ledger).read()
-    claims = Claims(batch.settings.claims)
+    digests = {Path(s.path): s.digest for s in statuses if s.state is State.READY}
+    after = {status.path: status for status in inventory.look_at(digests, digests.__getitem__)}
 
-    def follow(row: Row) -> Row:
-        standing = standing_of(row.path, row.video, batch, tried, claims)
-        match standing.state:
-            case "done" | "failed":
-                return Row(row.path, standing.state, described(standing), row.video)
-            case "waiting" if ended:  # the run itself did not get to it
-                return Row(row.path, "failed", says, row.video)
-            case _:
-                return Row(row.path, "waiting", says, row.video)
+    def follow(before: VideoStatus) -> VideoStatus:
+        status = after[before.path]
+        if status.state in {State.DONE, State.FAILED}:
+            return status
+        # In a run that has ended and left it waiting, the run itself did not get to it.
+        missed = ended and status.state is State.WAITING
+        state = State.FAILED if missed else State.WAITING
+        return VideoStatus(before.path, state, before.digest, cause=message)
 
-    return [follow(row) if row.state == "ready" else row for row in rows]
+    return [follow(status) if status.state is State.READY else status for status in statuses]
 
 
 def request_of(batch: Batch, parameters: Mapping[str, Any]) -> str:
@@ -212,47 +318,85 @@ def request_of(batch: Batch, parameters: Mapping[str, Any]) -> str:
 
     Who asks for the same later, from another folder, gets the same: profile and output are settled.
     """
-    asked = dict(parameters)
-    if asked.get("output"):
-        asked["output"] = batch.output.absolute()
-    asked["profile"] = batch.recipe.profile
-    return to_json({name: asked[name] for name in asked.keys() - {"paths", "force"}}).decode()
+    request = dict(parameters)
+    if request.get("output"):
+        request["output"] = batch.output.absolute()
+    request["profile"] = batch.recipe.profile
+    return to_json({name: request[name] for name in request.keys() - {"paths", "force"}}).decode()
 
 
-def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> Outcome:
-    """Tell in one line why a stage failed."""
-    problem = str(error) if isinstance(error, SpokenbyError) else f"{type(error).__name__}: {error}"
-    return Outcome(
-        path=path,
-        name=video.name if video else path,
-        # Ctrl-C reaches the children too: what fails while stopping failed because of it.
-        status="stopped" if is_stopping() or isinstance(error, StoppedError) else "failed",
-        duration=video.duration if video else 0.0,
-        problem=f"{stage}: {' '.join(problem.split())}",
+def failure(path: str, stage: str, error: BaseException, video: Video | None = None) -> VideoStatus:
+    """Return the status of a video one of whose stages failed, or was stopped."""
+    cause = str(error) if isinstance(error, SpokenbyError) else f"{type(error).__name__}: {error}"
+    # Ctrl-C reaches the children too: what fails while stopping failed because of it.
+    stopped = is_stopping() or isinstance(error, StoppedError)
+    return VideoStatus(
+        path,
+        State.STOPPED if stopped else State.FAILED,
+        video.digest if video else "",
+        stage,
+        " ".join(cause.split()),
+        video=video,
     )
 
 
-def note_end(ledger: Ledger, key: Digest, outcome: Outcome) -> None:
+def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
+    """Return whether a run has something to do for a video that was inspected."""
+    return status.video is not None and (bool(force) or status.state is not State.DONE)
+
+
+def unchanged(status: VideoStatus) -> VideoStatus:
+    """Return the status of a video that was done before this run, with its transcript's figures."""
+    summary = manifest.summarize_folder(Path(status.folder), computed=False)
+    return status._replace(state=State.UNCHANGED, summary=summary)
+
+
+def note_end(ledger: Ledger, key: Digest, status: VideoStatus) -> None:
     """Note how an attempt ended."""
-    match outcome.status:
-        case "failed":
-            stage, _, problem = outcome.problem.partition(": ")
-            ledger.fail(key, stage, problem)
-        case "stopped":
+    match status.state:
+        case State.FAILED:
+            ledger.fail(key, status.stage, status.cause)
+        case State.STOPPED:
             ledger.stop(key)
         case _:
             ledger.forget(key)
 
 
-def note_unread(outcome: Outcome, batch: Batch, request: str) -> None:
-    """Note the attempt at a file that is no video. One whose bytes cannot be read has no key."""
-    if outcome.status != "failed":
+def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None:
+    """Note the attempt at a file that is not a video. One whose bytes cannot be read has no key."""
+    if status.state is not State.FAILED or status.stage == FIND:
         return
     try:
-        video = digest_file(Path(outcome.path), DigestIndex(batch.settings.digest_index))
+        video = digest_file(Path(status.path), inventory.index)
     except SpokenbyError:
         return
-    key = transcript_key(video, batch)
-    ledger = Ledger(batch.settings.ledger)
-    ledger.begin(key, video, outcome.path, asked=request)
-    note_end(ledger, key, outcome)
+    key = inventory.transcript_key(video)
+    inventory.ledger.begin(key, video, status.path, request=request)
+    note_end(inventory.ledger, key, status)
+
+
+def _find_all(paths: Collection[str]) -> tuple[list[Path], list[VideoStatus]]:
+    """Return the videos below some paths, each once, and a status for each path without any."""
+    found: dict[Path, None] = {}
+    bad_paths = []
+    for path in paths:
+        try:
+            found.update(dict.fromkeys(find_videos([path])))
+        except InputError as error:
+            bad_paths.append(bad_path(BadPath(path, error)))
+    return list(found), bad_paths
+
+
+def bad_path(problem: BadPath) -> VideoStatus:
+    """Return the status that stands for a path that leads to no video."""
+    return VideoStatus(problem.path, State.FAILED, stage=FIND, cause=str(problem.error))
+
+
+def _status_of(attempt: Attempt, path: str, claims: Claims) -> VideoStatus:
+    """Return the status of a video for which an attempt with some params is all there is."""
+    if is_running(attempt, claims):
+        state, stage, cause = State.RUNNING, "", "a run works on it"
+    else:
+        state = State.FAILED if attempt.attempts else State.WAITING
+        stage, cause = attempt.failure
+    return VideoStatus(path, state, attempt.video, stage, cause, attempt.attempts)

@@ -1,7 +1,4 @@
-"""Who works on which video lives here: one run at a time, over all processes of a site.
-
-What came of it does not; see ledger.py.
-"""
+"""Let one run at a time work on a video, over all processes of a site."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ class Claims:
             lock.release()
 
     def is_taken(self, video: Digest) -> bool:
-        """Tell whether any run, this one included, holds the claim on a video."""
+        """Return whether any run, this one included, holds the claim on a video."""
         if video in self._held:
             return True
         if not self.take(video):

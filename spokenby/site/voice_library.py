@@ -11,8 +11,9 @@ from spokenby.output import formats, manifest
 from spokenby.output.rename_speakers import TRANSCRIPT, Rewritten, rewrite_folder
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
+from spokenby.site.inventory import State, VideoStatus
 from spokenby.site.stage_results import storage_key
-from spokenby.types import Digest, Identity, Outcome, SpeakerTranscript, Video
+from spokenby.types import Digest, Identity, SpeakerTranscript, Video
 from spokenby.voices.library import Change, Line, VoiceLibrary
 
 
@@ -74,25 +75,28 @@ def note_transcript(
     open_library(settings).note_transcript(video, place_of(folder, settings), lines)
 
 
-def note_unchanged(outcomes: Sequence[Outcome], settings: Settings) -> list[Outcome]:
+def note_unchanged(statuses: Sequence[VideoStatus], settings: Settings) -> list[VideoStatus]:
     """Tell the library of finished transcripts that it lacks: it may be newer, or another one.
 
-    Returns the outcomes; one tells if that was not possible, which harms nothing but the search.
+    Returns the statuses; one warns if that was not possible, which harms nothing but the search.
     """
-    unchanged = [outcome for outcome in outcomes if outcome.status == "unchanged"]
+    unchanged = [status for status in statuses if status.state is State.UNCHANGED]
     if not unchanged:
-        return list(outcomes)
+        return list(statuses)
     try:
         noted = {place.folder for place in open_library(settings).transcripts()}
-        for outcome in unchanged:
-            folder = Path(outcome.folder)
+        for status in unchanged:
+            folder = Path(status.folder)
             if place_of(folder, settings) not in noted:
                 _note_folder(folder, settings)
     except SpokenbyError as error:
-        warned = (*unchanged[0].warnings, f"`spokenby find` may not find it: {error}")
-        told = unchanged[0].model_copy(update={"warnings": warned})
-        return [told if outcome is unchanged[0] else outcome for outcome in outcomes]
-    return list(outcomes)
+        first = unchanged[0]
+        if first.summary:
+            warnings = (*first.summary.warnings, f"`spokenby find` may not find it: {error}")
+            summary = first.summary.model_copy(update={"warnings": warnings})
+            warned = first._replace(summary=summary)
+            return [warned if status is first else status for status in statuses]
+    return list(statuses)
 
 
 def _note_folder(folder: Path, settings: Settings) -> None:

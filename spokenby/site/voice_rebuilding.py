@@ -97,12 +97,12 @@ def _take_prints(
     usable = np.isfinite(vectors).all(axis=1)
     prints = []
     for row, speaker in enumerate(speakers):
-        own = usable & (owner == row)
-        vector, spread = embeddings.pool_segments(vectors[own], length[own])
+        rows = usable & (owner == row)
+        vector, spread = embeddings.pool_segments(vectors[rows], length[rows])
         if np.isfinite(vector).all():
             start = min(sample.start for sample in speaker.samples)
             end = max(sample.end for sample in speaker.samples)
-            seconds = float(length[own].sum())
+            seconds = float(length[rows].sum())
             prints.append(
                 (speaker, Voiceprint(vector, seconds, spread, speaker.video_name, start, end))
             )
@@ -117,8 +117,8 @@ class _Sounds:
         self._settings = batch.settings
         self._index = DigestIndex(batch.settings.digest_index)
         self._places = {place.video: place.folder for place in library.transcripts()}
-        own, _ = look_for_videos([batch.settings.videos])
-        self._files = own + (find_videos(paths) if paths else [])
+        videos, _ = look_for_videos([batch.settings.videos])
+        self._files = videos + (find_videos(paths) if paths else [])
         self._digests: dict[Path, Digest] = {}
 
     @contextmanager

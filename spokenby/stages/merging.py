@@ -17,6 +17,7 @@ from spokenby.types import (
     Digest,
     EdgeDecisions,
     Identity,
+    JoinedVoices,
     Seconds,
     Segment,
     Speaker,
@@ -97,10 +98,25 @@ class Params(StageParams):
     )
 
 
+def join_voices(
+    diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
+) -> JoinedVoices:
+    """Put labels that are one voice under one label if `merge_same_voice` is set; note doubts."""
+    doubts = voice_similarity.tell_doubts(
+        embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
+    )
+    joined = {}
+    if params.merge_same_voice:
+        joined = voice_similarity.find_joined(diarization, embeddings, params.same_voice)
+        diarization, embeddings = voice_similarity.join_labels(diarization, embeddings, joined)
+    return JoinedVoices(
+        diarization=diarization, embeddings=embeddings, joined=joined, doubts=tuple(doubts)
+    )
+
+
 def merge_transcript(
     transcript: Transcript,
-    diarization: Diarization,
-    embeddings: SpeakerEmbeddings,
+    voices: JoinedVoices,
     speech: SpeechRegions,
     params: Params,
     *,
@@ -119,13 +135,9 @@ def merge_transcript(
 
     Warnings name speakers by their label: names may change with the voice library.
     """
+    diarization = voices.diarization
     if not (speech.regions or transcript.words):  # what a diarizer took for speakers is noise
         diarization = diarization.model_copy(update={"turns": (), "exclusive": ()})
-    doubts = voice_similarity.tell_doubts(
-        embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
-    )
-    joined = find_joined(diarization, embeddings, params)
-    diarization, embeddings = voice_similarity.join_labels(diarization, embeddings, joined)
     labels = tuple(
         dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
     )
@@ -142,7 +154,7 @@ def merge_transcript(
     owners = _owners(starts, ends, exclusive, params.max_edge_distance)
     owners = keep_sentences(owners, words, starts, params.sentence_reach)
     for decision in edges.decisions if edges else ():
-        owners[decision.word] = labels.index(joined.get(decision.speaker, decision.speaker))
+        owners[decision.word] = labels.index(voices.joined.get(decision.speaker, decision.speaker))
     overlaps = intervals.covered(intervals.shared(regular), starts, ends) > INSTANT
 
     reason = (
@@ -191,19 +203,10 @@ def merge_transcript(
         turns=diarization.turns,
         doubtful=transcript.doubtful,
         warnings=(
-            *_warnings(spoken, speakers, transcript, embeddings, speech, coverage, params),
-            *doubts,
+            *_warnings(spoken, speakers, transcript, voices.embeddings, speech, coverage, params),
+            *voices.doubts,
         ),
     )
-
-
-def find_joined(
-    diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
-) -> dict[str, str]:
-    """Return the label that each label goes under which is the same voice, if they are to."""
-    if not params.merge_same_voice:
-        return {}
-    return voice_similarity.find_joined(diarization, embeddings, params.same_voice)
 
 
 def name_speakers(

@@ -61,7 +61,7 @@ def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: P
             for name, stage in manifest["stages"].items()
         ),
         "",
-        *(f"- warning: {_cell(warning)}" for warning in transcript.told),
+        *(f"- warning: {_cell(warning)}" for warning in transcript.named_warnings),
         "",
         f"Outputs: `{folder}`",
     ]

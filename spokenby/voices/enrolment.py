@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from spokenby.errors import InputError
 from spokenby.stages import intervals
-from spokenby.stages.voice_similarity import find_joined, join_labels
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
+    JoinedVoices,
     Seconds,
-    SpeakerEmbeddings,
     SpeechRegions,
     Waveform,
 )
@@ -60,10 +59,8 @@ def take_voiceprint(
     path: str,
     waveform: Waveform,
     speech: SpeechRegions,
-    diarization: Diarization,
-    embeddings: SpeakerEmbeddings,
+    voices: JoinedVoices,
     *,
-    same_voice: float,
     begin: Seconds = 0.0,
 ) -> Voiceprint:
     """Return the voiceprint of the one person who speaks in a recording.
@@ -72,28 +69,25 @@ def take_voiceprint(
         path: of the recording, for people.
         waveform: the recording, or the part that counts.
         speech: where somebody speaks.
-        diarization: who, as far as can be told. What it takes for two may be one voice.
-        embeddings: what they sound like.
-        same_voice: least likeness of two labels that are one voice, as of `likeness.find_joined`.
+        voices: who speaks when and what they sound like; labels that are one voice are joined.
         begin: where in the recording the waveform begins.
 
     Raises:
         InputError: it may not stand for a voice, with the reason.
     """
+    diarization, embeddings = voices.diarization, voices.embeddings
     if not diarization.turns or speech.speech < MIN_SPEECH_S:
         raise _too_short(path, speech.speech)
-    same = find_joined(diarization, embeddings, same_voice)
-    diarization, embeddings = join_labels(diarization, embeddings, same)
     talk = _talk_times(diarization)
-    own, *others = sorted(talk.values(), reverse=True)
-    if sum(others) > max(MAX_OTHERS_S, MAX_OTHERS_SHARE * (own + sum(others))):
-        lengths = " and ".join(f"{length:.1f} s" for length in (own, *others))
+    longest, *others = sorted(talk.values(), reverse=True)
+    if sum(others) > max(MAX_OTHERS_S, MAX_OTHERS_SHARE * (longest + sum(others))):
+        lengths = " and ".join(f"{length:.1f} s" for length in (longest, *others))
         raise InputError(
             f"{path}: {1 + len(others)} people seem to speak in it, for {lengths}",
             "cut out a part with one of them, with --from and --to",
         )
-    if own < MIN_SPEECH_S:
-        raise _too_short(path, own)
+    if longest < MIN_SPEECH_S:
+        raise _too_short(path, longest)
     clarity = measure_clarity(waveform.samples, speech)
     if clarity.snr_db < MIN_SNR_DB:
         raise InputError(
@@ -109,7 +103,7 @@ def take_voiceprint(
         )
     row = embeddings.speakers.index(max(talk, key=lambda label: talk[label]))
     if not np.isfinite(embeddings.vectors[row]).all():
-        raise _too_short(path, own)
+        raise _too_short(path, longest)
     heard = intervals.array(speech.regions)
     return Voiceprint(
         vector=embeddings.vectors[row],

@@ -66,13 +66,14 @@ class Judge:
         )
         seconds = time.perf_counter() - began
 
+        params = merging.Params(max_word=10)
+
         def said_by(decisions: EdgeDecisions | None) -> list[str | None]:
             merged: SpeakerTranscript = merging.merge_transcript(
                 transcript,
-                turns,
-                voices,
+                merging.join_voices(turns, voices, params),
                 regions,
-                merging.Params(max_word=10),
+                params,
                 edges=decisions,
                 digest="",
             )

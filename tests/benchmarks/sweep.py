@@ -16,7 +16,7 @@ from time import perf_counter
 from spokenby.digests import DigestIndex
 from spokenby.output.folders import MANIFEST
 from spokenby.site.batch import prepare_batch
-from spokenby.site.inventory import count_states, transcript_key
+from spokenby.site.inventory import Inventory, count_states, transcript_key
 from spokenby.site.new_videos import Choice, survey
 
 FILES = [f"transcript.{ending}" for ending in ("json", "srt", "vtt", "txt", "csv", "rttm")]
@@ -65,8 +65,8 @@ def _remember(index: DigestIndex, known: dict[Path, str]) -> None:
 def time_sweep() -> tuple[float, str]:
     """Return the seconds that looking at every video takes, and what came of it."""
     started = perf_counter()
-    rows = survey((), prepare_batch("embedded"), Choice())
-    return perf_counter() - started, count_states(rows)
+    statuses = survey((), Inventory(prepare_batch("embedded")), Choice())
+    return perf_counter() - started, count_states(statuses)
 
 
 if __name__ == "__main__":

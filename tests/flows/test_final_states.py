@@ -8,14 +8,14 @@ import pytest
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from flows.final_states import UnfinishedError, failed, stopped, told_by
+from flows.final_states import UnfinishedError, failed, results_of, stopped
 
 
 @pytest.mark.parametrize(
     "state", [Completed(data=["a", "b"]), failed("b failed", ["a", "b"]), stopped("", ["a", "b"])]
 )
-def test_outcomes_come_back_however_the_run_ended(state) -> None:
-    assert told_by(state) == ["a", "b"]
+def test_results_come_back_however_the_run_ended(state) -> None:
+    assert results_of(state) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_outcomes_come_back_however_the_run_ended(state) -> None:
         (Cancelled(message="in the UI"), CancelledRun),
     ],
 )
-def test_a_run_that_told_nothing_raises(state, error) -> None:
+def test_a_run_without_results_raises(state, error) -> None:
     with pytest.raises(error):
-        told_by(state)
+        results_of(state)
 
 
 def test_prefect_finds_an_exception_in_a_failed_run() -> None:

@@ -35,7 +35,7 @@ def add(site: Site, name: str, seconds: float = 1.0, hz: float = 0.0) -> Path:
 
 
 @pytest.fixture
-def here(site: Site) -> Iterator[Here]:
+def cli(site: Site) -> Iterator[Here]:
     with Here(site) as commands:
         yield commands
 
@@ -104,16 +104,16 @@ def growing(site: Site) -> Iterator[Path]:
     writer.join()
 
 
-def test_sweeps_over_the_life_of_a_folder(site: Site, here: Here, growing: Path) -> None:
+def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) -> None:
     path = add(site, "new.mp4")
     broken = site.videos / "broken.mp4"
     broken.write_bytes(b"no video")
     os.utime(broken, (OLD, OLD))
 
-    assert "2 ready, 1 skipped" in here.run("sweep", "--dry-run").out
+    assert "2 ready, 1 skipped" in cli.run("sweep", "--dry-run").out
     assert not site.transcripts.exists()
 
-    first = here.run("sweep", site.videos, "--max-attempts", 2)
+    first = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert first.code == 1, first.out
     assert "1 failed, 1 done, 1 skipped" in first.out
     assert "what ran when: " in first.out
@@ -134,11 +134,11 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, here: Here, growing: Path)
     assert "1 failed, 1 done, 1 skipped: " in run["state"]["message"]
 
     path.rename(site.videos / "renamed.mp4")
-    second = here.run("sweep", site.videos, "--max-attempts", 2)
+    second = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert "1 failed, 1 done, 1 skipped" in second.out
     assert site.computed("renamed") == set()
 
-    third = here.run("sweep", site.videos, "--max-attempts", 2)
+    third = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert third.code == 0, third.out
     assert "1 given up, 2 skipped" in third.out
     state, note = latest_table(site)["broken.mp4"]
@@ -146,7 +146,7 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, here: Here, growing: Path)
     assert note.startswith("failed 2 times: inspect: ")
 
     add(site, "broken.mp4", hz=500)
-    fourth = here.run("sweep", site.videos, "--max-attempts", 2)
+    fourth = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert fourth.code == 0, fourth.out
     assert latest_table(site)["broken.mp4"][0] == "done"
     assert not ledger_of(site).read()
@@ -165,14 +165,14 @@ def test_sweeps_at_once_and_a_run_by_hand_do_no_video_twice(site: Site) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
-def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, here: Here) -> None:
+def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, cli: Here) -> None:
     video = add(site, "cut.mp4", seconds=60, hz=300)
     first = site.start("transcribe")
     attempt = wait_for_attempt(site, first)
     first.send_signal(signal.SIGSTOP)  # it takes as long as this test needs it to
     assert attempt.path == str(video)
-    assert "1 running" in here.run("status").out
-    assert "1 skipped" in here.run("sweep", "--dry-run").out
+    assert "1 running" in cli.run("status").out
+    assert "1 skipped" in cli.run("sweep", "--dry-run").out
     second = site.start("transcribe")
     assert second.stdout
     while "waiting for the run that works on it" not in second.stdout.readline():
@@ -181,20 +181,20 @@ def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, here
     first.wait()
     out, err = second.communicate(timeout=300)
     assert second.returncode == 0, out + err
-    assert here.run("status").code == 0
+    assert cli.run("status").code == 0
     assert not ledger_of(site).read()
 
 
-def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, here: Here) -> None:
+def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, cli: Here) -> None:
     add(site, "cut.mp4", seconds=60, hz=300)
     process = site.start("transcribe")
     wait_for_attempt(site, process)
     process.kill()
     process.wait()
-    shown = here.run("status")
+    shown = cli.run("status")
     assert shown.code == 1
     assert "its run was cut off" in shown.out
-    ran = here.run("sweep")
+    ran = cli.run("sweep")
     assert ran.code == 0, ran.out
     assert not ledger_of(site).read()
 
@@ -238,7 +238,7 @@ def worker(site: Site) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
 def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     site: Site,
-    here: Here,
+    cli: Here,
     worker: subprocess.Popen[bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -248,11 +248,11 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
 
     worker.send_signal(signal.SIGSTOP)
     monkeypatch.setattr("flows.deployment_runs.START_WITHIN_S", 1)
-    ran = here.run("sweep")
+    ran = cli.run("sweep")
     assert (ran.code, "which a worker does" in ran.out) == (0, True)
     assert "has not begun" in latest_table(site)["by a worker.mp4"][1]
     add(site, "later.mp4", hz=800)
-    here.run("sweep")
+    cli.run("sweep")
     assert latest_table(site)["by a worker.mp4"] == ("waiting", "for a run that has not begun")
 
     worker.send_signal(signal.SIGCONT)
@@ -265,7 +265,7 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     assert "1 of 2 videos failed: " in log
     assert "Traceback" not in log
     # The broken one again: another attempt, so another run.
-    ran = here.run("sweep")
+    ran = cli.run("sweep")
     assert (ran.code, "1 failed, 2 skipped" in ran.out) == (1, True)
     assert latest_table(site)["no video.mp4"][1].startswith("failed 2 times")
     assert len(wait_for_runs(site)) == 3

@@ -15,7 +15,7 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(tmp_path / "cache" / "ledger.sqlite")
 
 
-def tried(ledger: Ledger, *ends: str) -> tuple[int, str] | None:
+def tried(ledger: Ledger, *ends: str) -> tuple[int, tuple[str, str]] | None:
     """Make attempts that end in some ways; return what the ledger says in the end.
 
     `cut N` and `N` begin with N stages stored; any other word is the cause of a failure.
@@ -30,37 +30,37 @@ def tried(ledger: Ledger, *ends: str) -> tuple[int, str] | None:
         elif word != "cut":
             ledger.fail("key", "transcribe", word)
     row = ledger.read().get("key")
-    return row and (row.attempts, row.problem)
+    return row and (row.attempts, row.failure)
 
 
 @pytest.mark.parametrize(
-    ("ends", "says"),
+    ("ends", "ended"),
     [
         ([], None),
-        (["first"], (1, "transcribe: first")),
-        (["first", "second"], (2, "transcribe: second")),
+        (["first"], (1, ("transcribe", "first"))),
+        (["first", "second"], (2, ("transcribe", "second"))),
         (["first", "done"], None),
-        (["first", "done", "second"], (1, "transcribe: second")),
-        (["cut"], (1, CUT)),
-        (["cut", "cut"], (2, CUT)),
-        (["cut 1", "cut 3"], (1, CUT)),  # it got further
-        (["cut 1", "cut 3", "cut 3"], (2, CUT)),
-        (["first 1", "second 3"], (2, "transcribe: second")),
-        (["stop"], (0, "stopped on request")),
-        (["first", "stop"], (1, "transcribe: first")),
-        (["cut", "first"], (2, "transcribe: first")),
+        (["first", "done", "second"], (1, ("transcribe", "second"))),
+        (["cut"], (1, ("", CUT))),
+        (["cut", "cut"], (2, ("", CUT))),
+        (["cut 1", "cut 3"], (1, ("", CUT))),  # it got further
+        (["cut 1", "cut 3", "cut 3"], (2, ("", CUT))),
+        (["first 1", "second 3"], (2, ("transcribe", "second"))),
+        (["stop"], (0, ("", "stopped on request"))),
+        (["first", "stop"], (1, ("transcribe", "first"))),
+        (["cut", "first"], (2, ("transcribe", "first"))),
     ],
 )
 def test_attempts_are_counted_until_one_succeeds(
-    ledger: Ledger, ends: list[str], says: tuple[int, str] | None
+    ledger: Ledger, ends: list[str], ended: tuple[int, tuple[str, str]] | None
 ) -> None:
-    assert tried(ledger, *ends) == says
+    assert tried(ledger, *ends) == ended
 
 
 def test_a_request_of_an_earlier_version_has_the_names_of_today(ledger: Ledger) -> None:
     params = '{"diarization": {"num_speakers": 2, "window": "2"}, "voices": {"identify": false}}'
-    ledger.begin("a", "video", "/talk.mp4", asked=f'{{"profile": "open", "params": {params}}}')
-    assert json.loads(ledger.read()["a"].asked) == {
+    ledger.begin("a", "video", "/talk.mp4", request=f'{{"profile": "open", "params": {params}}}')
+    assert json.loads(ledger.read()["a"].request) == {
         "profile": "open",
         "params": {
             "diarize": {"num_speakers": 2, "clustering": {"window": "2"}},
@@ -69,14 +69,14 @@ def test_a_request_of_an_earlier_version_has_the_names_of_today(ledger: Ledger) 
     }
 
 
-def test_an_attempt_keeps_what_was_asked_for(ledger: Ledger) -> None:
-    ledger.begin("a", "video a", "/old.mp4", asked='{"num_speakers": 2}')
+def test_an_attempt_keeps_its_request(ledger: Ledger) -> None:
+    ledger.begin("a", "video a", "/old.mp4", request='{"num_speakers": 2}')
     ledger.begin("b", "video b", "/b.mp4")
-    ledger.begin("a", "video a", "/new.mp4", asked='{"num_speakers": 2}')
+    ledger.begin("a", "video a", "/new.mp4", request='{"num_speakers": 2}')
     rows = ledger.read()
     assert list(rows) == ["b", "a"]
     assert rows["a"][:4] == ("a", "video a", "/new.mp4", 2)
-    assert rows["a"].asked == '{"num_speakers": 2}'
+    assert rows["a"].request == '{"num_speakers": 2}'
     assert rows["a"].ended is None
     ledger.forget("a", "b")
     assert not ledger.read()
@@ -92,7 +92,7 @@ def test_a_file_that_changed_has_not_failed(ledger: Ledger) -> None:
 def test_a_corrupt_ledger_is_begun_anew(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
-    assert tried(Ledger(path), "first") == (1, "transcribe: first")
+    assert tried(Ledger(path), "first") == (1, ("transcribe", "first"))
 
 
 def test_a_ledger_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:

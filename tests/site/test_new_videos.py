@@ -14,7 +14,7 @@ from spokenby.digests import digest_file
 from spokenby.output.folders import MANIFEST
 from spokenby.site.attempts import Ledger
 from spokenby.site.batch import Batch, prepare_batch
-from spokenby.site.inventory import Row, count_states, transcript_key
+from spokenby.site.inventory import FIND, Inventory, State, count_states, transcript_key
 from spokenby.site.new_videos import Choice, survey
 from spokenby.site.video_locks import Claims
 
@@ -56,8 +56,8 @@ def fail(batch: Batch, path: Path, times: int, cause: str = "too loud") -> None:
 
 
 def swept(batch: Batch, **choice: object) -> dict[str, tuple[str, str]]:
-    rows: list[Row] = survey((), batch, Choice(**choice))  # type: ignore[arg-type]
-    return {Path(row.path).name: (row.state, row.note) for row in rows}
+    statuses = survey((), Inventory(batch), Choice(**choice))  # type: ignore[arg-type]
+    return {Path(status.path).name: (status.state, status.note) for status in statuses}
 
 
 def test_a_new_video_is_ready_and_one_that_is_done_is_not(batch: Batch) -> None:
@@ -157,9 +157,10 @@ def test_a_video_of_a_run_that_has_not_begun_is_left_to_it(batch: Batch) -> None
 
 def test_folders_that_are_empty_or_missing(batch: Batch) -> None:
     assert swept(batch) == {}
-    (row,) = survey([str(batch.settings.videos / "missing")], batch, Choice())
-    assert (row.path, row.state) == ("", "failed")
-    assert "does not exist" in row.note
+    missing = str(batch.settings.videos / "missing")
+    (status,) = survey([missing], Inventory(batch), Choice())
+    assert (status.path, status.state, status.stage) == (missing, State.FAILED, FIND)
+    assert status.note.startswith(f"{missing} does not exist")
 
 
 def test_a_name_that_is_no_text_does_not_cost_the_others(batch: Batch) -> None:
@@ -168,6 +169,8 @@ def test_a_name_that_is_no_text_does_not_cost_the_others(batch: Batch) -> None:
         Path(os.fsdecode(os.fsencode(batch.settings.videos) + b"/\xff.mp4")).touch()
     except OSError:
         pytest.skip("this system takes only text")
-    rows = survey((), batch, Choice())
-    assert count_states(rows) == "1 failed, 1 ready"
-    assert any("is not text" in row.note for row in rows)
+    statuses = survey((), Inventory(batch), Choice())
+    assert count_states(statuses) == "1 failed, 1 ready"
+    (bad,) = [status for status in statuses if status.stage == FIND]
+    assert "is not text" in bad.note
+    assert bad.path.endswith("/?.mp4")

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from spokenby.stages.merging import Params, join_words, keep_sentences, merge_transcript
+from spokenby.stages.merging import (
+    Params,
+    join_voices,
+    join_words,
+    keep_sentences,
+    merge_transcript,
+)
 from spokenby.types import (
     Diarization,
     EdgeDecision,
@@ -60,14 +66,7 @@ def merge(
     alike = dict.fromkeys(("likeness", "parts"), np.empty((0, 2))) | params.pop("alike", {})
     edges = params.pop("edges", None)
     regions = [(s, e) for s, e, _ in turns] if regions is None else regions
-    return merge_transcript(
-        Transcript(
-            digest="t",
-            language=language,
-            words=tuple(full),
-            **languages,
-            doubtful=doubtful,
-        ),
+    joined = join_voices(
         Diarization(
             digest="d",
             turns=turns_of(turns),
@@ -83,6 +82,17 @@ def merge(
             segments=0,
             **alike,
         ),
+        Params(**params),
+    )
+    return merge_transcript(
+        Transcript(
+            digest="t",
+            language=language,
+            words=tuple(full),
+            **languages,
+            doubtful=doubtful,
+        ),
+        joined,
         SpeechRegions(digest="s", regions=spans_of(regions), windows=(), duration=100.0),
         Params(**params),
         edges=edges,
@@ -544,7 +554,8 @@ def test_what_the_recogniser_notes_reaches_the_reader():
     voices = SpeakerEmbeddings(
         digest="", model="", speakers=(), vectors=[], spread=[], speech=[], segments=0
     )
-    merged = merge_transcript(noted, nobody, voices, speech, Params(), digest="")
+    joined = join_voices(nobody, voices, Params())
+    merged = merge_transcript(noted, joined, speech, Params(), digest="")
     assert merged.warnings[0] == "batches were halved"
 
 
@@ -590,3 +601,9 @@ def test_a_change_of_speaker_moves_no_farther_than_requested():
     owners = np.array([0, 0, 1, 1])
     assert keep_sentences(owners, words, times, 1.0).tolist() == [0, 0, 1, 1]
     assert keep_sentences(owners, words, times, 2.0).tolist() == [0, 1, 1, 1]
+
+
+def test_noise_under_two_labels_that_sound_alike_is_nobody():
+    alike = {"likeness": np.ones((2, 2)), "parts": np.full((2, 2), np.nan)}
+    merged = merge([], TWO, regions=[], merge_same_voice=True, alike=alike)
+    assert (merged.speakers, merged.turns) == ((), ())

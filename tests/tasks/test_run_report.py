@@ -11,7 +11,7 @@ from spokenby.settings import Settings
 from spokenby.telemetry.record import Record, Sample
 from spokenby.telemetry.sampler import watching
 from tasks import run_report
-from tasks.run_report import keep, told, watch_run
+from tasks.run_report import keep, take_lines, watch_run
 
 BEGAN = datetime(2026, 11, 22, 13, 20, 5, tzinfo=UTC)
 
@@ -61,19 +61,19 @@ def test_stage_tells_when_it_waited_and_ran() -> None:
 def test_run_that_computed_nothing_or_was_stopped_leaves_nothing(
     tmp_path: Path, stops: bool
 ) -> None:
-    told()  # of other tests
+    take_lines()  # of other tests
     settings = Settings(data_dir=tmp_path)
     with watch_run("run", settings), showing("talk.mp4", "speech" if stops else "inspect"):
         if stops:
             stop_all()
     reset_stop()
-    assert told() == []
+    assert take_lines() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_record_that_cannot_be_kept_does_not_fail_the_run(tmp_path: Path) -> None:
-    told()  # of other tests
+    take_lines()  # of other tests
     (tmp_path / "runs").write_text("a file where the folder should be")
     with watch_run("run", Settings(data_dir=tmp_path)), showing("talk.mp4", "speech"):
         pass
-    assert "CPU" in told()[0]
+    assert "CPU" in take_lines()[0]

@@ -10,6 +10,7 @@ from media import Sound, make_video
 
 from spokenby.engines.av import read_audio
 from spokenby.errors import InputError
+from spokenby.stages.merging import Params, join_voices
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     Diarization,
@@ -44,8 +45,7 @@ def heard(turns, alike=0.0):
     labels = sorted({speaker for speaker, *_ in turns})
     likeness = np.full((len(labels), len(labels)), alike)
     np.fill_diagonal(likeness, 1)
-    return (
-        SpeechRegions(digest="s", regions=spoken, windows=spoken, duration=100),
+    voices = join_voices(
         Diarization(digest="t", turns=who, exclusive=who),
         SpeakerEmbeddings(
             digest="e",
@@ -58,7 +58,9 @@ def heard(turns, alike=0.0):
             parts=np.full((len(labels), 2), np.nan),
             segments=9,
         ),
+        Params(merge_same_voice=True),
     )
+    return SpeechRegions(digest="s", regions=spoken, windows=spoken, duration=100), voices
 
 
 ALONE = [(A, 1, 5), (A, 6, 9)]
@@ -67,9 +69,7 @@ ASIDE = [*ALONE, (B, 10, 11.5)]
 
 @pytest.mark.parametrize("turns", [ALONE, ASIDE], ids=["alone", "a word by somebody else"])
 def test_voiceprint_is_of_who_speaks(turns):
-    found = take_voiceprint(
-        "a/clip.wav", recording(turns), *heard(turns), same_voice=0.75, begin=60
-    )
+    found = take_voiceprint("a/clip.wav", recording(turns), *heard(turns), begin=60)
     assert found.vector.tolist() == [1, 0, 0, 0]
     assert (found.seconds, found.spread) == (7, pytest.approx(0.1))
     assert (found.source, found.start, found.end) == ("clip.wav", 61, 60 + turns[-1][2])
@@ -77,7 +77,7 @@ def test_voiceprint_is_of_who_speaks(turns):
 
 def test_one_voice_under_two_labels_is_one_person():
     turns = [(A, 1, 4), (B, 5, 8)]
-    found = take_voiceprint("clip.wav", recording(turns), *heard(turns, 0.9), same_voice=0.75)
+    found = take_voiceprint("clip.wav", recording(turns), *heard(turns, 0.9))
     assert found.seconds == 6
     assert found.vector.tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
 
@@ -95,19 +95,19 @@ def test_one_voice_under_two_labels_is_one_person():
 )
 def test_refusals_give_the_reason_in_numbers(turns, sound, says):
     with pytest.raises(InputError, match=says) as refused:
-        take_voiceprint("clip.wav", recording(turns, **sound), *heard(turns), same_voice=0.75)
+        take_voiceprint("clip.wav", recording(turns, **sound), *heard(turns))
     assert str(refused.value).startswith("clip.wav: ")
     assert refused.value.next_step
 
 
 def test_nobody_speaks():
     with pytest.raises(InputError, match=r"only 0.0 s of speech"):
-        take_voiceprint("clip.wav", recording(ALONE), *heard([]), same_voice=0.75)
+        take_voiceprint("clip.wav", recording(ALONE), *heard([]))
 
 
 @pytest.mark.parametrize("noise_db", [-40, -20, -10, 0])
 def test_noise_is_measured_to_the_decibel(noise_db):
-    speech, *_ = heard(ALONE)
+    speech, _ = heard(ALONE)
     measured = measure_clarity(recording(ALONE, noise_db=noise_db).samples, speech)
     assert measured.snr_db == pytest.approx(-noise_db, abs=1.5)
 

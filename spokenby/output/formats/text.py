@@ -20,7 +20,9 @@ def write_txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]
         f"{names[speaker.label]}: speaks {_time(speaker.talk_time)}, {speaker.words} words"
         for speaker in transcript.speakers
     ]
-    notes = [f"Note: {plain(note)}" for note in (*about.get("notes", ()), *transcript.told)]
+    notes = [
+        f"Note: {plain(note)}" for note in (*about.get("notes", ()), *transcript.named_warnings)
+    ]
     notes += [
         f"Doubtful {_time(note.start)}-{_time(note.end)}: {plain(note.reason)}"
         for note in transcript.doubtful

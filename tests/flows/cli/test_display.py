@@ -4,33 +4,37 @@ import io
 
 from rich.console import Console
 
-from flows.cli.display import one_line, print_outcomes, progress_shown
+from flows.cli.display import one_line, print_statuses, progress_shown
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.progress import Step, announce
-from spokenby.types import Outcome
+from spokenby.site.inventory import State, VideoStatus
+from spokenby.types import TranscriptSummary, Video
 
-DONE = Outcome(
-    path="/v/talk one.mp4",
-    name="talk one",
-    status="done",
+DONE = VideoStatus(
+    "/v/talk one.mp4",
+    State.DONE,
     folder="/t/talk one-12345678",
-    duration=6600,
-    speakers=4,
-    words=15021,
-    seconds=110,
-    stored=("extract", "speech"),
-    warnings=("12 words have no speaker",),
+    video=Video(
+        path="/v/talk one.mp4", name="talk one", digest="d", duration=6600, audio_streams=1
+    ),
+    summary=TranscriptSummary(
+        speakers=4,
+        words=15021,
+        seconds=110,
+        stored=("extract", "speech"),
+        warnings=("12 words have no speaker",),
+    ),
 )
-SAME = DONE.model_copy(update={"status": "unchanged", "seconds": 0.0, "warnings": ()})
-FAILED = Outcome(
-    path="/v/broken\n[red].mp4", name="broken", status="failed", problem="inspect: not a video"
+SAME = DONE._replace(
+    state=State.UNCHANGED, summary=TranscriptSummary(speakers=4, words=15021, seconds=0, stored=())
 )
+FAILED = VideoStatus("/v/broken\n[red].mp4", State.FAILED, stage="inspect", cause="not a video")
 
 
-def shown(*outcomes: Outcome) -> str:
+def shown(*statuses: VideoStatus) -> str:
     out = io.StringIO()
     recipe = make_recipe(Profile.EMBEDDED)
-    print_outcomes(Console(file=out, width=100), outcomes, recipe, 123.4)
+    print_statuses(Console(file=out, width=100), statuses, recipe, 123.4)
     return out.getvalue()
 
 
@@ -47,7 +51,9 @@ def test_table_places_warnings_and_failures() -> None:
 
 
 def test_what_concerns_several_videos_is_said_once() -> None:
-    other = DONE.model_copy(update={"path": "/v/other.mp4", "warnings": (*DONE.warnings, "loud")})
+    assert DONE.summary
+    louder = DONE.summary.model_copy(update={"warnings": (*DONE.summary.warnings, "loud")})
+    other = DONE._replace(path="/v/other.mp4", summary=louder)
     text = shown(DONE, other)
     assert text.count("12 words have no speaker") == 1
     assert "warning: talk one.mp4, other.mp4: 12 words have no speaker" in text

@@ -14,34 +14,34 @@ from spokenby.site.attempts import Ledger
 
 
 @pytest.fixture
-def here(site: Site) -> Iterator[Here]:
+def cli(site: Site) -> Iterator[Here]:
     with Here(site) as commands:
         yield commands
 
 
 def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
-    site: Site, here: Here
+    site: Site, cli: Here
 ) -> None:
     blocked = site.folder / "blocked"
     blocked.write_text("a file where the folder should be")
     make_video(site.videos / "good.mp4", Sound(silence(1)))
     bad = make_video(site.videos / "bad.mp4", Sound(tone(1)))
-    assert "2 waiting" in here.run("status").out
-    assert here.run("retry").out.strip() == "nothing has failed: there is nothing to retry"
+    assert "2 waiting" in cli.run("status").out
+    assert cli.run("retry").out.strip() == "nothing has failed: there is nothing to retry"
 
-    assert here.run("transcribe", site.videos / "good.mp4").code == 0
-    asked = ("--output", blocked / "inside", "--num-speakers", 1)
-    assert here.run("transcribe", bad, *asked).code == 1
-    shown = here.run("status")
+    assert cli.run("transcribe", site.videos / "good.mp4").code == 0
+    options = ("--output", blocked / "inside", "--num-speakers", 1)
+    assert cli.run("transcribe", bad, *options).code == 1
+    shown = cli.run("status")
     assert shown.code == 1
     assert "1 failed, 1 done" in shown.out
     assert "failed once: write: " in shown.out
 
-    again = here.run("retry", bad)
+    again = cli.run("retry", bad)
     assert again.code == 1
     assert "failed once: write: " in again.out  # counted anew
     blocked.unlink()
-    retried = here.run("retry")
+    retried = cli.run("retry")
     assert retried.code == 0, retried.out
     assert "1 done" in retried.out
     site.transcripts = blocked / "inside"
@@ -50,28 +50,28 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
     assert not Ledger(site.data / "cache" / "ledger.sqlite").read()
 
 
-def test_a_failed_stage_leaves_the_others_stored(site: Site, here: Here) -> None:
+def test_a_failed_stage_leaves_the_others_stored(site: Site, cli: Here) -> None:
     """Speech in a language that Whisper does not know."""
     from shutil import copy
 
     from conftest import ROOT
 
     copy(ROOT / "data" / "samples" / "conversation.flac", site.videos / "talk.flac")
-    assert here.run("transcribe", site.videos / "talk.flac", "--language", "tlh").code == 1
-    shown = here.run("status", "--language", "tlh")
+    assert cli.run("transcribe", site.videos / "talk.flac", "--language", "tlh").code == 1
+    shown = cli.run("status", "--language", "tlh")
     assert "failed once: transcribe: " in shown.out
     assert f"{Stage.EXTRACT} {Stage.SPEECH} {Stage.DIARIZE} {Stage.EMBED}" in shown.out
 
 
-def test_a_file_that_is_gone_or_changed_is_forgotten(site: Site, here: Here) -> None:
+def test_a_file_that_is_gone_or_changed_is_forgotten(site: Site, cli: Here) -> None:
     for name in ("gone", "changed"):
         (site.videos / f"{name}.mp4").write_text(f"{name}: no video")
-    assert here.run("transcribe").code == 1
-    assert "2 failed" in here.run("status").out
+    assert cli.run("transcribe").code == 1
+    assert "2 failed" in cli.run("status").out
     (site.videos / "gone.mp4").unlink()
     (site.videos / "changed.mp4").write_text("still no video, but another")
-    shown = here.run("status").out
+    shown = cli.run("status").out
     assert "1 failed, 1 waiting" in shown
-    retried = here.run("retry")
+    retried = cli.run("retry")
     assert (retried.code, "2 skipped" in retried.out) == (0, True)
-    assert "1 waiting" in here.run("status").out
+    assert "1 waiting" in cli.run("status").out

@@ -1,0 +1,164 @@
+"""One status of a video, whoever asks, and files are read only when their turn comes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from media import Sound, make_video, silence
+
+from spokenby.digests import digest_file
+from spokenby.errors import InputError
+from spokenby.plan.stages import Stage
+from spokenby.site import inventory as inventory_module
+from spokenby.site.batch import Batch, prepare_batch
+from spokenby.site.inventory import (
+    FIND,
+    INSPECT,
+    Inventory,
+    State,
+    VideoStatus,
+    follow_up,
+    list_failed,
+    list_site,
+    needs_run,
+    request_of,
+    shared_inventory,
+    sharing,
+)
+
+OLD = 1_700_000_000
+
+
+@pytest.fixture
+def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
+    (tmp_path / "videos").mkdir()
+    return prepare_batch("embedded")
+
+
+def add(batch: Batch, name: str, content: bytes = b"") -> Path:
+    path = batch.settings.videos / name
+    path.write_bytes(content or name.encode())
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+def fail(batch: Batch, path: Path, stage: str = "diarize", cause: str = "too: loud") -> None:
+    inventory, video = Inventory(batch), digest_file(path)
+    key = inventory.transcript_key(video)
+    inventory.ledger.begin(key, video, str(path), request=request_of(batch, {}))
+    inventory.ledger.fail(key, stage, cause)
+
+
+def test_a_bad_path_is_a_problem_with_that_path(batch: Batch) -> None:
+    missing = str(batch.settings.videos / "missing")
+    empty = batch.settings.videos / "empty"
+    empty.mkdir()
+    (lost, hollow) = Inventory(batch).look_below([missing, str(empty)])
+    assert (lost.path, lost.state, lost.stage, lost.digest) == (missing, State.FAILED, FIND, "")
+    assert lost.problem == lost.cause == f"{missing} does not exist: " + lost.cause.split(": ")[1]
+    assert (hollow.path, hollow.stage) == (str(empty), FIND)
+    (listed,) = list_site([missing], Inventory(batch))
+    assert listed == lost
+
+
+def test_files_are_read_when_their_turn_comes_and_once(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        make_video(batch.settings.videos / f"{number}.mp4", Sound(silence(number + 1)))
+    (batch.settings.videos / "3.mp4").write_bytes(b"no video")
+    read: list[str] = []
+    inspect = inventory_module.inspect
+    monkeypatch.setattr(
+        inventory_module, "inspect", lambda path: read.append(path.name) or inspect(path)
+    )
+    inventory, paths = Inventory(batch), [str(batch.settings.videos)]
+    looking = inventory.look_below(paths)
+    assert not read
+    first = next(looking)
+    assert (first.state, needs_run(first), read) == (State.WAITING, True, ["0.mp4"])
+
+    def read_later(path: Path) -> inventory_module.Video:
+        read.append(f"{path.name} later")
+        return inspect(path)
+
+    statuses = list(inventory.look_below(paths, read_later))
+    assert read == ["0.mp4", "1.mp4 later", "2.mp4 later", "3.mp4 later"]
+    assert statuses[0] == first
+    assert [status.video and status.video.duration for status in statuses] == [
+        pytest.approx(1, abs=0.1),
+        pytest.approx(2, abs=0.1),
+        pytest.approx(3, abs=0.1),
+        None,
+    ]
+    assert (statuses[3].stage, needs_run(statuses[3], [Stage.EMBED])) == (INSPECT, False)
+
+
+def test_stage_and_cause_are_fields(batch: Batch) -> None:
+    path = add(batch, "talk.mp4")
+    fail(batch, path)
+    fail(batch, path)
+    (status,) = list_site([], Inventory(batch))
+    assert (status.stage, status.cause, status.attempts) == ("diarize", "too: loud", 2)
+    assert status.note == "failed 2 times: diarize: too: loud"
+
+
+def test_an_attempt_with_other_params_or_elsewhere_is_shown(batch: Batch, tmp_path: Path) -> None:
+    other = prepare_batch("embedded", num_speakers=2)
+    fail(other, add(batch, "here.mp4"))
+    elsewhere = tmp_path / "elsewhere.mp4"
+    elsewhere.write_bytes(b"elsewhere")
+    fail(batch, elsewhere)
+    add(batch, "new.mp4")
+    shown = {Path(status.path).name: status.state for status in list_site([], Inventory(batch))}
+    assert shown == {
+        "here.mp4": State.FAILED,
+        "new.mp4": State.WAITING,
+        "elsewhere.mp4": State.FAILED,
+    }
+    named = list_site([str(batch.settings.videos)], Inventory(batch))
+    assert {Path(status.path).name for status in named} == {"here.mp4", "new.mp4"}
+
+
+def test_failed_attempts_are_found_where_the_video_is_now(batch: Batch) -> None:
+    moved, gone, named = (add(batch, f"{name}.mp4") for name in ("moved", "gone", "named"))
+    for path in (moved, gone, named):
+        fail(batch, path)
+    now = moved.rename(batch.settings.videos / "now.mp4")
+    gone.unlink()
+    found = {Path(s.path).name: s.state for _, s in list_failed([], batch.settings)}
+    assert found == {
+        "moved.mp4": State.SKIPPED,
+        "gone.mp4": State.SKIPPED,
+        "named.mp4": State.FAILED,
+    }
+    ((attempt, status),) = list_failed([str(now)], batch.settings)
+    assert (attempt.path, status.path, status.stage) == (str(moved), str(now), "diarize")
+    with pytest.raises(InputError, match="does not exist"):
+        list(list_failed([str(gone)], batch.settings))
+
+
+@pytest.mark.parametrize(
+    ("ended", "state"), [(True, State.FAILED), (False, State.WAITING)], ids=["ended", "goes on"]
+)
+def test_what_a_run_did_not_get_to_has_its_message(batch: Batch, ended: bool, state: State) -> None:
+    paths = [add(batch, f"{name}.mp4") for name in ("untouched", "failed")]
+    ready = [VideoStatus(str(path), State.READY, digest_file(path)) for path in paths]
+    left_out = VideoStatus("other.mp4", State.SKIPPED, cause="unchanged")
+    fail(batch, paths[1])
+    after = follow_up([*ready, left_out], Inventory(batch), ended=ended, message="run x: died")
+    assert [(status.state, status.note) for status in after] == [
+        (state, "run x: died"),
+        (State.FAILED, "failed once: diarize: too: loud"),
+        (State.SKIPPED, "unchanged"),
+    ]
+
+
+def test_only_who_is_inside_shares_an_inventory(batch: Batch) -> None:
+    inventory = Inventory(batch)
+    with sharing(inventory):
+        assert shared_inventory(lambda: pytest.fail("prepared twice")) is inventory
+    assert shared_inventory(lambda: batch) is not inventory
