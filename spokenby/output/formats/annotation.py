@@ -22,3 +22,6 @@ def write_rttm(transcript: SpeakerTranscript, name: str, _about: Mapping[str, An
 def _token(text: str) -> str:
     """Return the text as one field of RTTM, which white space separates."""
     return re.sub(r"[^\w.-]+", "_", text) or "video"
+
+
+WRITERS = {"transcript.rttm": write_rttm}

@@ -113,3 +113,6 @@ def write_vtt(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 def _shortened(name: str) -> str:
     """Return a name that leaves room for words beside it in a caption."""
     return name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 1]}…"
+
+
+WRITERS = {"transcript.srt": write_srt, "transcript.vtt": write_vtt}

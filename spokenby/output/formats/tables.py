@@ -63,3 +63,6 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 def _inert(text: str) -> str:
     """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+WRITERS = {"transcript.csv": write_csv}

@@ -36,3 +36,6 @@ def write_txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]
 
 def _time(time: Seconds) -> str:
     return timestamp(to_ms(time))
+
+
+WRITERS = {"transcript.txt": write_txt}
