@@ -22,6 +22,8 @@ from spokenby.errors import InputError, TransientError
 from spokenby.models.catalogue import CATALOGUE, KINDS, File, Model, known_model
 from spokenby.types import Frozen, Progress, no_progress
 
+ELSEWHERE = "set SPOKENBY_MODELS_DIR to a folder on another disk"
+
 RECORD = ".spokenby-model.json"
 """Lies beside a model's files. Hidden, so that it is no part of what identifies the model."""
 
@@ -139,14 +141,6 @@ def record_of(model: Model) -> Record:
         revision=model.revision,
         fetched=now(),
         files=model.files,
-    )
-
-
-def disk_full(folder: Path, numbers: str) -> InputError:
-    """Return what to say where a model does not fit."""
-    return InputError(
-        f"the disk of {folder} is full ({numbers})",
-        "make room, or set SPOKENBY_MODELS_DIR to a folder on another disk, and run it again",
     )
 
 
