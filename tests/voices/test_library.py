@@ -824,7 +824,7 @@ def test_addresses_that_are_none(url):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         VoiceLibrary(f"sqlite:///{tmp_path}/file/voices.sqlite")
     (tmp_path / "folder.sqlite").mkdir()
     with pytest.raises(InputError, match="cannot be opened for writing"):
