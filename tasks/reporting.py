@@ -6,13 +6,14 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from spokenby.output import folders, formats, manifest
+from spokenby.output.video_page import write_video_page
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Plan, Stage
 from spokenby.progress import showing
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
-from spokenby.telemetry import report, sampler
+from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, Outcome, SpeakerTranscript, StageResult, Video
 from tasks.artifacts import tell_prefect
 from tasks.options import passing_stage
@@ -60,7 +61,7 @@ def write_outputs(
     outcome = manifest.outcome_of(video, folder, unchanged=False)
     tell_prefect(
         create_markdown_artifact,
-        report.summarise(transcript, run, folder),
+        write_video_page(transcript, run, folder),
         key=f"video-{video.digest[:8]}",
         description=f"{video.name}: who spoke, what it took, where the transcript is",
     )

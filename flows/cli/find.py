@@ -44,7 +44,7 @@ def find(
     prefect_settings.apply()
     from spokenby.settings import read_settings
     from spokenby.site.voice_library import folder_at, open_library
-    from spokenby.telemetry.report import clock
+    from spokenby.wording import clock
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)

@@ -205,7 +205,7 @@ def _sum_up(console: Console, rows: Sequence[Row]) -> None:
 
 
 def _print(console: Console, rows: Iterable[tuple[str, str, str, str]]) -> None:
-    from flows.cli.display import one_line
+    from spokenby.wording import one_line
 
     table = Table("video", "state", "stored", "note")
     for path, state, stored, note in rows:

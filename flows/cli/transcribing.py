@@ -178,9 +178,10 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     """
     prefect_settings.apply()
     console = open_console()
-    from flows.cli.display import one_line, progress_shown
+    from flows.cli.display import progress_shown
     from spokenby.site.batch import prepare_batch
     from spokenby.site.inspection import plan_all
+    from spokenby.wording import one_line
 
     stages = options.stages()
     batch = prepare_batch(**options.asked())

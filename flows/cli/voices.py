@@ -22,8 +22,8 @@ from flows.cli.terminal import open_console
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
-from spokenby.telemetry.report import clock
 from spokenby.voices.roster import VoiceSummary, lacking_prints
+from spokenby.wording import clock
 
 app = App(
     name="voices",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from spokenby.digests import digest_of
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Turn
+from spokenby.wording import clock
 
 PRIOR_PAIRS = 10
 """How many pairs of segments the mean over all speakers counts for in `measure_likeness`."""
@@ -106,14 +107,10 @@ def tell_doubts(
     ]
     mixed = [
         f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
-        f"compare {_clock(start)} with {_clock(other)}"
+        f"compare {clock(start)} with {clock(other)}"
         for label, alike, (start, other) in find_two_voices(voices, two_voices)
     ]
     return pairs + mixed
-
-
-def _clock(time: Seconds) -> str:
-    return f"{int(time) // 60}:{int(time) % 60:02}"
 
 
 def find_joined(

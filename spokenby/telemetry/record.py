@@ -1,6 +1,6 @@
 """What was seen of a run and its machine over time, and adding it up, lives here.
 
-Watching does not; see watching.py. How it is shown does not either; see timeline.py, report.py.
+Watching does not; see sampler.py. How it is shown does not either; see timeline.py, run_page.py.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import numpy as np
 
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record
-from spokenby.telemetry.report import clock
-from spokenby.telemetry.svg import HATCHED, PALE, document, one_line, rect, steps, text, written
+from spokenby.telemetry.svg import HATCHED, PALE, document, rect, steps, text, written
+from spokenby.wording import clock, one_line
 
 VIDEOS_SHOWN = 60
 """A picture of more is not read; those that took longest are shown."""

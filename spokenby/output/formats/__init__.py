@@ -10,8 +10,8 @@ from spokenby.output.formats.document import (
     read_document,
     read_transcript,
 )
+from spokenby.output.formats.shared import Writer
 from spokenby.output.formats.tables import to_dataframe
-from spokenby.output.formats.wording import Writer
 from spokenby.types import SpeakerTranscript
 
 __all__ = [

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spokenby.output.formats.wording import to_ms
+from spokenby.output.formats.shared import to_ms
 from spokenby.types import SpeakerTranscript
 
 

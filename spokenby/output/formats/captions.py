@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from spokenby.output.formats.wording import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
 from spokenby.types import Segment, SpeakerTranscript
 
 # What subtitle users expect: two lines of 42 characters, at most 7 s, at least 1 s where there is

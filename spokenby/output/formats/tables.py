@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spokenby.output.formats.wording import names_of, plain
+from spokenby.output.formats.shared import names_of, plain
 from spokenby.types import SpeakerTranscript
 
 if TYPE_CHECKING:

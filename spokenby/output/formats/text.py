@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from spokenby.output.formats.wording import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
 from spokenby.types import Seconds, SpeakerTranscript
 
 
