@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from spokenby.errors import InputError
 from spokenby.stages import embeddings as stage
+from spokenby.stages import intervals
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Video
 from spokenby.voices.matching import (
     Match,
@@ -143,20 +144,17 @@ def _carried_over(
     """
     found: dict[int, Row[Any]] = {}
     spoken = [
-        np.array(
-            [(turn.start, turn.end) for turn in diarization.exclusive if turn.speaker == speaker]
-        ).reshape(-1, 1, 2)
+        intervals.array([turn for turn in diarization.exclusive if turn.speaker == speaker])
         for speaker in speakers
     ]
     for row in sorted(former, key=lambda row: row.seconds):  # of two who became one, the longer
         samples = np.array(json.loads(row.samples)).reshape(-1, 2)
-        length = float((samples[:, 1] - samples[:, 0]).sum())
+        length = intervals.length(samples)
         if row.voice is None or not length:
             continue
         for number, turns in enumerate(spoken):
-            ends = np.minimum(turns[..., 1], samples[:, 1])
-            shared = (ends - np.maximum(turns[..., 0], samples[:, 0])).clip(0)
-            if shared.sum() >= _SAME_TIME * length:
+            spoken_in = intervals.covered(intervals.union(turns), *samples.T)
+            if spoken_in.sum() >= _SAME_TIME * length:
                 found[number] = row
     return found
 
