@@ -13,15 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.terminal import FAILED, STOPPED, open_console
 from flows.server import prefect_settings
 
 if TYPE_CHECKING:
     from spokenby.site.inventory import Row
-
-FAILED = 1
-"""Exit code: some video has no transcript because of a failure."""
 
 _STYLES = {"done": "green", "running": "yellow", "ready": "yellow", "waiting": "cyan"}
 _STYLES |= {"failed": "red", "given up": "red"}

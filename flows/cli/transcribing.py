@@ -14,17 +14,14 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.terminal import FAILED, STOPPED, open_console
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 
 if TYPE_CHECKING:
     from spokenby.plan.stages import Stage
     from spokenby.types import Outcome
-
-FAILED = 1
-"""Exit code: some video has no transcript."""
 
 Speakers = Annotated[int | None, Parameter(group=Group("How many speakers"))]
 

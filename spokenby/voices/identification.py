@@ -19,6 +19,7 @@ from spokenby.errors import InputError
 from spokenby.stages import embeddings as stage
 from spokenby.stages import intervals
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Video
+from spokenby.voices.centroids import pack, read_centroids, refresh_centroids
 from spokenby.voices.matching import (
     Match,
     Params,
@@ -30,10 +31,7 @@ from spokenby.voices.matching import (
 from spokenby.voices.registry import (
     are_apart,
     begin_voice,
-    pack,
-    read_centroids,
     read_names,
-    settle,
     shown,
 )
 from spokenby.voices.tables import appearances, voiceprints
@@ -132,7 +130,7 @@ def identify_speakers(
     if prints:
         connection.execute(insert(voiceprints), prints)
     touched = {row.voice for row in former} | set(found)
-    settle(connection, {voice for voice in touched if voice is not None})
+    refresh_centroids(connection, {voice for voice in touched if voice is not None})
 
 
 def _carried_over(
@@ -208,18 +206,18 @@ def _replace_former(
 ) -> None:
     """Remove what was noted about a video, but for prints of other models that still hold."""
     connection.execute(delete(appearances).where(appearances.c.video == video.digest))
-    here = voiceprints.c.video == video.digest
+    noted = voiceprints.c.video == video.digest
     present = {
         voice: speaker for voice, speaker in zip(found, heard.speakers, strict=True) if voice
     }
     connection.execute(
         delete(voiceprints).where(
-            here, or_(voiceprints.c.model == heard.model, voiceprints.c.voice.not_in(present))
+            noted, or_(voiceprints.c.model == heard.model, voiceprints.c.voice.not_in(present))
         )
     )
     for voice, speaker in present.items():
         connection.execute(
-            update(voiceprints).where(here, voiceprints.c.voice == voice).values(speaker=speaker)
+            update(voiceprints).where(noted, voiceprints.c.voice == voice).values(speaker=speaker)
         )
 
 
