@@ -34,5 +34,5 @@ def diarize_speakers(
                 params,
                 digest=digest,
                 progress=progress,
-                let_go=held.close,
+                release=held.close,
             )

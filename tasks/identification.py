@@ -11,7 +11,12 @@ from prefect import task
 from spokenby.output.rename_speakers import Rewritten
 from spokenby.progress import showing
 from spokenby.settings import read_settings
-from spokenby.site.voice_library import Identified, open_library, rewrite_transcripts, unheard
+from spokenby.site.voice_library import (
+    Identified,
+    open_library,
+    rewrite_transcripts,
+    unmatched_people,
+)
 from spokenby.types import JoinedVoices, Span, SpeechRegions, Video, Waveform
 from spokenby.voices import enrolment, matching
 from spokenby.voices.library import Change, Enrolled, Voiceprint
@@ -36,7 +41,9 @@ def identify_speakers(video: Video, voices: JoinedVoices, params: matching.Param
         library = open_library(settings)
         embeddings = voices.embeddings
         identities = library.identify(video, embeddings, voices.diarization, params)
-        return Identified(embeddings.digest, identities, unheard(settings.voices, embeddings.model))
+        return Identified(
+            embeddings.digest, identities, unmatched_people(settings.voices, embeddings.model)
+        )
 
 
 @task(**passing_stage("take voiceprint of"))

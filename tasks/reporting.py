@@ -6,6 +6,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from spokenby.output import folders, formats, manifest
+from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
@@ -13,7 +14,7 @@ from spokenby.progress import showing
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
-from spokenby.telemetry import report, sampler
+from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from tasks.artifacts import tell_prefect
 from tasks.options import passing_stage
@@ -37,7 +38,7 @@ def write_outputs(
         if isinstance(audio, AudioFile):
             warnings = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": warnings})
-        embeddings, identities, unheard = identified or (None, (), "")
+        embeddings, identities, unmatched_people = identified or (None, (), "")
         if embeddings:
             # Asked once more: somebody may have given a voice its name meanwhile.
             newest = open_library(settings).identities_of(video.digest, embeddings)
@@ -61,11 +62,11 @@ def write_outputs(
     summary = manifest.summarize_folder(folder, computed=True)
     tell_prefect(
         create_markdown_artifact,
-        report.summarise(transcript, run, folder),
+        write_video_page(transcript, run, folder),
         key=f"video-{video.digest[:8]}",
         description=f"{video.name}: who spoke, what it took, where the transcript is",
     )
     # Not in the transcript, which neither concerns for long.
-    passing = [unheard] if unheard else []
+    passing = [unmatched_people] if unmatched_people else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})

@@ -11,7 +11,7 @@ from prefect.logging import get_logger
 
 from spokenby.progress import is_stopping
 from spokenby.settings import Settings
-from spokenby.telemetry import report, timeline
+from spokenby.telemetry import run_page, timeline
 from spokenby.telemetry.record import Record
 from spokenby.telemetry.sampler import watching
 from tasks.artifacts import tell_prefect
@@ -43,7 +43,7 @@ def take_lines() -> list[str]:
 
 
 def _tell(record: Record, name: str, settings: Settings) -> None:
-    line = report.in_one_line(record)
+    line = run_page.in_one_line(record)
     _lines.append(line)
     picture = timeline.draw(record, name, line)
     kept = keep(record, picture, settings.runs)
@@ -51,7 +51,7 @@ def _tell(record: Record, name: str, settings: Settings) -> None:
     get_logger("spokenby").info("%s; what ran when: %s", line, kept)
     tell_prefect(
         create_markdown_artifact,
-        report.summarise_run(record, name, picture, kept),
+        run_page.write_run_page(record, name, picture, kept),
         key="run",
         description=line,
     )

@@ -16,18 +16,13 @@ from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, listening
 from spokenby.site.inventory import State, VideoStatus
-from spokenby.telemetry.report import clock
+from spokenby.wording import clock, one_line
 
 _ORDER = ("model", "wait", "inspect", *Stage, "identify", "write")
 _STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
 _NAMED = 3
 """So many of the videos that a warning is about."""
-
-
-def one_line(text: str) -> str:
-    """Return a text, such as a file name with a line break, on one line."""
-    return " ".join(text.split()) or text.strip() or "?"
 
 
 @contextmanager

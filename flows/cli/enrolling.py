@@ -8,15 +8,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from flows.cli.renaming import in_a_row, say, sum_up
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.renaming import in_a_row, sum_up
+from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.terminal import FAILED, STOPPED, open_console, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.types import Seconds
-
-FAILED = 1
-"""Exit code: somebody was not enrolled."""
 
 
 def enroll(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,11 +9,8 @@ from cyclopts.validators import Number
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import open_console
+from flows.cli.terminal import FAILED, open_console, print_json
 from flows.server import prefect_settings
-
-NOTHING = 1
-"""Exit code: no line was found, as grep has it."""
 
 
 def find(
@@ -44,14 +40,14 @@ def find(
     prefect_settings.apply()
     from spokenby.settings import read_settings
     from spokenby.site.voice_library import folder_at, open_library
-    from spokenby.telemetry.report import clock
+    from spokenby.wording import clock
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)
     if as_json:
         found = [{**hit._asdict(), "folder": str(folder_at(hit.folder, settings))} for hit in hits]
-        print(json.dumps(found, indent=1, ensure_ascii=False))  # noqa: T201 - for programs
-        return 0 if hits else NOTHING
+        print_json(found)
+        return 0 if hits else FAILED
     console = open_console()
     table = Table("video", "at", "speaker", "says")
     for hit in hits:
@@ -60,4 +56,4 @@ def find(
         console.print(table)
     more = "; there may be more: give a higher --limit" if len(hits) == limit else ""
     console.print(f"{len(hits)} lines{more}", highlight=False)
-    return 0 if hits else NOTHING
+    return 0 if hits else FAILED

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from flows.cli.terminal import open_console
+from flows.cli.terminal import FAILED, open_console, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.models import (
@@ -40,9 +40,6 @@ from spokenby.site.batch import site_params
 from spokenby.types import no_progress
 
 app = App(name="models", help="Fetch, check and list the models that engines load.")
-
-FAILED = 1
-"""Exit code: some model is not as it was installed."""
 
 
 @app.command
@@ -103,12 +100,12 @@ def _models_of(profile: Profile) -> list[Model]:
 
 
 def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> None:
-    here = installed(models_dir, model.name)
-    fitting = [path for path, its in here if its.revision == revision or not revision]
+    present = installed(models_dir, model.name)
+    fitting = [path for path, record in present if revision in {"", record.revision}]
     carried = _source(model, models_dir) in {Source.PACKAGE, Source.PARTS}
     if fitting or carried:
         where = fitting[-1] if fitting else f"in {model.carriers}"
-        _say(console, f"{model.name}: already here, {where}")
+        say(console, f"{model.name}: already here, {where}")
         return
 
     from flows.hub_token import find_hub_token
@@ -122,10 +119,10 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
             revision=revision,
             token=find_hub_token(model),
             on_bytes=lambda done, total: bar.update(task, completed=done, total=total),
-            on_wait=lambda: _say(console, f"{model.name}: another process is fetching it, waiting"),
+            on_wait=lambda: say(console, f"{model.name}: another process is fetching it, waiting"),
         )
-    already = path in [path for path, _ in here]
-    _say(console, f"{model.name}: {'already here' if already else 'installed'}, {path}")
+    already = path in [path for path, _ in present]
+    say(console, f"{model.name}: {'already here' if already else 'installed'}, {path}")
 
 
 @app.command(name="list")
@@ -146,11 +143,11 @@ def list_models() -> int:
     table = Table("model", "engine", "profiles", "license", "size", "here", "source", box=None)
     table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
     table.columns[-1].overflow, table.columns[-1].min_width = "fold", len("huggingface.co")
-    here: dict[str, list[Record]] = {}
+    present: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
-        here.setdefault(record.name, []).append(record)
-    for name in dict.fromkeys([*(model.name for model in CATALOGUE), *here]):
-        records, profiles = here.get(name, []), dict.fromkeys(users.get(name, []))
+        present.setdefault(record.name, []).append(record)
+    for name in dict.fromkeys([*(model.name for model in CATALOGUE), *present]):
+        records, profiles = present.get(name, []), dict.fromkeys(users.get(name, []))
         model = known_model(name) or Model(name=name, engine=records[-1].engine, license="")
         table.add_row(
             name,
@@ -202,18 +199,19 @@ def show(name: str) -> int:
     console = open_console()
     models_dir = read_settings().models
     model = _known(name)
-    _say(console, f"{name}, for the engine {model.engine}, {model.license}")
+    say(console, f"{name}, for the engine {model.engine}, {model.license}")
     if model.packages:
-        _say(console, f"  carried by {model.carriers}")
+        say(console, f"  carried by {model.carriers}")
     if model.repo:
         revision = f" at {model.revision}" if model.revision else ""
         terms = ", after accepting its terms there" if model.gated else ""
-        _say(console, f"  published at {place_of(model)}{revision}{terms}")
-    here = installed(models_dir, name)
-    for path, _ in here:
-        _say(console, f"  installed in {path}")
-    for file, its in (model.files or (here[-1][1].files if here else {})).items():
-        _say(console, f"  {its.sha256}  {its.size:>11,}  {file}")
+        say(console, f"  published at {place_of(model)}{revision}{terms}")
+    present = installed(models_dir, name)
+    for path, _ in present:
+        say(console, f"  installed in {path}")
+    files = model.files or (present[-1][1].files if present else {})
+    for file, about in files.items():
+        say(console, f"  {about.sha256}  {about.size:>11,}  {file}")
     return 0
 
 
@@ -236,19 +234,18 @@ def verify_models(*names: str) -> int:
     console = open_console()
     models_dir = read_settings().models
     code = 0
-    for name in names or dict.fromkeys(
-        [*(model.name for model in CATALOGUE), *(its.name for _, its in installed(models_dir))]
-    ):
+    present = [record.name for _, record in installed(models_dir)]
+    for name in names or dict.fromkeys([*(model.name for model in CATALOGUE), *present]):
         found = list(_verified(name, models_dir, console))
         if not found and names:
             model = _known(name)
             find_model(model.engine, name, models_dir)
-            _say(console, f"{name}: part of {model.carriers}, nothing to compare")
+            say(console, f"{name}: part of {model.carriers}, nothing to compare")
         for what, wrong, mend in found:
-            _say(console, f"{what}: {wrong or 'whole'}")
+            say(console, f"{what}: {wrong or 'whole'}")
             if wrong:
                 code = FAILED
-                _say(console, f"  -> {mend}")
+                say(console, f"  -> {mend}")
     return code
 
 
@@ -283,18 +280,18 @@ def export(folder: Path, *names: str) -> int:
     console = open_console()
     models_dir = read_settings().models
     carried = [model for model in CATALOGUE if model.comes_by_itself and pieces_of(model)]
-    here = dict.fromkeys([model.name for model in carried])
-    here |= dict.fromkeys(record.name for _, record in installed(models_dir))
-    if lacking := [name for name in names if name not in here]:
+    present = dict.fromkeys([model.name for model in carried])
+    present |= dict.fromkeys(record.name for _, record in installed(models_dir))
+    if lacking := [name for name in names if name not in present]:
         raise InputError(f"the model {lacking[0]} is not here", "see what is: spokenby models list")
-    for name in names or here:
+    for name in names or present:
         with console.status(f"copying {name}"):
             if copies := installed(models_dir, name):
                 for path, _ in copies:
                     list(import_models(path, "", folder))
             else:
                 join(_known(name), folder, no_progress, lambda: None)
-        _say(console, f"{name}: in {folder}")
+        say(console, f"{name}: in {folder}")
     return 0
 
 
@@ -320,12 +317,8 @@ def import_folder(folder: Path, *, name: str = "") -> int:
     with console.status(f"copying {folder}"):
         for path, record, new in import_models(folder, name, models_dir):
             done = "installed" if new else "already here"
-            _say(console, f"{record.name} ({record.engine}): {done}, {path}")
+            say(console, f"{record.name} ({record.engine}): {done}, {path}")
     return 0
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _size(count: int) -> str:

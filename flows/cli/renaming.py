@@ -13,20 +13,17 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import track
 
-from flows.cli.terminal import open_console
+from flows.cli.terminal import FAILED, open_console, say
 from spokenby.settings import read_settings
 from spokenby.types import Digest
-
-FAILED = 1
-"""Exit code: some transcript could not be written again."""
 
 OverwriteEdited = Annotated[bool, Parameter(name="--overwrite-edited")]
 
 
-def tell(changes: Collection[Any], says: str, *, overwrite: bool) -> int:
+def apply_changes(changes: Collection[Any], message: str, *, overwrite: bool) -> int:
     """Say what was changed, and put it into the transcripts concerned; return the exit code."""
     console = open_console()
-    say(console, says)
+    say(console, message)
     return rewrite(
         console, {video for each in changes for video in each.videos}, overwrite=overwrite
     )
@@ -65,17 +62,12 @@ def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
         say(console, "to write these, too: spokenby voices identify --overwrite-edited")
     if rewritten:
         words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
-        told = [f"{counts[state]} {words.get(state, state)}" for state in words if counts[state]]
-        told += [f"{counts[state]} {state}" for state in ("edited", "failed") if counts[state]]
-        say(console, f"transcripts: {', '.join(told)}")
+        words |= {"edited": "edited", "failed": "failed"}
+        parts = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
+        say(console, f"transcripts: {', '.join(parts)}")
     return FAILED if counts["failed"] else 0
 
 
 def in_a_row(names: Collection[str]) -> str:
     """Return names as a person lists them."""
     return " and ".join(names)
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

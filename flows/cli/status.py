@@ -13,16 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.terminal import FAILED, STOPPED, open_console
 from flows.server import prefect_settings
 
 if TYPE_CHECKING:
     from spokenby.site.attempts import Attempt
     from spokenby.site.inventory import VideoStatus
-
-FAILED = 1
-"""Exit code: some video has no transcript because of a failure."""
 
 _STYLES = {"done": "green", "running": "yellow", "ready": "yellow", "waiting": "cyan"}
 _STYLES |= {"failed": "red", "given up": "red"}
@@ -208,7 +205,7 @@ def _sum_up(console: Console, statuses: Sequence[VideoStatus], lines: Sequence[s
 
 
 def _print(console: Console, statuses: Sequence[VideoStatus]) -> None:
-    from flows.cli.display import one_line
+    from spokenby.wording import one_line
 
     if not statuses:
         return

@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-STOPPED = 130
-"""Exit code: stopped by Ctrl-C, as shells have it."""
+from flows.cli.terminal import STOPPED
 
 STOP_WITHIN_S = 5.0
 """How long running stages may take to end after Ctrl-C."""

@@ -1,12 +1,30 @@
-"""Where the command line prints lives here. What it prints does not; see display.py."""
+"""Print on the terminal, and say by an exit code how a command ended."""
 
+import json
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
+
+FAILED = 1
+"""Exit code: something failed, as printed before. Of `find`, as of grep: nothing was found."""
+
+STOPPED = 130
+"""Exit code: stopped by Ctrl-C, as shells have it."""
 
 
 def open_console() -> Console:
     """Return standard output: as wide as the terminal, or wide enough for tables in a file."""
     in_file = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=120 if in_file else None)
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(content: Any) -> None:
+    """Print what a program is to read."""
+    print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201 - for programs

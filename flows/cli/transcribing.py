@@ -11,17 +11,14 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.stopping import STOPPED, stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.terminal import FAILED, STOPPED, open_console
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
 
 if TYPE_CHECKING:
     from spokenby.site.inventory import Inventory, VideoStatus
-
-FAILED = 1
-"""Exit code: some video has no transcript."""
 
 Speakers = Annotated[int | None, Parameter(group=Group("How many speakers"))]
 
@@ -166,9 +163,10 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     """
     prefect_settings.apply()
     console = open_console()
-    from flows.cli.display import one_line, progress_shown
+    from flows.cli.display import progress_shown
     from spokenby.site.batch import plan_for, prepare_batch
     from spokenby.site.inventory import Inventory
+    from spokenby.wording import one_line
 
     force = options.stages()
     batch = prepare_batch(**options.request())

@@ -16,14 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.enrolling import enroll
-from flows.cli.renaming import FAILED, OverwriteEdited, in_a_row, rewrite, say, tell
+from flows.cli.renaming import OverwriteEdited, apply_changes, in_a_row, rewrite
 from flows.cli.stopping import stop_on_ctrl_c
-from flows.cli.terminal import open_console
+from flows.cli.terminal import FAILED, open_console, print_json, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
-from spokenby.telemetry.report import clock
 from spokenby.voices.roster import VoiceSummary, lacking_prints
+from spokenby.wording import clock
 
 app = App(
     name="voices",
@@ -48,7 +48,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
     """
     voices = _library().voices()
     if as_json:
-        _print_json([voice._asdict() for voice in voices])
+        print_json([voice._asdict() for voice in voices])
         return 0
     console = open_console()
     table = Table("voice", "number")
@@ -86,17 +86,13 @@ def show(which: str, *, as_json: AsJson = False) -> int:
     library = _library()
     voice, appearances = library.summary(which), library.show(which)
     if as_json:
-        _print_json(
-            {**voice._asdict(), "appearances": [_with_sample(each) for each in appearances]}
-        )
+        print_json({**voice._asdict(), "appearances": [_with_sample(each) for each in appearances]})
         return 0
     console = open_console()
-    console.print(
+    say(
+        console,
         f"{voice.name} (voice {voice.voice}): speaks {clock(voice.seconds)}"
         f" in {_videos(voice.videos)}; {voice.prints} voiceprints ({', '.join(voice.models)})",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
     _tell_lacking(console, [voice])
     table = Table("video", "as", "talk time", "listen at", "likeness", "sure", "identified")
@@ -130,7 +126,7 @@ def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False)
             beside them.
     """
     change = _library().rename(which, name)
-    return tell(
+    return apply_changes(
         [change], f"{in_a_row(change.before)} is {change.name} now", overwrite=overwrite_edited
     )
 
@@ -160,7 +156,8 @@ def merge(
         yes=yes,
     )
     change = library.merge(keep, drop)
-    return tell([change], f"{dropped.name} is {change.name} now", overwrite=overwrite_edited)
+    message = f"{dropped.name} is {change.name} now"
+    return apply_changes([change], message, overwrite=overwrite_edited)
 
 
 @app.command
@@ -187,7 +184,7 @@ def split(
             beside them.
     """
     change = _library().split(which, video, speaker)
-    return tell(
+    return apply_changes(
         [change],
         f"{in_a_row(change.before)} is {change.name} in {video}",
         overwrite=overwrite_edited,
@@ -219,7 +216,10 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     from spokenby.site.voice_library import forget_voice
 
     change = forget_voice(which, read_settings())
-    return tell([change], f"{voice.name} is forgotten", overwrite=overwrite_edited)
+    message = f"{voice.name} is forgotten"
+    if not change.scrubbed:
+        message += "; others use the library just now: its file may hold traces until it is opened"
+    return apply_changes([change], message, overwrite=overwrite_edited)
 
 
 app.command(enroll)
@@ -382,10 +382,6 @@ def _confirm(what: str, *, yes: bool) -> None:
 def _with_sample(appearance: Any) -> dict[str, Any]:
     sample = appearance.sample
     return {**appearance._asdict(), "sample": sample and [sample.start, sample.end]}
-
-
-def _print_json(content: Any) -> None:
-    print(json.dumps(content, indent=1, ensure_ascii=False))  # noqa: T201 - for programs
 
 
 def _videos(count: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages import clustering, intervals, local_speakers
-from spokenby.stages.diarization import Params, nothing
+from spokenby.stages.diarization import Params, no_release
 from spokenby.stages.embeddings import Embedder
 from spokenby.types import (
     SAMPLE_RATE_HZ,
@@ -48,7 +48,7 @@ class Clustering:
         speech: SpeechRegions | None,
         params: Params,
         progress: Progress = no_progress,
-        let_go: Callable[[], None] = nothing,
+        release: Callable[[], None] = no_release,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not."""
         assert speech, "this engine has to be told where speech is"  # noqa: S101
@@ -64,7 +64,7 @@ class Clustering:
         vectors = self._embedder.embed(
             waveform, _heard(start, end, waveform.duration), lambda done: progress(0.9 * done)
         )
-        let_go()
+        release()
         usable = np.isfinite(vectors).all(axis=1)
         if not usable.any():
             return [], []

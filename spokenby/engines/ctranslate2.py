@@ -16,6 +16,7 @@ from pathlib import Path
 import ctranslate2
 import psutil
 
+from spokenby.engines import gpus
 from spokenby.errors import InputError, TransientError
 
 GIB = 2**30
@@ -28,21 +29,11 @@ CUBLAS = (
 """What CTranslate2 4 loads by name at its first product on a GPU, the second after the first."""
 
 
-def choose_device(asked: str) -> str:
-    """Return "cuda" or "cpu"; "auto" is the GPU if there is one.
-
-    Raises:
-        InputError: a GPU is asked for and CTranslate2 sees none.
-    """
-    if asked == "cpu":
-        return "cpu"
-    if ctranslate2.get_cuda_device_count() > 0:
-        return "cuda"
-    if asked == "cuda":
-        raise InputError(
-            "no NVIDIA GPU can be used here", "check its driver with nvidia-smi, or use device cpu"
-        )
-    return "cpu"
+def choose_device(request: str) -> str:
+    """Return the device requested; see `gpus.choose_device`."""
+    return gpus.choose_device(
+        request, "CTranslate2", lambda: ctranslate2.get_cuda_device_count() > 0
+    )
 
 
 def choose_compute_type(device: str, model_bytes: int) -> str:

@@ -109,7 +109,7 @@ class FfmpegDecoder:
         complaints = _Complaints(cast("IO[bytes]", process.stderr))
         try:
             done, total = 0, duration * SAMPLE_RATE_HZ or math.inf
-            heard = told = time.monotonic()
+            heard = reported = time.monotonic()
             while (block := output.next()) is not _END:
                 now = time.monotonic()
                 if block is not None:
@@ -120,9 +120,9 @@ class FfmpegDecoder:
                     heard = now
                 elif now - heard > self.stall_timeout:
                     raise self._hung(source)
-                if now - told >= _LOOK_S:
+                if now - reported >= _LOOK_S:
                     progress(min(done / total, 1.0))
-                    told = now
+                    reported = now
             status = process.wait(self.stall_timeout)
         except subprocess.TimeoutExpired as error:
             raise self._hung(source) from error

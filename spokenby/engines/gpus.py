@@ -1,8 +1,11 @@
-"""List this machine's GPUs."""
+"""List this machine's GPUs, and choose what a library computes on."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pynvml
+
+from spokenby.errors import InputError
 
 
 class Gpu(NamedTuple):
@@ -40,3 +43,19 @@ def list_gpus() -> list[Gpu]:
         ]
     finally:
         pynvml.nvmlShutdown()
+
+
+def choose_device(request: str, library: str, finds_gpu: Callable[[], bool]) -> str:
+    """Return "cuda" or "cpu"; for "auto" the GPU if there is one that the library can use.
+
+    Raises:
+        InputError: a GPU is requested and the library finds none.
+    """
+    if request != "cpu" and finds_gpu():
+        return "cuda"
+    if request == "cuda":
+        raise InputError(
+            f"{library} finds no NVIDIA GPU that it can use",
+            "check its driver with nvidia-smi, or use the device cpu or auto",
+        )
+    return "cpu"

@@ -47,7 +47,7 @@ from spokenby.engines.torch import (
 )
 from spokenby.errors import InputError, SpokenbyError, TransientError
 from spokenby.stages.clustering import fit_count, link, unit_rows
-from spokenby.stages.diarization import Params, nothing
+from spokenby.stages.diarization import Params, no_release
 from spokenby.types import Progress, SpeechRegions, Turn, Waveform, no_progress
 
 logger = logging.getLogger(__name__)
@@ -337,7 +337,7 @@ class Pyannote:
         speech: SpeechRegions | None,  # noqa: ARG002 - pyannote finds speech by itself
         params: Params,
         progress: Progress = no_progress,
-        let_go: Callable[[], None] = nothing,
+        release: Callable[[], None] = no_release,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not."""
         if not len(waveform.samples):
@@ -357,7 +357,7 @@ class Pyannote:
             def finish() -> None:
                 del file["waveform"]
                 networks.close()
-                let_go()
+                release()
 
             # Not by calling it: that would reset torch's switches under other threads' feet.
             output: Any = pipeline.apply(

@@ -32,6 +32,7 @@ from spokenby.engines.torch import (
     release_memory,
 )
 from spokenby.errors import InputError
+from spokenby.stages import intervals
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
@@ -94,8 +95,7 @@ class Speechbrain:
         self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
         """Return unit rows, shape (spans, dimension); NaN for a span shorter than 0.4 s."""
-        times = np.array([(span.start, span.end) for span in spans]).reshape(-1, 2)
-        first, last = np.rint(times * SAMPLE_RATE_HZ).astype(np.int64).T
+        first, last = np.rint(intervals.array(spans) * SAMPLE_RATE_HZ).astype(np.int64).T
         length = np.minimum(last, len(waveform.samples)) - first
         usable = int((length >= SHORTEST_S * SAMPLE_RATE_HZ).sum())
         result = np.full((len(spans), self._dimension), np.nan, np.float32)

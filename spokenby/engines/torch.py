@@ -9,36 +9,28 @@ from contextlib import contextmanager
 
 import torch
 
-from spokenby.errors import InputError
+from spokenby.engines import gpus
 
 
-def choose_device(asked: str) -> torch.device:
-    """Return the device asked for; for `auto` the GPU if torch can use one.
-
-    Raises:
-        InputError: a GPU is asked for and torch finds none.
-    """
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise InputError("torch finds no CUDA device", "set the device to auto or cpu")
-    if asked == "auto":
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(asked)
+def choose_device(request: str) -> torch.device:
+    """Return the device requested; see `gpus.choose_device`."""
+    return torch.device(gpus.choose_device(request, "torch", torch.cuda.is_available))
 
 
-def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Return the number type asked for; `auto` is bfloat16 on a device that is made for it.
+def choose_dtype(request: str, device: torch.device) -> torch.dtype:
+    """Return the number type requested; `auto` is bfloat16 on a device that is made for it.
 
     On others, GPUs before Ampere and most older CPUs, it is slower than float32. So it is on a CPU
     whose newer instructions torch does not use, such as under `ATEN_CPU_CAPABILITY=avx2`.
     """
-    if asked == "auto":
+    if request == "auto":
         if device.type == "cuda":
             quick = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             uses_them = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
             quick = uses_them and torch.cpu.get_capabilities().get("avx512_bf16", False)
         return torch.bfloat16 if quick else torch.float32
-    dtype: torch.dtype = getattr(torch, asked)
+    dtype: torch.dtype = getattr(torch, request)
     return dtype
 
 

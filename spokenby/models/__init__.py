@@ -13,9 +13,9 @@ from spokenby.models.catalogue import (
 )
 from spokenby.models.find import Found, Source, find_model, identify, identify_model, locate
 from spokenby.models.installed import (
+    ELSEWHERE,
     RECORD,
     Record,
-    disk_full,
     import_models,
     installed,
     is_inside,
@@ -30,6 +30,7 @@ from spokenby.models.packaged import join, pieces_of, reinstall, verify_packaged
 
 __all__ = [
     "CATALOGUE",
+    "ELSEWHERE",
     "KINDS",
     "MODELSCOPE",
     "RECORD",
@@ -40,7 +41,6 @@ __all__ = [
     "Record",
     "Source",
     "default_model",
-    "disk_full",
     "find_model",
     "identify",
     "identify_model",

@@ -3,7 +3,6 @@
 What makes files an installed model does not; see `models/installed.py`.
 """
 
-import errno
 import hashlib
 import io
 import logging
@@ -32,13 +31,14 @@ from huggingface_hub.utils import logging as hub_logging
 
 from spokenby.digests import digest_file
 from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.files import check_room, explain
 from spokenby.models import (
+    ELSEWHERE,
     KINDS,
     MODELSCOPE,
     File,
     Model,
     Record,
-    disk_full,
     is_inside,
     now,
     only_writer,
@@ -181,9 +181,7 @@ def _download(
     staging.mkdir(exist_ok=True)
     total = sum(file.size for file in files)
     kept = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-    free = shutil.disk_usage(staging).free
-    if free < total - kept:
-        raise disk_full(staging, f"{(total - kept) / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+    check_room(staging, total - kept, ELSEWHERE)
     got: dict[str, File] = {}
     before = 0
     for file in files:
@@ -311,13 +309,8 @@ class _Hub:
                     f"{self.host} cannot be reached ({self._redacted(error)})",
                     f"check the network and HTTPS_PROXY, {token_too}then {again}, {OFFLINE_WAY}",
                 )
-            case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
-                return disk_full(models_dir, str(error.strerror))
             case OSError(errno=int()):
-                return InputError(
-                    f"{models_dir} cannot be written ({error.strerror})",
-                    "check the folder and its permissions",
-                )
+                return explain(error, models_dir, ELSEWHERE)
         return TransientError(
             f"fetching {self.model.repo} from {self.host} failed"
             f" ({type(error).__name__}: {self._redacted(error)})",

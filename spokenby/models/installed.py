@@ -22,6 +22,8 @@ from spokenby.errors import InputError, TransientError
 from spokenby.models.catalogue import CATALOGUE, KINDS, File, Model, known_model
 from spokenby.types import Frozen, Progress, no_progress
 
+ELSEWHERE = "set SPOKENBY_MODELS_DIR to a folder on another disk"
+
 RECORD = ".spokenby-model.json"
 """Lies beside a model's files. Hidden, so that it is no part of what identifies the model."""
 
@@ -73,12 +75,12 @@ def installed(models_dir: Path, name: str = "*") -> list[tuple[Path, Record]]:
     """
     if name != "*" and not _is_plain(name):
         return []
-    found = [
+    models = [
         (folder, record)
         for folder in models_dir.glob(f"{name}/*")
         if not folder.name.startswith(".") and (record := read_record(folder))
     ]
-    return sorted(found, key=lambda it: (it[1].name, it[1].fetched, it[1].revision))
+    return sorted(models, key=lambda found: (found[1].name, found[1].fetched, found[1].revision))
 
 
 def _is_plain(name: str) -> bool:
@@ -139,14 +141,6 @@ def record_of(model: Model) -> Record:
         revision=model.revision,
         fetched=now(),
         files=model.files,
-    )
-
-
-def disk_full(folder: Path, numbers: str) -> InputError:
-    """Return what to say where a model does not fit."""
-    return InputError(
-        f"the disk of {folder} is full ({numbers})",
-        "make room, or set SPOKENBY_MODELS_DIR to a folder on another disk, and run it again",
     )
 
 
@@ -234,8 +228,8 @@ def import_models(
     trees = [] if record else installed(source) or installed(source.parent, source.name)
     if trees and name:
         raise InputError(f"{source} holds several models", "leave out --name")
-    for folder, its in trees:
-        yield _import(folder, its, models_dir, progress)
+    for folder, tree_record in trees:
+        yield _import(folder, tree_record, models_dir, progress)
     if not trees:
         yield _import(source, record or _recognise(source, name), models_dir, progress)
 

@@ -3,7 +3,6 @@
 No package is ever imported for them: its code is no concern of ours, and may not run here.
 """
 
-import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from spokenby.errors import InputError
+from spokenby.files import check_room, explaining
 from spokenby.models.catalogue import Model, loads_file
-from spokenby.models.installed import disk_full, only_writer, put_in_place, read_record, record_of
+from spokenby.models.installed import ELSEWHERE, only_writer, put_in_place, read_record, record_of
 from spokenby.types import Progress, no_progress
 
 _BLOCK_BYTES = 4 * 2**20
@@ -81,31 +81,21 @@ def join(model: Model, models_dir: Path, progress: Progress, on_wait: Callable[[
         InputError: a package holds other bytes; or the folder cannot be written.
     """
     folder = models_dir / model.name
-    try:
-        with only_writer(folder, on_wait):
-            if read_record(folder / model.revision):
-                return folder / model.revision
-            staging = folder / ".joining"
-            shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
-            try:
-                _write(model, staging, progress)
-                return put_in_place(staging, record_of(model), models_dir)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise disk_full(models_dir, str(error.strerror)) from error
-        raise InputError(
-            f"{folder} cannot be written ({error.strerror or error})",
-            "check the folder and its permissions, or set SPOKENBY_MODELS_DIR to another one",
-        ) from error
+    with explaining(folder, ELSEWHERE), only_writer(folder, on_wait):
+        if read_record(folder / model.revision):
+            return folder / model.revision
+        staging = folder / ".joining"
+        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
+        try:
+            _write(model, staging, progress)
+            return put_in_place(staging, record_of(model), models_dir)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write(model: Model, staging: Path, progress: Progress) -> None:
     staging.mkdir()
-    free = shutil.disk_usage(staging).free
-    if free < model.size:
-        raise disk_full(staging, f"{model.size / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
+    check_room(staging, model.size, ELSEWHERE)
     done, pieces = 0, pieces_of(model)
     if pieces.keys() != model.files.keys():
         raise InputError(f"a package of {model.name} is gone", f"run: {reinstall(model)}")

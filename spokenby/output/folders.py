@@ -19,7 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.errors import TransientError
+from spokenby.files import explaining
 from spokenby.types import Digest
 
 MANIFEST = "manifest.json"
@@ -92,17 +93,16 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
     unfinished = f".{folder.name}.tmp-"
     fresh = folder.with_name(unfinished + secrets.token_hex(4))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_unfinished(folder.parent, unfinished)
-        fresh.mkdir()
-        for name, content in files.items():
-            with (fresh / name).open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        return _swap_in(fresh, folder)
-    except OSError as error:
-        raise _explained(error, folder) from error
+        with explaining(folder, "choose another output folder"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _remove_unfinished(folder.parent, unfinished)
+            fresh.mkdir()
+            for name, content in files.items():
+                with (fresh / name).open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            return _swap_in(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -163,30 +163,3 @@ def _remove_unfinished(parent: Path, prefix: str) -> None:
         except OSError:
             continue
         shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _explained(error: OSError, folder: Path) -> SpokenbyError:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return InputError(
-                f"no space left on the disk of {folder}",
-                "free some and run again; what was computed is kept",
-            )
-        # On Windows, a folder with an open file in it refuses to be renamed: error 5, 32 or 33.
-        case errno.EACCES | errno.EPERM if getattr(error, "winerror", None) in {5, 32, 33}:
-            return TransientError(
-                f"{folder} is in use or protected", "close the programs that show its files"
-            )
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return InputError(
-                f"not allowed to write {folder}", "permit it, or choose another output folder"
-            )
-        case errno.ENOTDIR | errno.EEXIST | errno.ENAMETOOLONG | errno.EINVAL:
-            return InputError(
-                f"cannot make the folder {folder} ({error.strerror})",
-                "rename what is in its way, or choose another output folder",
-            )
-    return TransientError(
-        f"cannot write {folder} ({error.strerror or error})",
-        "check that its disk can be reached, then run again",
-    )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+from natsort import natsort_keygen, ns
 
 from spokenby.errors import InputError
 
@@ -153,16 +154,11 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "~", "$")) or name == "System Volume Information"
 
 
-def _natural(path: Path) -> tuple[list[list[str | int]], str]:
-    # Text and numbers alternate, so that what is compared is always of one type.
-    parts: list[list[str | int]] = [
-        [
-            int(piece) if piece.isdecimal() else piece.casefold()
-            for piece in re.split(r"(\d+)", part)
-        ]
-        for part in path.parts
-    ]
-    return parts, str(path)
+_counting = natsort_keygen(alg=ns.PATH | ns.IGNORECASE)
+
+
+def _natural(path: Path) -> tuple[Any, str]:
+    return _counting(path), str(path)  # 1.mp4 and 01.mp4 count the same
 
 
 def _unreadable(error: OSError) -> InputError:

@@ -6,13 +6,13 @@ How videos are written is not known here; see `engines/av.py`.
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from spokenby.engines.av import Picture, read_audio, write_video
+from spokenby.files import replacing
 from spokenby.types import Seconds
 
 _HEIGHT, _WIDTH = 180, 640
@@ -50,12 +50,8 @@ def _telephone_talk() -> Path | None:
 def _make(source: Path, target: Path) -> Path:
     samples, rate_hz = read_audio(source)
     drawing = _Drawing(samples, len(samples) / rate_hz)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with replacing(target) as partial:
         write_video(partial, samples, rate_hz, drawing.at)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

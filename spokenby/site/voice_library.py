@@ -23,7 +23,7 @@ class Identified(NamedTuple):
     embeddings: Digest
     """Of the voiceprints by which they were identified."""
     identities: tuple[Identity, ...]
-    unheard: str = ""
+    unmatched_people: str = ""
     """Which known people could not be found, whatever they sound like."""
 
 
@@ -42,7 +42,7 @@ def open_library(settings: Settings) -> VoiceLibrary:
 
 
 @cache
-def unheard(url: str, model: str) -> str:
+def unmatched_people(url: str, model: str) -> str:
     """Say which known people a model cannot find, as of when this process first asked.
 
     See `VoiceLibrary.other_models`; it reads every known voice.

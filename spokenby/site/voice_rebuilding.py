@@ -31,7 +31,7 @@ from spokenby.site.voice_library import folder_at, open_library
 from spokenby.stages import audio, embeddings
 from spokenby.stages.embeddings import Embedder
 from spokenby.types import AudioFile, Digest, Video, Waveform
-from spokenby.voices.library import Unheard, VoiceLibrary, Voiceprint
+from spokenby.voices.library import MissingPrint, VoiceLibrary, Voiceprint
 
 
 class Rebuilt(NamedTuple):
@@ -63,14 +63,14 @@ def rebuild_voiceprints(
     library = open_library(settings)
     sounds = _Sounds(batch, library, paths)
     with load_embedder(batch.recipe.embed, settings.models) as embedder:
-        due = library.unheard(embedder.model)
+        due = library.missing_prints(embedder.model)
         for _, some in groupby(due, key=lambda speaker: speaker.video):
             speakers = list(some)
             yield _rebuild(speakers, sounds, library, embedder)
 
 
 def _rebuild(
-    speakers: Sequence[Unheard], sounds: "_Sounds", library: VoiceLibrary, embedder: Embedder
+    speakers: Sequence[MissingPrint], sounds: "_Sounds", library: VoiceLibrary, embedder: Embedder
 ) -> Rebuilt:
     name = speakers[0].video_name
     try:
@@ -86,8 +86,8 @@ def _rebuild(
 
 
 def _take_prints(
-    speakers: Sequence[Unheard], waveform: Waveform, embedder: Embedder
-) -> list[tuple[Unheard, Voiceprint]]:
+    speakers: Sequence[MissingPrint], waveform: Waveform, embedder: Embedder
+) -> list[tuple[MissingPrint, Voiceprint]]:
     """Embed what the library noted of each speaker, and pool it; without those too short."""
     samples = [sample for speaker in speakers for sample in speaker.samples]
     owner = np.repeat(np.arange(len(speakers)), [len(speaker.samples) for speaker in speakers])

@@ -5,20 +5,20 @@ Decoding does not happen here; see `engines/ffmpeg.py`.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from spokenby.errors import InputError, TransientError
+from spokenby.files import explaining, replacing
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     AudioFile,
@@ -41,8 +41,8 @@ _ABANDONED_S = 3600.0
 """A partial file that nobody wrote to for so long was left by a killed run."""
 
 _FLOAT = np.dtype("<f4")
-_FORMAT_FLOAT, _FORMAT_EXTENSIBLE = 3, 0xFFFE
-_SIZE_UNKNOWN = 0xFFFFFFFF  # 4 GiB or more: as long as the file goes on
+_FORMAT_FLOAT = 3
+_LARGEST = 0xFFFFFFFF
 
 Samples = npt.NDArray[np.float32]
 
@@ -87,31 +87,34 @@ def extract_audio(
         InputError: the video has no such audio, or the target has no room.
         TransientError: decoding hung.
     """
-    name = f"{digest}.wav"
+    target = target_root / f"{digest}.wav"
     count = 0
-    with _replacing(target_root / name) as file:
 
-        def write(block: Samples) -> None:
-            nonlocal count
-            if not (block.min() >= -1 and block.max() <= 1):  # also where there is a NaN
-                block = np.clip(np.nan_to_num(block, nan=0.0), -1, 1)
-            with _explained(target_root):
-                file.write(block.astype(_FLOAT, copy=False).data)
-            count += len(block)
+    def write(block: Samples) -> None:
+        nonlocal count
+        if not (block.min() >= -1 and block.max() <= 1):  # also where there is a NaN
+            block = np.clip(np.nan_to_num(block, nan=0.0), -1, 1)
+        file.write(block.astype(_FLOAT, copy=False).data)
+        count += len(block)
 
-        warnings = decoder.decode(Path(video.path), params.audio_stream, write, progress)
-        if not count:
-            raise InputError(
-                f"the audio of {video.path} holds no samples",
-                "play it to see whether it is damaged",
-            )
-        with _explained(target_root):
+    with explaining(target_root, "set another cache folder (an hour of video takes 230 MB)"):
+        target_root.mkdir(parents=True, exist_ok=True)
+        _sweep(target_root)
+        # What is there under this name is as good: the name says what it holds.
+        with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
+            file.write(_wav_header(0))
+            warnings = decoder.decode(Path(video.path), params.audio_stream, write, progress)
+            if not count:
+                raise InputError(
+                    f"the audio of {video.path} holds no samples",
+                    "play it to see whether it is damaged",
+                )
             file.seek(0)
             file.write(_wav_header(count))
     duration = count / SAMPLE_RATE_HZ
     if duration < video.duration - SHORT_BY:
         warnings += (f"the audio ends at {duration:.1f} s, the video at {video.duration:.1f} s",)
-    return AudioFile(digest=digest, name=name, duration=duration, warnings=warnings)
+    return AudioFile(digest=digest, name=target.name, duration=duration, warnings=warnings)
 
 
 def open_waveform(path: Path, digest: Digest) -> Waveform:
@@ -120,10 +123,7 @@ def open_waveform(path: Path, digest: Digest) -> Waveform:
     Raises:
         TransientError: the file is missing, cut off or of another kind: extract it again.
     """
-    data = _find_data(path)
-    if data.promised > data.present or not data.promised:
-        raise TransientError(f"{path} is cut off", "delete it: it is extracted again")
-    mapped = np.memmap(path, _FLOAT, "r", data.offset, (data.promised,))
+    mapped = np.memmap(path, _FLOAT, "r", len(_wav_header(0)), (_count_samples(path),))
     return Waveform(np.asarray(mapped, dtype=np.float32), digest)
 
 
@@ -136,111 +136,52 @@ def cut_waveform(waveform: Waveform, part: Span) -> Waveform:
 def is_whole(path: Path, audio: AudioFile) -> bool:
     """Tell whether the file is there and as long as its record says."""
     try:
-        data = _find_data(path)
+        return _count_samples(path) == round(audio.duration * SAMPLE_RATE_HZ)
     except TransientError:
         return False
-    return data.promised == round(audio.duration * SAMPLE_RATE_HZ) <= data.present
 
 
-class _Data(NamedTuple):
-    offset: int  # of the first sample, in bytes
-    promised: int  # samples, as the header says
-    present: int  # samples, as the file is long
+def _count_samples(path: Path) -> int:
+    """Return how many samples a file holds.
 
-
-def _find_data(path: Path) -> _Data:
-    """Walk the chunks of a RIFF file to its samples.
-
-    Layout and `WAVE_FORMAT_EXTENSIBLE`: Microsoft, "Multiple channel audio data and WAVE files".
+    Raises:
+        TransientError: `extract_audio` did not write it, or not all of it is there.
     """
-    kind = None
     try:
         with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            riff, _, wave = struct.unpack("<4sI4s", file.read(12))
-            while riff == b"RIFF" and wave == b"WAVE":
-                chunk, size = struct.unpack("<4sI", file.read(8))
-                start = file.tell()
-                if chunk == b"fmt ":
-                    fields = file.read(min(size, 40))
-                    kind = list(struct.unpack("<HHIIHH", fields[:16]))
-                    if kind[0] == _FORMAT_EXTENSIBLE:
-                        kind[0] = struct.unpack("<H", fields[24:26])[0]
-                elif chunk == b"data" and kind == list(_fmt_fields()):
-                    present = (end - start) // _FLOAT.itemsize
-                    promised = present if size == _SIZE_UNKNOWN else size // _FLOAT.itemsize
-                    return _Data(start, promised, present)
-                file.seek(start + size + size % 2)  # chunks begin at even offsets
-    except (OSError, struct.error) as error:  # struct.error: the file ends inside a header
+            header = file.read(len(_wav_header(0)))
+            size = file.seek(0, os.SEEK_END)
+    except OSError as error:
         raise TransientError(f"{path} cannot be read ({error})", "run again") from error
-    raise TransientError(f"{path} is no WAV file of spokenby's", "delete it: it is extracted again")
-
-
-def _fmt_fields() -> tuple[int, ...]:
-    width = _FLOAT.itemsize
-    return (_FORMAT_FLOAT, 1, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * width, width, 8 * width)
+    count, rest = divmod(size - len(header), _FLOAT.itemsize)
+    if count < 1 or rest or header != _wav_header(count):
+        raise TransientError(
+            f"{path} is cut off, or not a file that spokenby wrote",
+            "delete it: it is extracted again",
+        )
+    return count
 
 
 def _wav_header(count: int) -> bytes:
-    """Return what precedes `count` samples: 56 bytes, so that mapped floats are aligned."""
-    size = count * _FLOAT.itemsize
+    """Return what precedes `count` samples: 56 bytes, so that mapped floats are aligned.
+
+    Layout: Microsoft, "Multiple channel audio data and WAVE files". Players take the largest size
+    that a field can hold, 4 GiB, for: as long as the file goes on.
+    """
+    width = _FLOAT.itemsize
+    kind = (_FORMAT_FLOAT, 1, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ * width, width, 8 * width)
     chunks = (
         b"WAVE"
-        + struct.pack("<4sIHHIIHH", b"fmt ", 16, *_fmt_fields())
-        + struct.pack("<4sII", b"fact", 4, min(count, _SIZE_UNKNOWN))
-        + struct.pack("<4sI", b"data", min(size, _SIZE_UNKNOWN))
+        + struct.pack("<4sIHHIIHH", b"fmt ", 16, *kind)
+        + struct.pack("<4sII", b"fact", 4, min(count, _LARGEST))
+        + struct.pack("<4sI", b"data", min(count * width, _LARGEST))
     )
-    return struct.pack("<4sI", b"RIFF", min(len(chunks) + size, _SIZE_UNKNOWN)) + chunks
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a file beside the target that takes its place in the end, or vanishes on an error."""
-    partial = target.with_name(f"{target.stem}.{os.getpid()}-{time.monotonic_ns()}.partial")
-    with _explained(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        file = partial.open("wb")
-    try:
-        with file:
-            with _explained(target.parent):
-                file.write(_wav_header(0))
-            yield file
-        with _explained(target.parent):
-            _replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _replace(partial: Path, target: Path) -> None:
-    try:
-        partial.replace(target)
-    except PermissionError:
-        # Windows refuses while somebody has the target mapped. Its name says what it holds, so it
-        # is as good as ours.
-        if not target.exists():
-            raise
+    return struct.pack("<4sI", b"RIFF", min(len(chunks) + count * width, _LARGEST)) + chunks
 
 
 def _sweep(folder: Path) -> None:
+    """Remove what killed runs left."""
     for partial in folder.glob("*.partial"):
         with suppress(OSError):  # another process sweeps, too
             if time.time() - partial.stat().st_mtime > _ABANDONED_S:
                 partial.unlink()
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn what a full or forbidden disk raises into one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise InputError(
-                f"no space is left in {folder}",
-                "free some (an hour of video takes 230 MB), or set another cache folder",
-            ) from error
-        raise InputError(
-            f"cannot write to {folder} ({error.strerror})", "check the folder's permissions"
-        ) from error

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages.diarization import MOST_SPEAKERS, Params
+from spokenby.stages.voice_similarity import correct_attenuation
 from spokenby.types import Seconds
 
 Labels = npt.NDArray[np.int64]
@@ -182,10 +183,8 @@ def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labe
 def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Labels) -> Vectors:
     """Return how alike the voices behind labels are, noise removed, shape (labels, labels).
 
-    The mean cosine between two clusters is divided by the geometric mean of those inside them
-    (Spearman's correction for attenuation): 1 for one voice cut at random, however noisy single
-    windows are. Pairs of windows that share sound are left out. A cluster with few pairs inside
-    leans on the mean over all clusters.
+    1 for one voice cut at random, however noisy single windows are. Pairs of windows that share
+    sound are left out.
     """
     count = int(labels.max()) + 1
     members = np.eye(count)[labels]
@@ -203,10 +202,9 @@ def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Lab
             np.subtract.at(pairs, (labels[one], labels[other]), 1)
     inside, inside_pairs = np.diag(total), np.diag(pairs)
     usual = inside.sum() / inside_pairs.sum() if inside_pairs.sum() else USUAL_LIKENESS
-    within = np.maximum((inside + PRIOR_PAIRS * usual) / (inside_pairs + PRIOR_PAIRS), 0.05)
     # Clusters whose windows all share sound say nothing against being one voice.
     between: Vectors = np.where(pairs > 0, total / np.maximum(pairs, 1), usual)
-    return between / np.sqrt(np.outer(within, within))
+    return correct_attenuation(between, inside, inside_pairs, usual, PRIOR_PAIRS)
 
 
 def silhouette(distance: Vectors, labels: Labels) -> float:

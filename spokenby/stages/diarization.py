@@ -98,8 +98,8 @@ MOST_SPEAKERS = 20
 """What an automatic count never exceeds."""
 
 
-def nothing() -> None:
-    """Let nothing go: for callers that share neither engine nor device."""
+def no_release() -> None:
+    """Release nothing: for callers that share neither engine nor device."""
 
 
 class Diarizer(Protocol):
@@ -114,12 +114,12 @@ class Diarizer(Protocol):
         speech: SpeechRegions | None,
         params: Params,
         progress: Progress = no_progress,
-        let_go: Callable[[], None] = nothing,
+        release: Callable[[], None] = no_release,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not.
 
         `speech` is None for an engine that finds it by itself, see `Params.needs_speech`. Calls
-        `let_go` once its networks have heard everything: from then on another thread may
+        `release` once its networks have heard everything: from then on another thread may
         use it, and the device they run on.
         """
         ...
@@ -133,7 +133,7 @@ def diarize_speakers(
     *,
     digest: Digest,
     progress: Progress = no_progress,
-    let_go: Callable[[], None] = nothing,
+    release: Callable[[], None] = no_release,
 ) -> Diarization:
     """Return who speaks when, speakers numbered by their first turn.
 
@@ -141,7 +141,7 @@ def diarize_speakers(
     """
     if speech and not speech.regions:
         return Diarization(digest=digest, turns=(), exclusive=())
-    regular, exclusive = diarizer.diarize(waveform, speech, params, progress, let_go)
+    regular, exclusive = diarizer.diarize(waveform, speech, params, progress, release)
     turns = tidy_turns(regular, waveform.duration)
     apart = separate_turns(tidy_turns(exclusive, waveform.duration))
     names: dict[str, str] = {}

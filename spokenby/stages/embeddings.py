@@ -167,8 +167,7 @@ def _best(pieces: Sequence[Span], params: Params) -> list[Span]:
 
 def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:
     """Return where two or more turns run at once, shape (overlaps, 2), sorted and apart."""
-    start = np.array([turn.start for turn in turns])
-    end = np.array([turn.end for turn in turns])
+    start, end = intervals.array(turns).T
     time = np.r_[start, end]
     step = np.r_[np.ones(len(start), np.int64), -np.ones(len(end), np.int64)]
     order = np.lexsort((step, time))  # at equal times, ends come first: touching is no overlap

@@ -6,12 +6,14 @@ A label may be one of two for one voice, or hold two. Voices of other videos: se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spokenby.digests import digest_of
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Turn
+from spokenby.wording import clock
 
 PRIOR_PAIRS = 10
 """How many pairs of segments the mean over all speakers counts for in `measure_likeness`."""
@@ -27,23 +29,44 @@ SMALLEST_PART = 2
 def measure_likeness(groups: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
     """Return how alike the voices behind groups of unit rows are, noise removed, (groups, groups).
 
-    The mean cosine between two groups is divided by the geometric mean of those inside them
-    (Spearman's correction for attenuation): about 1 for one voice cut in two, however much single
-    segments differ, and for two voices what their encoder makes of them: -0.2 to 0.45 with CAM++
-    (tests/benchmarks/same_voice.py). A group with few pairs inside leans on the mean over all
-    groups. The diagonal is 1. NaN for a group without rows.
+    About 1 for one voice cut in two, however much single segments differ, and for two voices what
+    their encoder makes of them: -0.2 to 0.45 with CAM++ (tests/benchmarks/same_voice.py). The
+    diagonal is 1. NaN for a group without rows.
     """
     rows = np.array([len(group) for group in groups])
     sums = np.array([group.sum(axis=0, dtype=np.float64) for group in groups])
     total = sums @ sums.T if len(groups) else np.empty((0, 0))
     inside, pairs = np.diag(total) - rows, rows * (rows - 1)
     usual = inside.sum() / pairs.sum() if pairs.sum() else 1.0
-    within = np.maximum((inside + PRIOR_PAIRS * usual) / (pairs + PRIOR_PAIRS), 0.05)
     with np.errstate(invalid="ignore"):
-        likeness: npt.NDArray[np.float64] = total / np.outer(rows, rows)
-    likeness /= np.sqrt(np.outer(within, within))
+        between = total / np.outer(rows, rows)
+    likeness = correct_attenuation(between, inside, pairs, usual, PRIOR_PAIRS)
     np.fill_diagonal(likeness, np.where(rows > 0, 1, np.nan))
     return likeness
+
+
+def correct_attenuation(
+    between: npt.NDArray[np.float64],
+    inside: npt.NDArray[np.float64],
+    pairs: npt.NDArray[Any],
+    usual: float,
+    prior_pairs: int,
+) -> npt.NDArray[np.float64]:
+    """Return mean cosines between groups over the geometric mean of those inside the two groups.
+
+    Spearman's correction for attenuation (1904). A group with few pairs inside leans on the usual
+    mean, which counts for `prior_pairs`.
+
+    Args:
+        between: mean cosine of each two groups, shape (groups, groups).
+        inside: sum of the cosines of the pairs inside each group, shape (groups,).
+        pairs: how many these are, shape (groups,).
+        usual: mean cosine inside a group.
+        prior_pairs: how many pairs `usual` counts for.
+    """
+    within = np.maximum((inside + prior_pairs * usual) / (pairs + prior_pairs), 0.05)
+    corrected: npt.NDArray[np.float64] = between / np.sqrt(np.outer(within, within))
+    return corrected
 
 
 def split_voice(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -112,14 +135,10 @@ def tell_doubts(
     ]
     mixed = [
         f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
-        f"compare {_clock(start)} with {_clock(other)}"
+        f"compare {clock(start)} with {clock(other)}"
         for label, alike, (start, other) in find_two_voices(voices, two_voices)
     ]
     return pairs + mixed
-
-
-def _clock(time: Seconds) -> str:
-    return f"{int(time) // 60}:{int(time) % 60:02}"
 
 
 def find_joined(

@@ -80,12 +80,12 @@ class GpuMeter:
         before, now = self._samples
         pynvml.nvmlGpmSampleGet(self._handle, now)
         self._samples.reverse()
-        asked = pynvml.c_nvmlGpmMetricsGet_t()
-        asked.version = pynvml.NVML_GPM_METRICS_GET_VERSION
-        asked.sample1, asked.sample2 = before, now
-        asked.numMetrics = 1
-        asked.metrics[0].metricId = pynvml.NVML_GPM_METRIC_SM_UTIL
-        metric = pynvml.nvmlGpmMetricsGet(asked).metrics[0]
+        request = pynvml.c_nvmlGpmMetricsGet_t()
+        request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
+        request.sample1, request.sample2 = before, now
+        request.numMetrics = 1
+        request.metrics[0].metricId = pynvml.NVML_GPM_METRIC_SM_UTIL
+        metric = pynvml.nvmlGpmMetricsGet(request).metrics[0]
         return float(metric.value) if metric.nvmlReturn == pynvml.NVML_SUCCESS else math.nan
 
 

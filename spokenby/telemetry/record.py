@@ -1,6 +1,6 @@
 """What was seen of a run and its machine over time, and adding it up, lives here.
 
-Watching does not; see watching.py. How it is shown does not either; see timeline.py, report.py.
+Watching does not; see sampler.py. How it is shown does not either; see timeline.py, run_page.py.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class Record:
             figure: (self.peak if figure in _PEAKS else self.mean)(figure, intervals)
             for figure in UNITS
         }
-        told = {figure: _rounded(value) for figure, value in seen.items()}
-        return {figure: value for figure, value in told.items() if value is not None}
+        rounded = {figure: _rounded(value) for figure, value in seen.items()}
+        return {figure: value for figure, value in rounded.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return everything, for programs: figures over all, by stage and by span, and samples."""
@@ -175,7 +175,7 @@ class Record:
                 }
                 for stage, spans in self.stages().items()
             },
-            "spans": [{"video": Path(span.video).name, **self._told(span)} for span in self.spans],
+            "spans": [{"video": Path(span.video).name, **self._row(span)} for span in self.spans],
             "samples": {
                 "end": [round(float(at), 3) for at in self.edges[1:]],
                 **{
@@ -189,13 +189,13 @@ class Record:
         """Return what a manifest tells: the stages of one video, and the machine meanwhile."""
         return {
             **self._machine(),
-            "spans": [self._told(span) for span in self.spans if span.video == video],
+            "spans": [self._row(span) for span in self.spans if span.video == video],
         }
 
     def _machine(self) -> dict[str, Any]:
         return {"gpu": self.gpu or None, "cores": self.cores, "notes": list(self.notes)}
 
-    def _told(self, span: StageSpan) -> dict[str, Any]:
+    def _row(self, span: StageSpan) -> dict[str, Any]:
         times = {name: round(getattr(span, name), 3) for name in StageSpan._fields[2:6]}
         failed = {"failed": True} if span.failed else {}
         return {"stage": span.stage, **times, **failed, **self.figures([span.interval])}

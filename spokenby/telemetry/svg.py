@@ -22,14 +22,9 @@ def document(width: int, height: float, parts: Sequence[str]) -> str:
     return "\n".join([opening, *parts, "</svg>\n"])
 
 
-def one_line(text: str) -> str:
-    """Return a text without line breaks."""
-    return " ".join(text.split())
-
-
 def written(text: str) -> str:
     """Return a text as XML: without what XML, or UTF-8, cannot write and file names may hold."""
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in one_line(text)))
+    return escape("".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split())))
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:

@@ -16,8 +16,8 @@ import numpy as np
 from spokenby.plan.stages import Stage
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record
-from spokenby.telemetry.report import clock
-from spokenby.telemetry.svg import HATCHED, PALE, document, one_line, rect, steps, text, written
+from spokenby.telemetry.svg import HATCHED, PALE, document, rect, steps, text, written
+from spokenby.wording import clock, one_line
 
 VIDEOS_SHOWN = 60
 """A picture of more is not read; those that took longest are shown."""
@@ -47,10 +47,10 @@ class _Curve(NamedTuple):
 
 
 class _Panel(NamedTuple):
-    """One diagram: `scale` in the figure's unit is its top; `says` stands beside it."""
+    """One diagram: `scale` in the figure's unit is its top; `message` stands beside it."""
 
     title: str
-    says: str
+    message: str
     curves: tuple[_Curve, ...]
     scale: float
     unit: str
@@ -58,7 +58,7 @@ class _Panel(NamedTuple):
 
 def draw(record: Record, title: str, summary: str) -> str:
     """Return the picture: a band a video with its stages, then GPU, CPU and memory over time."""
-    bands, told = _bands(record)
+    bands, left_out = _bands(record)
     rows = sum(len(band) for band in bands.values())
     row = min(20.0, max(4.0, 900 / max(rows, 1)))
     lanes = rows * row + 8 * len(bands)
@@ -68,7 +68,7 @@ def draw(record: Record, title: str, summary: str) -> str:
     parts = [
         text(20, 28, title, size=17, weight=600),
         text(_WIDTH - 20, 28, _where(record), colour=PALE, anchor="end"),
-        text(20, 48, "; ".join(filter(None, [summary, told])), colour=PALE),
+        text(20, 48, "; ".join(filter(None, [summary, left_out])), colour=PALE),
         *_legend(record),
         *_grid(seconds, _HEAD, bottom),
     ]
@@ -156,13 +156,13 @@ def _describe(record: Record, span: StageSpan) -> str:
     """Return what the mouse is told of a bar."""
     means = {name: record.mean(name, [span.interval]) for name in _PERCENTS}
     took = f"{'failed after' if span.failed else 'took'} {_short_time(span.end - span.ready)}"
-    told = [f"{span.stage} {took}, from {clock(span.ready)}"]
+    parts = [f"{span.stage} {took}, from {clock(span.ready)}"]
     if span.ready - span.start > _SEEN_S:
-        told.append(f"waiting for its model {_short_time(span.ready - span.start)} before")
+        parts.append(f"waiting for its model {_short_time(span.ready - span.start)} before")
     if span.start - span.asked > _SEEN_S:
-        told.append(f"waiting for its turn {_short_time(span.start - span.asked)} before")
-    told += [f"{_PERCENTS[name]} {mean:.0f} %" for name, mean in means.items() if mean is not None]
-    return f"{one_line(Path(span.video).name)}: {', '.join(told)}"
+        parts.append(f"waiting for its turn {_short_time(span.start - span.asked)} before")
+    parts += [f"{_PERCENTS[name]} {mean:.0f} %" for name, mean in means.items() if mean is not None]
+    return f"{one_line(Path(span.video).name)}: {', '.join(parts)}"
 
 
 def _panels(record: Record) -> list[_Panel]:
@@ -170,11 +170,11 @@ def _panels(record: Record) -> list[_Panel]:
     panels = []
     if (gpu := record.gpu_busy_whole_run) is not None:
         busy = record.gpu_busy
-        says = f"busy {busy:.0f} %, {gpu:.0f} % of the run" if busy is not None else "not used"
+        message = f"busy {busy:.0f} %, {gpu:.0f} % of the run" if busy is not None else "not used"
         if (sm := record.mean("sm", [record.gpu_work] if record.gpu_work else [])) is not None:
-            says += f", SM {sm:.0f} %"
+            message += f", SM {sm:.0f} %"
         curves = (_Curve("gpu", "#76a900"), _Curve("sm", "#35520a", fill=False))
-        panels.append(_Panel("GPU", says, curves, 100, "%"))
+        panels.append(_Panel("GPU", message, curves, 100, "%"))
     for figure, title, colour in (
         ("gpu_memory", "GPU memory", "#8d6bc4"),
         ("cpu", "CPU", "#3d7fc4"),
@@ -182,20 +182,20 @@ def _panels(record: Record) -> list[_Panel]:
     ):
         if figure == "cpu":
             if (cpu := record.mean("cpu")) is not None:
-                says = f"mean {cpu:.0f} % of {record.cores} cores"
-                panels.append(_Panel(title, says, (_Curve(figure, colour),), 100, "%"))
+                message = f"mean {cpu:.0f} % of {record.cores} cores"
+                panels.append(_Panel(title, message, (_Curve(figure, colour),), 100, "%"))
         elif (peak := record.peak(figure)) is not None:
             whole = record.gpu_memory if figure == "gpu_memory" else 0
-            says = f"peak {peak / _GIB:.1f}{f' of {whole / _GIB:.0f}' if whole else ''} GiB"
-            panels.append(_Panel(title, says, (_Curve(figure, colour),), _ceiling(peak), "GiB"))
+            message = f"peak {peak / _GIB:.1f}{f' of {whole / _GIB:.0f}' if whole else ''} GiB"
+            panels.append(_Panel(title, message, (_Curve(figure, colour),), _ceiling(peak), "GiB"))
     return panels
 
 
 def _panel(record: Record, panel: _Panel, top: float, seconds: float) -> Iterator[str]:
     height = 64.0
     yield text(20, top + 16, panel.title, weight=600)
-    says = panel.says.split(", ")
-    for number, words in enumerate(says):
+    figures = panel.message.split(", ")
+    for number, words in enumerate(figures):
         yield text(20, top + 32 + 15 * number, words, size=11, colour=PALE)
     unit = 1 if panel.unit == "%" else _GIB
     for share in (0.0, 0.5, 1.0):

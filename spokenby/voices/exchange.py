@@ -173,7 +173,7 @@ def export_voices(connection: Connection) -> dict[str, Any]:
 
 
 def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[Imported, set[int]]:
-    """Add another library's voices; return what came, and the voices to settle.
+    """Add another library's voices; return what came, and the voices whose centroids to refresh.
 
     Raises:
         InputError: `content` is no export.
@@ -193,9 +193,9 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
     if seen:
         connection.execute(insert(appearances), list(seen.values()))
     for one, other in given.apart:
-        here, there = places.get(one), places.get(other)
-        if here and there and here != there and not are_apart(connection, here, there):
-            connection.execute(insert(apart).values(voice=here, other=there))
+        voice, second = places.get(one), places.get(other)
+        if voice and second and voice != second and not are_apart(connection, voice, second):
+            connection.execute(insert(apart).values(voice=voice, other=second))
     concerned = {row.video for voice in given.voices for row in voice.appearances}
     touched = set(places.values())
     return (

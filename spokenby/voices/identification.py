@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from spokenby.errors import InputError
 from spokenby.stages import embeddings as stage
+from spokenby.stages import intervals
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Video
+from spokenby.voices.centroids import pack, read_centroids, refresh_centroids
 from spokenby.voices.matching import (
     Match,
     Params,
@@ -29,10 +31,7 @@ from spokenby.voices.matching import (
 from spokenby.voices.registry import (
     are_apart,
     begin_voice,
-    pack,
-    read_centroids,
     read_names,
-    settle,
     shown,
 )
 from spokenby.voices.tables import appearances, voiceprints
@@ -131,7 +130,7 @@ def identify_speakers(
     if prints:
         connection.execute(insert(voiceprints), prints)
     touched = {row.voice for row in former} | set(found)
-    settle(connection, {voice for voice in touched if voice is not None})
+    refresh_centroids(connection, {voice for voice in touched if voice is not None})
 
 
 def _carried_over(
@@ -143,20 +142,17 @@ def _carried_over(
     """
     found: dict[int, Row[Any]] = {}
     spoken = [
-        np.array(
-            [(turn.start, turn.end) for turn in diarization.exclusive if turn.speaker == speaker]
-        ).reshape(-1, 1, 2)
+        intervals.array([turn for turn in diarization.exclusive if turn.speaker == speaker])
         for speaker in speakers
     ]
     for row in sorted(former, key=lambda row: row.seconds):  # of two who became one, the longer
         samples = np.array(json.loads(row.samples)).reshape(-1, 2)
-        length = float((samples[:, 1] - samples[:, 0]).sum())
+        length = intervals.length(samples)
         if row.voice is None or not length:
             continue
         for number, turns in enumerate(spoken):
-            ends = np.minimum(turns[..., 1], samples[:, 1])
-            shared = (ends - np.maximum(turns[..., 0], samples[:, 0])).clip(0)
-            if shared.sum() >= _SAME_TIME * length:
+            spoken_in = intervals.covered(intervals.union(turns), *samples.T)
+            if spoken_in.sum() >= _SAME_TIME * length:
                 found[number] = row
     return found
 
@@ -210,18 +206,18 @@ def _replace_former(
 ) -> None:
     """Remove what was noted about a video, but for prints of other models that still hold."""
     connection.execute(delete(appearances).where(appearances.c.video == video.digest))
-    here = voiceprints.c.video == video.digest
+    noted = voiceprints.c.video == video.digest
     present = {
         voice: speaker for voice, speaker in zip(found, heard.speakers, strict=True) if voice
     }
     connection.execute(
         delete(voiceprints).where(
-            here, or_(voiceprints.c.model == heard.model, voiceprints.c.voice.not_in(present))
+            noted, or_(voiceprints.c.model == heard.model, voiceprints.c.voice.not_in(present))
         )
     )
     for voice, speaker in present.items():
         connection.execute(
-            update(voiceprints).where(here, voiceprints.c.voice == voice).values(speaker=speaker)
+            update(voiceprints).where(noted, voiceprints.c.voice == voice).values(speaker=speaker)
         )
 
 

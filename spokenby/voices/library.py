@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from spokenby.errors import InputError
 from spokenby.types import Diarization, Digest, Identity, SpeakerEmbeddings, Video
 from spokenby.voices import registry, roster, search
+from spokenby.voices.centroids import refresh_centroids
 from spokenby.voices.exchange import Imported, export_voices, import_voices
 from spokenby.voices.identification import (
     Voiceprint,
@@ -23,7 +24,7 @@ from spokenby.voices.identification import (
     identify_speakers,
 )
 from spokenby.voices.matching import Params
-from spokenby.voices.rebuilding import Unheard, add_prints, find_unheard
+from spokenby.voices.rebuilding import MissingPrint, add_prints, find_missing_prints
 from spokenby.voices.roster import AppearanceSummary, Hit, VoiceSummary
 from spokenby.voices.search import Line, TranscriptPlace
 from spokenby.voices.store import Store
@@ -36,8 +37,8 @@ __all__ = [
     "Hit",
     "Imported",
     "Line",
+    "MissingPrint",
     "TranscriptPlace",
-    "Unheard",
     "VoiceLibrary",
     "VoiceSummary",
     "Voiceprint",
@@ -52,9 +53,7 @@ class Enrolled(NamedTuple):
     voice: int
     name: str
     added: int
-    """Prints that are new."""
-    already: int
-    """Prints that were there before, and were not added again."""
+    """Prints that are new; what was there before is not added again."""
     created: bool
     """The name is new in the library."""
 
@@ -116,10 +115,12 @@ class VoiceLibrary:
         if not params.enabled or not embeddings.speakers:
             return ()
         with self._store.writing() as connection:
-            here = appearances.c.video == video.digest
-            before = connection.scalars(select(appearances.c.embeddings).where(here))
+            of_video = appearances.c.video == video.digest
+            before = connection.scalars(select(appearances.c.embeddings).where(of_video))
             if set(before) == {embeddings.digest}:
-                connection.execute(update(appearances).where(here).values(video_name=video.name))
+                connection.execute(
+                    update(appearances).where(of_video).values(video_name=video.name)
+                )
             else:
                 identify_speakers(connection, video, embeddings, diarization, params)
             return registry.read_identities(connection, video.digest)
@@ -157,10 +158,10 @@ class VoiceLibrary:
             f" {others}, not by {model}: run: spokenby voices rebuild"
         )
 
-    def unheard(self, model: str) -> list[Unheard]:
+    def missing_prints(self, model: str) -> list[MissingPrint]:
         """Return the speakers whose voiceprints have to be made anew for a model, by video."""
         with self._store.reading() as connection:
-            return find_unheard(connection, model)
+            return find_missing_prints(connection, model)
 
     def enrolled_from(self, voice: int) -> list[str]:
         """Return the names of the recordings that a voice was enrolled from."""
@@ -170,7 +171,7 @@ class VoiceLibrary:
             )
             return sorted(set(connection.scalars(enrolled)))
 
-    def add_prints(self, model: str, prints: Sequence[tuple[Unheard, Voiceprint]]) -> int:
+    def add_prints(self, model: str, prints: Sequence[tuple[MissingPrint, Voiceprint]]) -> int:
         """Add voiceprints made anew, unless the library has changed since; return how many."""
         with self._store.writing() as connection:
             return add_prints(connection, model, prints)
@@ -210,12 +211,11 @@ class VoiceLibrary:
             fresh = {row["vector"]: row for row in rows if row["vector"] not in there}
             if fresh:
                 connection.execute(insert(voiceprints), list(fresh.values()))
-            registry.settle(connection, {number})
+            refresh_centroids(connection, {number})
         return Enrolled(
             voice=number,
             name=voice.name if voice else name,
             added=len(fresh),
-            already=len(prints) - len(fresh),
             created=voice is None,
         )
 
@@ -268,8 +268,7 @@ class VoiceLibrary:
         with self._store.writing() as connection:
             voice = registry.resolve(connection, which)
             row = registry.find_appearance(connection, voice, video, speaker)
-            here = (row.video, row.speaker)
-            if not registry.is_known_beside(connection, voice, *here):
+            if not registry.is_known_beside(connection, voice, row.video, row.speaker):
                 raise InputError(
                     f"{registry.shown(voice)} is known from nowhere else", "rename it instead"
                 )
@@ -285,7 +284,7 @@ class VoiceLibrary:
                     .values(voice=number, **values)
                 )
             connection.execute(insert(apart).values(voice=voice.number, other=number))
-            registry.settle(connection, {voice.number, number})
+            refresh_centroids(connection, {voice.number, number})
             return _change(connection, number, f"Speaker {number}", voice)._replace(
                 videos=(row.video,), embeddings=(row.embeddings,)
             )
@@ -344,11 +343,6 @@ class VoiceLibrary:
         with self._store.writing() as connection:
             search.note_transcript(connection, video, folder, lines)
 
-    def drop_transcript(self, folder: str) -> None:
-        """Take a transcript that is gone out of the search."""
-        with self._store.writing() as connection:
-            search.drop_transcript(connection, folder)
-
     def transcripts(self, videos: Collection[Digest] | None = None) -> list[TranscriptPlace]:
         """Return the transcripts of some videos, or all, by name."""
         with self._store.reading() as connection:
@@ -380,7 +374,7 @@ class VoiceLibrary:
         """
         with self._store.writing() as connection:
             imported, touched = import_voices(connection, content)
-            registry.settle(connection, touched)
+            refresh_centroids(connection, touched)
             return imported
 
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection, exists, insert, select
 
 from spokenby.types import Digest, Span
+from spokenby.voices.centroids import refresh_centroids
 from spokenby.voices.identification import Voiceprint
-from spokenby.voices.registry import settle
 from spokenby.voices.tables import appearances, voiceprints
 
 
-class Unheard(NamedTuple):
+class MissingPrint(NamedTuple):
     """A speaker of a video of whom another encoder made a voiceprint, but not the one asked for."""
 
     voice: int
@@ -30,7 +30,7 @@ class Unheard(NamedTuple):
     """Where nobody else speaks, the longest first."""
 
 
-def find_unheard(connection: Connection, model: str) -> list[Unheard]:
+def find_missing_prints(connection: Connection, model: str) -> list[MissingPrint]:
     """Return the speakers whose voiceprints have to be made anew for a model, by video."""
     old, new = voiceprints.alias(), voiceprints.alias()
     rows = connection.execute(
@@ -53,7 +53,7 @@ def find_unheard(connection: Connection, model: str) -> list[Unheard]:
         .order_by(appearances.c.video_name, appearances.c.video, appearances.c.speaker)
     )
     return [
-        Unheard(
+        MissingPrint(
             row.voice,
             row.video,
             row.video_name,
@@ -66,14 +66,14 @@ def find_unheard(connection: Connection, model: str) -> list[Unheard]:
 
 
 def add_prints(
-    connection: Connection, model: str, prints: Sequence[tuple[Unheard, Voiceprint]]
+    connection: Connection, model: str, prints: Sequence[tuple[MissingPrint, Voiceprint]]
 ) -> int:
     """Add voiceprints to the voices that still lack them; return how many.
 
     What changed since it was found, such as a voice that was joined, divided or forgotten, or a
     video that a run has identified meanwhile, is left alone: it is found again if it is due.
     """
-    due = set(find_unheard(connection, model))
+    due = set(find_missing_prints(connection, model))
     fresh = [(speaker, print_) for speaker, print_ in prints if speaker in due]
     if fresh:
         connection.execute(
@@ -84,5 +84,5 @@ def add_prints(
                 for speaker, print_ in fresh
             ],
         )
-        settle(connection, {speaker.voice for speaker, _ in fresh})
+        refresh_centroids(connection, {speaker.voice for speaker, _ in fresh})
     return len(fresh)

@@ -1,4 +1,4 @@
-"""Rows of voices live here: found by name or number, begun, joined, pooled, left out when empty.
+"""Find voices by name or number, begin them, and join them.
 
 Whose voice a speaker's is, is decided in `identification.py`. Every function works inside the
 transaction of its caller; see `store.py`.
@@ -11,23 +11,18 @@ import re
 import time
 import unicodedata
 import uuid
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, update
 
 from spokenby.errors import InputError
 from spokenby.types import Digest, Identity
-from spokenby.voices.matching import pool_prints
+from spokenby.voices.centroids import refresh_centroids
 from spokenby.voices.tables import (
     aliases,
     apart,
     appearances,
-    centroids,
     library,
     voiceprints,
     voices,
@@ -40,8 +35,6 @@ _LIST = "see: spokenby voices list"
 _LONGEST_NAME = 100
 _NUMBER = re.compile(r"(?:speaker[ _]*)?#?(\d{1,9})", re.IGNORECASE)
 _RESERVED = re.compile(r"(unknown )?speaker([ _]*#?(\d+|[a-z]))?|#?\d+", re.IGNORECASE)
-_BATCH = 500
-"""Numbers in one statement: databases bound how many values it may have."""
 
 
 def shown(voice: Voice) -> str:
@@ -161,7 +154,7 @@ def join_voices(connection: Connection, kept: Voice, dropped: Voice) -> str:
         .where(voices.c.number == keep)
         .values(name=name, name_key=name and name_key(name))
     )
-    settle(connection, {keep})
+    refresh_centroids(connection, {keep})
     return name or f"Speaker {keep}"
 
 
@@ -219,71 +212,6 @@ def is_known_beside(connection: Connection, voice: Voice, video: Digest, speaker
         ),
     )
     return any(connection.scalar(query) for query in queries)
-
-
-def settle(connection: Connection, numbers: Collection[int]) -> None:
-    """Pool the prints of voices anew; leave out those that have neither name nor anything else."""
-    remaining = iter(sorted(numbers))
-    while batch := list(islice(remaining, _BATCH)):
-        _pool(connection, batch)
-        connection.execute(
-            delete(voices).where(
-                voices.c.number.in_(batch),
-                voices.c.name.is_(None),
-                ~exists().where(voiceprints.c.voice == voices.c.number),
-                ~exists().where(appearances.c.voice == voices.c.number),
-            )
-        )
-
-
-def _pool(connection: Connection, numbers: Collection[int]) -> None:
-    prints = defaultdict(list)
-    for row in connection.execute(
-        select(voiceprints).where(voiceprints.c.voice.in_(numbers)).order_by(voiceprints.c.id)
-    ):
-        prints[row.voice, row.model].append(row)
-    connection.execute(delete(centroids).where(centroids.c.voice.in_(numbers)))
-    pooled = [
-        {
-            "voice": voice,
-            "model": model,
-            "vector": pack(
-                pool_prints(
-                    unpack([row.vector for row in rows]), np.array([row.seconds for row in rows])
-                )
-            ),
-        }
-        for (voice, model), rows in prints.items()
-    ]
-    if pooled:
-        connection.execute(insert(centroids), pooled)
-
-
-def read_centroids(
-    connection: Connection, model: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the numbers of all voices with prints of a model, and what they sound like by it.
-
-    Shapes (voices,) and (voices, dimension), unit rows; dimension is 0 without voices.
-    """
-    rows = connection.execute(
-        select(centroids.c.voice, centroids.c.vector)
-        .where(centroids.c.model == model)
-        .order_by(centroids.c.voice)
-    ).all()
-    return np.array([row[0] for row in rows], dtype=np.int64), unpack([row[1] for row in rows])
-
-
-def pack(vector: npt.NDArray[np.float32]) -> bytes:
-    """Return a vector as it is kept."""
-    return vector.astype("<f4").tobytes()
-
-
-def unpack(vectors: Iterable[bytes]) -> npt.NDArray[np.float32]:
-    """Return kept vectors of one model, a row each."""
-    kept = list(vectors)
-    flat = np.frombuffer(b"".join(kept), dtype="<f4").astype(np.float32, copy=False)
-    return flat.reshape(len(kept), -1) if kept else flat.reshape(0, 0)
 
 
 def read_identities(

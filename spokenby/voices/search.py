@@ -55,7 +55,7 @@ def note_transcript(
     connection: Connection, video: Video, folder: str, said: Sequence[Line]
 ) -> None:
     """Put a transcript's lines in place of what was noted for its folder."""
-    drop_transcript(connection, folder)
+    _drop_transcript(connection, folder)
     number = _next(connection, transcripts.c.id)
     connection.execute(
         insert(transcripts).values(
@@ -77,7 +77,7 @@ def note_transcript(
     )
 
 
-def drop_transcript(connection: Connection, folder: str) -> None:
+def _drop_transcript(connection: Connection, folder: str) -> None:
     """Forget what was said in the transcript of a folder."""
     number = connection.scalar(select(transcripts.c.id).where(transcripts.c.folder == folder))
     if number is not None:

@@ -31,6 +31,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.files import explaining
 from spokenby.voices.tables import centroids, library, metadata, voiceprints, voices
 
 HEAD = "0001"
@@ -56,13 +57,8 @@ class Store:
         self.place = path if self.sqlite else _without_user(self._url)
         """Where it is, for people: without user and password."""
         if self.sqlite:
-            try:
+            with explaining(Path(path).parent, "set SPOKENBY_VOICES_URL"):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"the voice library {path} cannot be made ({error.strerror})",
-                    "check the folder and its permissions, or set SPOKENBY_VOICES_URL",
-                ) from error
         self._engine = _engine(self._url)
         self._bring_up_to_date()
 

@@ -23,8 +23,8 @@ import numpy as np
 from conversations import dump
 
 from spokenby.types import Diarization, SpeakerEmbeddings, Turn, Video
+from spokenby.voices.centroids import pack
 from spokenby.voices.library import Line, VoiceLibrary
-from spokenby.voices.registry import pack
 
 MODEL = "campplus-zh-en"
 DIMENSION = 192

@@ -278,5 +278,5 @@ def test_broken_folders(damage: Any, message: str, folder: Path, tmp_path: Path)
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(folder: Path) -> None:
-    with pytest.raises(InputError, match="no CUDA device: set the device to auto or cpu"):
+    with pytest.raises(InputError, match=r"no NVIDIA GPU that it can use: .*device cpu or auto"):
         Speechbrain(folder, device="cuda")

@@ -23,8 +23,8 @@ from spokenby.engines.av import read_audio
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 from spokenby.site import voice_library
+from spokenby.voices.centroids import pack, refresh_centroids, unpack
 from spokenby.voices.library import Voiceprint
-from spokenby.voices.registry import pack, settle, unpack
 from spokenby.voices.tables import voiceprints
 
 CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
@@ -320,7 +320,7 @@ def as_by_a_dropped_encoder(site: Site) -> dict[str, bytes]:
             changed = update(voiceprints).where(voiceprints.c.id == row.id)
             values = {"model": "resemblyzer-0.1.4-centred", "vector": pack(strange[row.id % 256])}
             connection.execute(changed.values(**values))
-        settle(connection, {row.voice for row in rows})
+        refresh_centroids(connection, {row.voice for row in rows})
     return {f"{row.source} {row.speaker}": row.vector for row in rows if row.video}
 
 

@@ -407,7 +407,7 @@ def test_too_little_room_is_one_line_beforehand(site: Path, tmp_path: Path, monk
     )
     sized = huge.files["extra"].model_copy(update={"size": 10**15})
     huge = huge.model_copy(update={"files": {**huge.files, "extra": sized}})
-    with pytest.raises(InputError, match=r"is full \(1000000000 MB needed"):
+    with pytest.raises(InputError, match=r"is full \(1000000.0 GB needed"):
         join(huge, site, no_progress, lambda: None)
 
 

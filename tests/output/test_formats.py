@@ -18,7 +18,7 @@ from webvtt.models import Timestamp
 
 from spokenby.errors import InputError
 from spokenby.output import formats
-from spokenby.output.formats import wording
+from spokenby.output.formats import shared
 from spokenby.stages.merging import join_words
 from spokenby.types import (
     LanguagePart,
@@ -133,7 +133,7 @@ SIMPLE = transcript_of(
 
 def test_every_file_exactly():
     texts = rendered(SIMPLE, "A talk", {"notes": ["quality: draft"]})
-    assert tuple(f"transcript.{ending}" for ending in texts) == NAMES
+    assert {f"transcript.{ending}" for ending in texts} == set(NAMES)
     assert texts["srt"] == (
         "1\n00:01:02,040 --> 00:01:03,040\nAnn: Hello there.\n\n"
         "2\n00:01:04,000 --> 00:01:05,000\nBob: Hi.\n\n"
@@ -179,7 +179,7 @@ def test_other_parsers_read_back_whatever_was_said_and_whoever_said_it(text, as_
         [("S0", [(start, start + 1, spoken), (start + 1, start + 2, "then")])], [name]
     )
     texts = rendered(transcript, text)
-    plain_name, plain = wording.plain(name) or "S0", squeezed(spoken + "then")
+    plain_name, plain = shared.plain(name) or "S0", squeezed(spoken + "then")
     first = start if squeezed(spoken) else start + 1
 
     captions = list(srt.parse(texts["srt"]))

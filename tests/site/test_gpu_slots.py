@@ -137,9 +137,9 @@ def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(
     class Diarizer:
         computes_in = "cpu"
 
-        def diarize(self, _waveform: Any, _speech: Any, _params: Any, _: Any, let_go: Any) -> Any:
+        def diarize(self, _waveform: Any, _speech: Any, _params: Any, _: Any, release: Any) -> Any:
             told.append(lock.locked())
-            let_go()
+            release()
             told.append(lock.locked())
             with gpu_slots.gpu_slot():  # the only one
                 turns = [Turn(start=0, end=1, speaker="a")]

@@ -11,7 +11,7 @@ from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientEr
 from spokenby.stages.audio import (
     Params,
     Samples,
-    _explained,
+    _wav_header,
     extract_audio,
     is_whole,
     open_waveform,
@@ -135,75 +135,52 @@ def test_partial_files_of_killed_runs_are_removed_when_they_are_old(tmp_path: Pa
     ]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_an_input_error_with_a_way_out() -> None:
-    with (
-        pytest.raises(InputError, match="no space is left in cache: free some"),
-        _explained(Path("cache")),
-        Path("/dev/full").open("wb", buffering=0) as file,
-    ):
-        file.write(b"x")
-
-
 def test_a_target_that_cannot_be_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write to"):
+    with pytest.raises(InputError, match="cannot be written"):
         extract(tmp_path / "file" / "folder", Blocks([0.1]))
 
 
-FORMAT = struct.pack("<HHIIHH", 3, 1, 16_000, 64_000, 4, 32)
-EXTENSIBLE = (
-    struct.pack("<HHIIHH", 0xFFFE, 1, 16_000, 64_000, 4, 32)
-    + struct.pack("<HHI", 22, 32, 4)
-    + struct.pack("<H", 3)
-    + bytes.fromhex("000000001000800000aa00389b71")
-)
+def whole_file(tmp_path: Path) -> bytes:
+    extract(tmp_path, Blocks([0.25, -0.5, 1.0]))
+    return (tmp_path / "abc.wav").read_bytes()
 
 
-def chunk(name: bytes, content: bytes, size: int | None = None) -> bytes:
-    length = len(content) if size is None else size
-    return name + struct.pack("<I", length) + content + b"\0" * (len(content) % 2)
+def test_files_of_versions_before_are_still_read(tmp_path: Path) -> None:
+    size, rate = struct.pack("<I", 60), struct.pack("<II", 16_000, 64_000)
+    header = b"RIFF" + size + b"WAVEfmt \x10\0\0\0\x03\0\x01\0" + rate + b"\x04\0\x20\0"
+    header += b"fact\x04\0\0\0\x03\0\0\0data\x0c\0\0\0"
+    assert whole_file(tmp_path) == header + struct.pack("<3f", 0.25, -0.5, 1.0)
 
 
-def riff(*chunks: bytes) -> bytes:
-    return chunk(b"RIFF", b"WAVE" + b"".join(chunks))
-
-
-SAMPLES = struct.pack("<3f", 0.25, -0.5, 1.0)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        riff(chunk(b"fmt ", FORMAT), chunk(b"data", SAMPLES)),
-        riff(chunk(b"fmt ", FORMAT + b"\0\0"), chunk(b"data", SAMPLES)),
-        riff(chunk(b"fmt ", EXTENSIBLE), chunk(b"data", SAMPLES)),
-        riff(chunk(b"LIST", b"odd"), chunk(b"fmt ", FORMAT), chunk(b"data", SAMPLES), b"LIST"),
-        riff(chunk(b"fmt ", FORMAT), chunk(b"data", SAMPLES, 0xFFFFFFFF)),
-    ],
-    ids=["plain", "with extra size", "extensible", "other chunks", "4 GiB or more"],
-)
-def test_samples_are_found_in_any_wav_file_of_their_kind(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(content)
-    assert open_waveform(path, "a").samples.tolist() == [0.25, -0.5, 1.0]
-
-
-WHOLE = riff(chunk(b"fmt ", FORMAT), chunk(b"data", SAMPLES))
+def test_a_file_of_4_gib_is_read_to_its_end(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.wav", 2**30 + 3
+    with path.open("wb") as file:
+        file.write(_wav_header(count))
+        file.truncate(file.tell() + 4 * count)  # a hole: takes no room on the disk
+    assert len(open_waveform(path, "a").samples) == count
 
 
 @pytest.mark.parametrize(
-    "content",
+    "change",
     [
-        *(None, b"", WHOLE[:10], WHOLE[:30], WHOLE[:-1], b"text" * 100),
-        riff(chunk(b"fmt ", FORMAT), chunk(b"data", b"")),
-        riff(chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16)), WHOLE[-20:]),
-        riff(chunk(b"fmt ", struct.pack("<HHIIHH", 3, 2, 16_000, 128_000, 8, 32)), WHOLE[-20:]),
+        lambda whole: None,
+        lambda whole: b"",
+        lambda whole: whole[:10],
+        lambda whole: whole[:30],
+        lambda whole: whole[:-1],
+        lambda whole: whole[:-4],
+        lambda whole: whole + b"\0" * 4,
+        lambda whole: _wav_header(0),
+        lambda whole: b"text" * 100,
+        lambda whole: whole.replace(struct.pack("<I", 16_000), struct.pack("<I", 8_000)),
     ],
-    ids=["gone", "0", "10", "30", "all but 1", "text", "no samples", "16 bit", "stereo"],
+    ids=["gone", "0", "10", "30", "-1", "-4", "+4", "no samples", "text", "8 kHz"],
 )
-def test_any_other_file_is_to_be_extracted_again(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "a.wav"
+def test_any_other_file_is_to_be_extracted_again(
+    tmp_path: Path, change: Callable[[bytes], bytes | None]
+) -> None:
+    path, content = tmp_path / "a.wav", change(whole_file(tmp_path))
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(TransientError):
@@ -215,6 +192,8 @@ def test_any_other_file_is_to_be_extracted_again(tmp_path: Path, content: bytes 
 def test_a_file_is_whole_when_it_is_as_long_as_its_record(
     tmp_path: Path, count: int, whole: bool
 ) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(WHOLE)
-    assert is_whole(path, AudioFile(digest="a", name="a", duration=count / 16_000)) is whole
+    whole_file(tmp_path)
+    assert (
+        is_whole(tmp_path / "abc.wav", AudioFile(digest="a", name="a", duration=count / 16_000))
+        is whole
+    )

@@ -26,7 +26,7 @@ class Fixed:
     def __init__(self, regular, exclusive):
         self.answer = (turns(*regular), turns(*exclusive))
 
-    def diarize(self, waveform, speech, params, progress, let_go):
+    def diarize(self, waveform, speech, params, progress, release):
         return self.answer
 
 

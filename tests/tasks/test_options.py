@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
@@ -17,9 +17,13 @@ from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.stage_results import read_stored, storage_key
+from spokenby.stages import audio, speech
 from spokenby.types import Digest, SpeechRegions, Video, Waveform
+from tasks.audio import extract_audio, preload_waveform
 from tasks.options import RETRY_TRANSIENT, for_plan, missing_limit, stored_stage
+from tasks.speech import detect_speech
 
+CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 VIDEO = Video(path="talk.mp4", name="talk", digest="d", duration=1.0, audio_streams=1)
 QUICK = {**RETRY_TRANSIENT, "retry_delay_seconds": 0}
 
@@ -107,22 +111,25 @@ def test_only_a_gpu_stage_that_runs_carries_the_tag(tmp_path: Path) -> None:
     assert tags(Stage.SPEECH, Stage.SPEECH) == set()  # mostly on the CPU; it takes a lane
 
 
-def test_waveform_passes_by_reference() -> None:
-    samples = np.zeros(16_000, np.float32)
-
-    @task(persist_result=False)
-    def preload() -> Waveform:
-        return Waveform(samples, "d")
-
-    @task(persist_result=False)
-    def listen(waveform: Waveform) -> bool:
-        return waveform.samples is samples
+def test_waveform_is_mapped_and_passed_by_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be pickled: had Prefect copied or stored it, the run would have failed."""
+    monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
+    video = VIDEO.model_copy(update={"path": str(CONVERSATION)})
 
     @flow
-    def run() -> bool:
-        return listen.submit(preload.submit()).result()
+    def run() -> tuple[Waveform, SpeechRegions]:
+        audio_file = extract_audio.submit(video, audio.Params(), "a")
+        waveform = preload_waveform.submit(video, audio_file)
+        regions = detect_speech.submit(video, waveform, speech.Params(device="cpu"), "b")
+        return waveform.result(), regions.result()
 
-    assert run()
+    waveform, regions = run()
+    assert regions.regions
+    assert not waveform.samples.flags.owndata
+    with pytest.raises(TypeError, match="by reference"):
+        pickle.dumps(waveform)
 
 
 def test_missing_limit_is_told() -> None:

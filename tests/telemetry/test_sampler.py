@@ -49,7 +49,7 @@ def test_children_count_ended_ones_too(no_card: None) -> None:
     assert "gpu" not in record.figures()
 
 
-def test_card_is_read_and_let_go(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_card_is_read_and_released(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = Nvml(Card(busy=[0, 100, 100, 0]))
     monkeypatch.setattr(gpu_meter, "pynvml", nvml)
     with Watch() as watch:

@@ -17,9 +17,9 @@ from sqlalchemy import inspect, make_url, text
 
 from spokenby.errors import InputError, TransientError
 from spokenby.voices import store, tables
+from spokenby.voices.centroids import pack, refresh_centroids
 from spokenby.voices.library import Line, VoiceLibrary, Voiceprint
 from spokenby.voices.matching import Params
-from spokenby.voices.registry import pack, settle
 from spokenby.voices.roster import lacking_prints
 from tests.voices.voice_worker import MODEL, PARAMS, scene
 
@@ -235,7 +235,7 @@ def test_a_file_name_that_is_no_text(library):
     library.note_transcript(odd, "n\udce9e", [Line(0, 1, "SPEAKER_00", "quantum\udce9 leap\0")])
     (hit,) = library.find("leap")
     assert (hit.video_name, hit.folder, hit.text) == ("n?e", "n?e", "quantum? leap")
-    library.drop_transcript("n\udce9e")
+    library.note_transcript(odd, "n\udce9e", [])
     assert library.find("leap") == []
 
 
@@ -625,8 +625,7 @@ def test_a_transcript_replaces_what_was_in_its_folder(library):
         "two-0000",
     ]
     assert [place.folder for place in library.transcripts([digest("two")])] == ["two-0000"]
-    library.drop_transcript("elsewhere")
-    library.drop_transcript("nowhere")
+    say(library, "one", folder="elsewhere")
     assert [hit.folder for hit in library.find("gravity")] == ["one-0000"]
     say(library, "one")
     assert library.find("gravity") == []
@@ -824,7 +823,7 @@ def test_addresses_that_are_none(url):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         VoiceLibrary(f"sqlite:///{tmp_path}/file/voices.sqlite")
     (tmp_path / "folder.sqlite").mkdir()
     with pytest.raises(InputError, match="cannot be opened for writing"):
@@ -948,9 +947,9 @@ def test_voices_of_an_encoder_that_is_no_more_get_new_prints(library):
     dropped = "resemblyzer-0.1.4-centred"
     with library._store.writing() as connection:
         connection.execute(tables.voiceprints.update().values(model=dropped))
-        settle(connection, {1, 2})
+        refresh_centroids(connection, {1, 2})
     library.enroll("Grace", MODEL, [a_print(EVE)], PARAMS)
-    due = library.unheard(MODEL)
+    due = library.missing_prints(MODEL)
     assert [(each.voice, each.video_name, each.speaker) for each in due] == [
         (1, "one", "SPEAKER_00"),
         (2, "one", "SPEAKER_01"),
@@ -965,9 +964,9 @@ def test_voices_of_an_encoder_that_is_no_more_get_new_prints(library):
     made = [(each, a_print(vector)) for each, vector in zip(due, (ADA, BOB, ADA), strict=True)]
     assert library.add_prints(MODEL, made[:2]) == 2
     # Killed here, it goes on where it was; what is there is not made twice.
-    assert library.unheard(MODEL) == due[2:]
+    assert library.missing_prints(MODEL) == due[2:]
     assert library.add_prints(MODEL, made) == 1
-    assert library.unheard(MODEL) == []
+    assert library.missing_prints(MODEL) == []
     assert library.summary("Ada").models == (MODEL, dropped)
     assert lacking_prints(library.voices(), "campplus") == []
     assert names(identify(library, "three", LIKE_ADA, BOB)) == ["Ada", "Speaker 2"]
@@ -976,9 +975,9 @@ def test_voices_of_an_encoder_that_is_no_more_get_new_prints(library):
 def test_what_changed_while_a_print_was_made_is_left_alone(library):
     for video, vector in (("one", ADA), ("two", BOB), ("three", EVE)):
         identify(library, video, vector, model=ECAPA, digest=f"{video} by ECAPA")
-    due = library.unheard(MODEL)
+    due = library.missing_prints(MODEL)
     identify(library, "one", ADA)  # by a run, with the new encoder
     library.forget("2")
     assert library.add_prints(MODEL, [(each, a_print(EVE)) for each in due]) == 1
-    assert library.unheard(MODEL) == []
+    assert library.missing_prints(MODEL) == []
     assert [(voice.voice, voice.prints) for voice in library.voices()] == [(1, 2), (3, 2)]

@@ -1,32 +1,20 @@
 """Render a finished transcript as files; docs/transcript-format.md describes each of them."""
 
-from collections.abc import Callable, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from spokenby.output.formats import annotation, captions, document, tables, text
 from spokenby.output.formats.document import (
     SCHEMA_VERSION,
     Document,
     read_document,
     read_transcript,
 )
+from spokenby.output.formats.shared import Writer
 from spokenby.output.formats.tables import to_dataframe
 from spokenby.types import SpeakerTranscript
 
-Writer = Callable[[SpeakerTranscript, str, Mapping[str, Any]], str]
-
-FORMATS: Mapping[str, Writer] = {
-    "transcript.json": document.write_json,
-    "transcript.srt": captions.write_srt,
-    "transcript.vtt": captions.write_vtt,
-    "transcript.txt": text.write_txt,
-    "transcript.csv": tables.write_csv,
-    "transcript.rttm": annotation.write_rttm,
-}
-"""The files of a transcript, and what writes each."""
-
 __all__ = [
-    "FORMATS",
     "SCHEMA_VERSION",
     "Document",
     "read_document",
@@ -34,6 +22,15 @@ __all__ = [
     "render",
     "to_dataframe",
 ]
+
+_WRITERS: dict[str, Writer] = {
+    file: write
+    for module in iter_modules(__path__)
+    for file, write in getattr(
+        import_module(f"{__name__}.{module.name}"), "WRITERS", dict[str, Writer]()
+    ).items()
+}
+"""What writes each file of a transcript: `WRITERS` of the modules in this folder."""
 
 
 def render(transcript: SpeakerTranscript, name: str, about: dict[str, Any]) -> dict[str, bytes]:
@@ -48,5 +45,5 @@ def render(transcript: SpeakerTranscript, name: str, about: dict[str, Any]) -> d
     # Half a surrogate pair, from a file name that is not UTF-8, becomes a question mark.
     return {
         file: write(transcript, name, about).encode("utf-8", errors="replace")
-        for file, write in FORMATS.items()
+        for file, write in _WRITERS.items()
     }

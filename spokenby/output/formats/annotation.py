@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spokenby.output.formats.wording import to_ms
+from spokenby.output.formats.shared import to_ms
 from spokenby.types import SpeakerTranscript
 
 
@@ -22,3 +22,6 @@ def write_rttm(transcript: SpeakerTranscript, name: str, _about: Mapping[str, An
 def _token(text: str) -> str:
     """Return the text as one field of RTTM, which white space separates."""
     return re.sub(r"[^\w.-]+", "_", text) or "video"
+
+
+WRITERS = {"transcript.rttm": write_rttm}

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from spokenby.output.formats.wording import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
 from spokenby.types import Segment, SpeakerTranscript
 
 # What subtitle users expect: two lines of 42 characters, at most 7 s, at least 1 s where there is
@@ -113,3 +113,6 @@ def write_vtt(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 def _shortened(name: str) -> str:
     """Return a name that leaves room for words beside it in a caption."""
     return name if len(name) <= _LABEL_CHARACTERS else f"{name[: _LABEL_CHARACTERS - 1]}…"
+
+
+WRITERS = {"transcript.srt": write_srt, "transcript.vtt": write_vtt}

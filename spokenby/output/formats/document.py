@@ -72,3 +72,6 @@ def _listed(value: Any) -> str:
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(map(encode, value)) + "\n]"
     return encode(value)
+
+
+WRITERS = {"transcript.json": write_json}

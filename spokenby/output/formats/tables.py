@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spokenby.output.formats.wording import names_of, plain
+from spokenby.output.formats.shared import names_of, plain
 from spokenby.types import SpeakerTranscript
 
 if TYPE_CHECKING:
@@ -63,3 +63,6 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 def _inert(text: str) -> str:
     """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+WRITERS = {"transcript.csv": write_csv}

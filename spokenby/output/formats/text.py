@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from spokenby.output.formats.wording import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
 from spokenby.types import Seconds, SpeakerTranscript
 
 
@@ -38,3 +38,6 @@ def write_txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]
 
 def _time(time: Seconds) -> str:
     return timestamp(to_ms(time))
+
+
+WRITERS = {"transcript.txt": write_txt}

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from flows.cli.display import one_line, print_statuses, progress_shown
+from flows.cli.display import print_statuses, progress_shown
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.progress import Step, announce
 from spokenby.site.inventory import State, VideoStatus
@@ -81,8 +81,3 @@ def test_terminal_progress_shows_every_stage() -> None:
         announce(Step("/v/talk.mp4", "extract", "done", 1.0))
         announce(Step("/v/talk.mp4", "diarize", "running", 0.42))
     assert "diarize 42%" in out.getvalue()
-
-
-def test_names_stay_on_one_line() -> None:
-    assert one_line("a\nb\tc") == "a b c"
-    assert one_line("\n") == "?"

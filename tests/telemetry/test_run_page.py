@@ -5,54 +5,7 @@ import pytest
 
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record, Sample
-from spokenby.telemetry.report import clock, in_one_line, summarise, summarise_run
-from spokenby.types import Speaker, SpeakerTranscript
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (29.6, "0:30"), (59.6, "1:00"), (3723, "1:02:03")]
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
-
-
-def test_summary_names_speakers_stages_and_warnings() -> None:
-    transcript = SpeakerTranscript(
-        digest="d",
-        language="en",
-        duration=3723,
-        speech=100,
-        speakers=(Speaker(label="SPEAKER_00", name="A | <b>", talk_time=65, words=7),),
-        segments=(),
-        turns=(),
-        warnings=("mind\nthis",),
-    )
-    manifest = {
-        "video": {"name": "a|b.mp4"},
-        "made_by": "words by W, speakers by S",
-        "words": 7,
-        "seconds": 12.34,
-        "times_real_time": 301.7,
-        "stages": {
-            "speech": {"seconds": 2.0, "from_cache": True, "computed_in": ""},
-            "diarize": {"seconds": 10.34, "from_cache": False, "computed_in": "cuda, bfloat16"},
-        },
-    }
-    page = summarise(transcript, manifest, Path("out"))
-    for line in (
-        "# a\\|b.mp4",
-        (
-            "1:02:03 long, 1:40 of it speech, language en, 7 words. "
-            "Words by W, speakers by S. Took: 12.3 s, 301.7 × real time."
-        ),
-        "| A \\| &lt;b> | 1:05 | 7 |",
-        "| speech | 2.0 |  | from the cache |",
-        "| diarize | 10.3 | cuda, bfloat16 |  |",
-        "- warning: mind this",
-        "Outputs: `out`",
-    ):
-        assert line in page.splitlines(), line
-
+from spokenby.telemetry.run_page import in_one_line, write_run_page
 
 NAN = math.nan
 GIB = 2.0**30
@@ -120,7 +73,7 @@ def test_run_in_one_line(record: Record, line: str) -> None:
     ],
 )
 def test_page_of_a_run_has_a_row_a_stage_and_the_picture(record: Record, rows: list[str]) -> None:
-    page = summarise_run(record, "a | b", "<svg/>", Path("runs/x.svg")).splitlines()
+    page = write_run_page(record, "a | b", "<svg/>", Path("runs/x.svg")).splitlines()
     assert page[0] == "# a \\| b"
     assert set(rows) <= set(page)
     assert "![stages over time](data:image/svg+xml;base64,PHN2Zy8+)" in page

@@ -1,8 +1,13 @@
 """What the formats share: speakers' names, text on one line, times."""
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from spokenby.types import Seconds, SpeakerTranscript
+
+Writer = Callable[[SpeakerTranscript, str, Mapping[str, Any]], str]
+"""Returns one file of a transcript, from what `render` is given."""
 
 UNKNOWN_SPEAKER = "Unknown speaker"
 

@@ -1,16 +1,12 @@
-"""What a person wants to know of a finished video or run, as Markdown, lives here.
-
-The numbers are not made here; see `manifest.py`, `merging.py` and `telemetry.py`.
-"""
+"""Write the Markdown page of a run: how busy it kept its machine."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record
-from spokenby.types import Seconds, SpeakerTranscript
+from spokenby.wording import clock, markdown_cell
 
 _GIB = 2**30
 _LEGEND = (
@@ -18,64 +14,6 @@ _LEGEND = (
     "memory the peak. *Waited*: for the GPU, or for its model. *GPU*: how much of the time some "
     "kernel ran, as the driver tells for windows of up to a second."
 )
-
-
-def clock(seconds: Seconds) -> str:
-    """Return a length of time as 1:02:03 or 2:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def summarise(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
-    """Return a page about one video: who spoke how long, what took how long, what to mind.
-
-    Args:
-        transcript: as written.
-        manifest: as of `manifest.describe_run`.
-        folder: where the outputs are.
-    """
-    speed, made_by = manifest["times_real_time"], manifest["made_by"]
-    took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
-    lines = [
-        f"# {_cell(manifest['video']['name'])}",
-        "",
-        (
-            f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
-            f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
-            f"{made_by[0].upper()}{made_by[1:]}. Took: {took}."
-        ),
-        "",
-        "| speaker | talk time | words |",
-        "|---|---:|---:|",
-        *(
-            f"| {_cell(speaker.name)} | {clock(speaker.talk_time)} | {speaker.words} |"
-            for speaker in transcript.speakers
-        ),
-        "",
-        "| stage | seconds | computed in | |",
-        "|---|---:|---|---|",
-        *(
-            f"| {name} | {stage['seconds']:.1f} | {stage['computed_in']} |"
-            f" {('', 'from the cache')[stage['from_cache']]} |"
-            for name, stage in manifest["stages"].items()
-        ),
-        "",
-        *(f"- warning: {_cell(warning)}" for warning in transcript.named_warnings),
-        "",
-        f"Outputs: `{folder}`",
-    ]
-    return "\n".join(lines)
-
-
-def _language(transcript: SpeakerTranscript) -> str:
-    sure = transcript.language_probability
-    return (transcript.language or "unknown") + ("" if sure is None else f" ({sure:.2f} of 1)")
-
-
-def _coverage(transcript: SpeakerTranscript) -> str:
-    covered = transcript.coverage
-    return "" if covered is None else f" in {covered:.0%} of the speech"
 
 
 def in_one_line(record: Record) -> str:
@@ -98,7 +36,7 @@ def in_one_line(record: Record) -> str:
     return "; ".join([*parts, *record.notes])
 
 
-def summarise_run(record: Record, title: str, picture: str, kept: Path) -> str:
+def write_run_page(record: Record, title: str, picture: str, kept: Path) -> str:
     """Return a page about one run: what each stage took of the machine, and the picture.
 
     Args:
@@ -110,7 +48,7 @@ def summarise_run(record: Record, title: str, picture: str, kept: Path) -> str:
     columns = [(name, unit) for name, unit in _COLUMNS.items() if record.peak(name) is not None]
     stages = record.stages()
     lines = [
-        f"# {_cell(title)}",
+        f"# {markdown_cell(title)}",
         "",
         f"{in_one_line(record)}. {clock(record.seconds)} in all.",
         "",
@@ -159,7 +97,3 @@ def _stage_row(
         digits = 1 if unit == _GIB else 0
         cells.append(f"{seen[name] / unit:.{digits}f}{sign}" if name in seen else "")
     return f"| {' | '.join(cells)} |"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,58 @@
+"""Write the Markdown page of a video: who spoke, what took how long, what to mind."""
+
+from pathlib import Path
+from typing import Any
+
+from spokenby.types import SpeakerTranscript
+from spokenby.wording import clock, markdown_cell
+
+
+def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
+    """Return a page about one video: who spoke how long, what took how long, what to mind.
+
+    Args:
+        transcript: as written.
+        manifest: as of `manifest.describe_run`.
+        folder: where the outputs are.
+    """
+    speed, made_by = manifest["times_real_time"], manifest["made_by"]
+    took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
+    lines = [
+        f"# {markdown_cell(manifest['video']['name'])}",
+        "",
+        (
+            f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
+            f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
+            f"{made_by[0].upper()}{made_by[1:]}. Took: {took}."
+        ),
+        "",
+        "| speaker | talk time | words |",
+        "|---|---:|---:|",
+        *(
+            f"| {markdown_cell(speaker.name)} | {clock(speaker.talk_time)} | {speaker.words} |"
+            for speaker in transcript.speakers
+        ),
+        "",
+        "| stage | seconds | computed in | |",
+        "|---|---:|---|---|",
+        *(
+            f"| {name} | {stage['seconds']:.1f} | {stage['computed_in']} |"
+            f" {('', 'from the cache')[stage['from_cache']]} |"
+            for name, stage in manifest["stages"].items()
+        ),
+        "",
+        *(f"- warning: {markdown_cell(warning)}" for warning in transcript.named_warnings),
+        "",
+        f"Outputs: `{folder}`",
+    ]
+    return "\n".join(lines)
+
+
+def _language(transcript: SpeakerTranscript) -> str:
+    sure = transcript.language_probability
+    return (transcript.language or "unknown") + ("" if sure is None else f" ({sure:.2f} of 1)")
+
+
+def _coverage(transcript: SpeakerTranscript) -> str:
+    covered = transcript.coverage
+    return "" if covered is None else f" in {covered:.0%} of the speech"

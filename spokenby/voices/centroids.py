@@ -1,0 +1,85 @@
+"""Keep what each voice sounds like by each model: its voiceprints, pooled.
+
+Every function works inside the transaction of its caller; see `store.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, delete, exists, insert, select
+
+from spokenby.voices.matching import pool_prints
+from spokenby.voices.tables import appearances, centroids, voiceprints, voices
+
+_BATCH = 500
+"""Numbers in one statement: databases bound how many values it may have."""
+
+
+def refresh_centroids(connection: Connection, numbers: Collection[int]) -> None:
+    """Pool the prints of voices again; delete voices that have neither name nor anything else."""
+    remaining = iter(sorted(numbers))
+    while batch := list(islice(remaining, _BATCH)):
+        _pool(connection, batch)
+        connection.execute(
+            delete(voices).where(
+                voices.c.number.in_(batch),
+                voices.c.name.is_(None),
+                ~exists().where(voiceprints.c.voice == voices.c.number),
+                ~exists().where(appearances.c.voice == voices.c.number),
+            )
+        )
+
+
+def _pool(connection: Connection, numbers: Collection[int]) -> None:
+    prints = defaultdict(list)
+    for row in connection.execute(
+        select(voiceprints).where(voiceprints.c.voice.in_(numbers)).order_by(voiceprints.c.id)
+    ):
+        prints[row.voice, row.model].append(row)
+    connection.execute(delete(centroids).where(centroids.c.voice.in_(numbers)))
+    pooled = [
+        {
+            "voice": voice,
+            "model": model,
+            "vector": pack(
+                pool_prints(
+                    unpack([row.vector for row in rows]), np.array([row.seconds for row in rows])
+                )
+            ),
+        }
+        for (voice, model), rows in prints.items()
+    ]
+    if pooled:
+        connection.execute(insert(centroids), pooled)
+
+
+def read_centroids(
+    connection: Connection, model: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the numbers of all voices with prints of a model, and what they sound like by it.
+
+    Shapes (voices,) and (voices, dimension), unit rows; dimension is 0 without voices.
+    """
+    rows = connection.execute(
+        select(centroids.c.voice, centroids.c.vector)
+        .where(centroids.c.model == model)
+        .order_by(centroids.c.voice)
+    ).all()
+    return np.array([row[0] for row in rows], dtype=np.int64), unpack([row[1] for row in rows])
+
+
+def pack(vector: npt.NDArray[np.float32]) -> bytes:
+    """Return a vector as it is kept."""
+    return vector.astype("<f4").tobytes()
+
+
+def unpack(vectors: Iterable[bytes]) -> npt.NDArray[np.float32]:
+    """Return kept vectors of one model, a row each."""
+    kept = list(vectors)
+    flat = np.frombuffer(b"".join(kept), dtype="<f4").astype(np.float32, copy=False)
+    return flat.reshape(len(kept), -1) if kept else flat.reshape(0, 0)
