@@ -201,6 +201,7 @@ class Diarization(EngineResult):
 
     turns: tuple[Turn, ...]
     exclusive: tuple[Turn, ...]
+    warnings: tuple[str, ...] = Field(default=(), description="what was requested and not found")
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -189,6 +189,7 @@ def merge_transcript(
         turns=diarization.turns,
         doubtful=transcript.doubtful,
         warnings=(
+            *diarization.warnings,
             *_warnings(spoken, speakers, transcript, embeddings, speech, coverage, params),
             *doubts,
         ),
