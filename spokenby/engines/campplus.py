@@ -14,7 +14,7 @@ import torchaudio
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spokenby.engines.gpus import run_in_batches
+from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import (
     choose_device,
     choose_dtype,

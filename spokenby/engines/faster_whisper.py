@@ -23,6 +23,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
+from spokenby.engines.batching import run_in_batches
 from spokenby.engines.ctranslate2 import (
     choose_batch_size,
     choose_compute_type,
@@ -32,7 +33,6 @@ from spokenby.engines.ctranslate2 import (
     load_cublas,
     room_on,
 )
-from spokenby.engines.gpus import run_in_batches
 from spokenby.engines.log_mel import LogMel
 from spokenby.errors import InputError, TransientError
 from spokenby.stages.transcription import (

@@ -37,7 +37,7 @@ from pyannote.core import Annotation, Segment, SlidingWindowFeature
 from pyannote.core.utils.generators import string_generator
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spokenby.engines.gpus import run_in_batches
+from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import (
     choose_device,
     choose_dtype,

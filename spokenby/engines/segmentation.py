@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from spokenby.engines.gpus import run_in_batches
+from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import choose_device, full_precision, in_words, release_memory
 from spokenby.errors import InputError
 from spokenby.stages.local_speakers import CHUNK_S, CHUNK_STEP_S, count_chunks

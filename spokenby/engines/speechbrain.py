@@ -23,7 +23,7 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from spokenby.engines.gpus import run_in_batches
+from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import (
     choose_device,
     choose_dtype,

@@ -297,18 +297,19 @@ class _Hub:
     def explain(self, error: Exception, models_dir: Path) -> SpokenbyError:
         """Say in our words what the hub's library raised; never with the token."""
         again = f"run again: {self.command} (what came so far is kept)"
+        token_too = f"{self._to_get_a_token()}, " if self.model.gated and not self.token else ""
         match error:
             case HfHubHTTPError():
                 return self._answered(error)
             case OfflineModeIsEnabled():
                 return InputError(
                     "HF_HUB_OFFLINE is set: nothing can be fetched",
-                    f"unset it and run: {self.command}, {OFFLINE_WAY}",
+                    f"unset it, {token_too}then run: {self.command}, {OFFLINE_WAY}",
                 )
             case httpx2.HTTPError():
                 return TransientError(
                     f"{self.host} cannot be reached ({self._redacted(error)})",
-                    f"check the network and HTTPS_PROXY and {again}, {OFFLINE_WAY}",
+                    f"check the network and HTTPS_PROXY, {token_too}then {again}, {OFFLINE_WAY}",
                 )
             case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
                 return disk_full(models_dir, str(error.strerror))
@@ -346,11 +347,9 @@ class _Hub:
         tokens = f"https://{self.host}/settings/tokens"
         gated = self.model.gated or isinstance(error, GatedRepoError)
         if not self.token:
-            accept = f"accept its terms at {page}, " if gated else ""
             return InputError(
                 f"{repo} needs a hub token, and there is none",
-                f"{accept}make one at {tokens}, run: hf auth login (or set HF_TOKEN), "
-                f"then: {self.command}",
+                f"{self._to_get_a_token(gated=gated)}, then: {self.command}",
             )
         if error.response.status_code == 401 and not isinstance(error, GatedRepoError):
             return InputError(
@@ -362,6 +361,13 @@ class _Hub:
             f"{repo} is not open to the owner of the hub token",
             f"accept its terms at {page} (and let the token read gated repositories at {tokens}), "
             f"then run: {self.command}",
+        )
+
+    def _to_get_a_token(self, *, gated: bool = True) -> str:
+        accept = f"accept its terms at https://{self.host}/{self.model.repo}, " if gated else ""
+        return (
+            f"{accept}make a token at https://{self.host}/settings/tokens, "
+            "run: hf auth login (or set HF_TOKEN)"
         )
 
     def _redacted(self, error: Exception) -> str:

@@ -179,10 +179,22 @@ def find_model(
 
 
 def _check(found: Found, index: DigestIndex | None) -> None:
-    """Refuse a model whose files have other bytes than the known ones."""
+    """Refuse a model whose files have other bytes than the known ones, or that has more files.
+
+    One that its engine would read, too, may change what is loaded, and no identity covers it.
+    """
     model, path = found.model, found.path
     if model is None:
         return
+    if model.files and not loads_file(model.engine):
+        for extra in sorted(path.rglob("*")):
+            name = extra.relative_to(path).as_posix()
+            if name not in model.files and KINDS[model.engine].takes(name) and extra.is_file():
+                raise InputError(
+                    f"{extra} is no part of the {model.name} that spokenby knows, and would be"
+                    " loaded with it",
+                    f"delete it, or name the folder in a run: --set …model={path}",
+                )
     for name, file in model.files.items():
         where = path if loads_file(model.engine) else path / name
         if not _has_bytes(where, file, index):

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spokenby.engines.gpus import smaller_batches
+from spokenby.engines.batching import smaller_batches
 from spokenby.output.folders import MANIFEST, file_entries
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Plan, Stage

@@ -83,7 +83,7 @@ def _fetch(model: Model, settings: Settings, find_token: FindToken) -> None:
         then = error.next_step.removesuffix(f", {OFFLINE_WAY}")
         raise InputError(
             f"the model {model.name} is not here: {missing}, and {error.problem}",
-            f"run: uv sync; or {then}; {OFFLINE_WAY}",
+            f"run: uv sync --group weights; or {then}; {OFFLINE_WAY}",
         ) from None
     _tell(model, "done")
 

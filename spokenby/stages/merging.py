@@ -81,14 +81,15 @@ class Params(StageParams):
         default=0.75,
         ge=0,
         le=2,
-        description="two labels are one voice if at least so alike: two voices of a video are at"
-        " most 0.45, 1 is the same",
+        description="two labels are one voice if at least so alike, where 1 is the same; chosen for"
+        " CAM++, by which two voices of a video have 0.45 at most",
     )
     two_voices: float = Field(
         default=0.65,
         ge=-1,
         le=1,
-        description="warn when the two most different parts of a speaker are less alike than this",
+        description="warn when the two most different parts of a speaker are less alike than this;"
+        " chosen for CAM++",
     )
     merge_same_voice: bool = Field(
         default=False, description="put labels that are one voice under one label"
@@ -405,7 +406,7 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
             f"several languages: {places}, written down as {transcript.language}: "
             f"set the language to {EACH_PART}"
         )
-    elif probability < params.low_language:
+    elif probability < params.low_language and not transcript.language_set:
         yield (
             f"the language, {transcript.language}, is a guess ({probability:.2f} of 1): "
             "set it if it is wrong"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -118,6 +118,7 @@ def detect_speech(
     *,
     digest: Digest,
     progress: Progress = no_progress,
+    let_go: Callable[[], None] = lambda: None,
 ) -> SpeechRegions:
     """Find regions of speech and pack them into windows. Silence gives neither.
 
@@ -128,8 +129,10 @@ def detect_speech(
         params: thresholds and window lengths.
         digest: key of the result.
         progress: told the finished fraction.
+        let_go: called as soon as `vad` is not needed any more, before the segmenter is waited for.
     """
     heard = vad.probabilities(waveform, lambda done: progress(0.3 * done))
+    let_go()
     with segmenter as network:
         classes = network.segment(waveform, lambda done: progress(0.3 + 0.7 * done))
     frames = local_speakers.count_frames(waveform.duration)

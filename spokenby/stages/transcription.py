@@ -187,9 +187,9 @@ def transcribe_speech(
 ) -> Transcript:
     """Turn speech into words; hear doubtful windows again and name those that stay doubtful."""
     windows = speech.windows
+    told = None if params.language == EACH_PART else params.language
     if not windows:
-        language = "" if params.language == EACH_PART else params.language or ""
-        return Transcript(digest=digest, language=language, words=())
+        return Transcript(digest=digest, language=told or "", language_set=bool(told), words=())
     heard = transcriber.transcribe(
         waveform, windows, params, lambda fraction: progress(FIRST_PASS * fraction)
     )
@@ -208,6 +208,7 @@ def transcribe_speech(
         digest=digest,
         computed_in=transcriber.computes_in,
         language=heard.language,
+        language_set=bool(told),
         language_probability=probability,
         languages=languages,
         words=tuple(word for window in checked for word in window.words),

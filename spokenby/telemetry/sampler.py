@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import psutil
 
-from spokenby.engines.gpus import GpuMeter, GpuReading, NoGpu, open_gpu_meter
 from spokenby.progress import StageSpan, collecting_spans
+from spokenby.telemetry.gpu_meter import GpuMeter, GpuReading, NoGpu, open_gpu_meter
 from spokenby.telemetry.record import Record, Sample, thinned
 from spokenby.types import Seconds
 

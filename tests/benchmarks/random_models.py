@@ -114,15 +114,6 @@ def words_for(models: Models, *, retries: int = 0) -> list[str]:
     ]
 
 
-def draft_words(whisper: Path) -> list[str]:
-    """Return words for `spokenby transcribe` that need no fetched model and little work."""
-    return [
-        *("--profile", "embedded", "--language", "en"),
-        *("--set", f"transcription.model={whisper}"),
-        *("--set", "transcription.retries=0"),
-    ]
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)

@@ -2,16 +2,14 @@
 
     python tests/benchmarks/rerun.py [--videos 5] [--minutes 1]
 
-The first run computes everything, with the embedded profile and a Whisper model with few, random
-weights. The others are the whole command line, from its start to its end. It should take less than
-5 s for 5 videos.
+The first run computes everything, with the models of the embedded profile. The others are the whole
+command line, from its start to its end. It should take less than 5 s for 5 videos.
 """
 
 from __future__ import annotations
 
 from measuring import arguments, finish, run, sounds, table, temporary_folder
-from random_models import draft_words, make_whisper
-from sites import Site, make_videos, server
+from sites import EMBEDDED, Site, make_videos, server
 
 
 def main() -> None:
@@ -21,12 +19,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with temporary_folder() as folder, server() as api:
-        words = draft_words(make_whisper(folder / "models", "smallest"))
         site = Site(folder, api)
         lengths = [60 * options.minutes] * options.videos
         make_videos(site.videos, lengths, sounds(options.sound))
-        first = site.transcribe(*words)
-        again = [site.transcribe(*words) for _ in range(options.rounds)]
+        first = site.transcribe(*EMBEDDED)
+        again = [site.transcribe(*EMBEDDED) for _ in range(options.rounds)]
     rows = [["first run", first.wall, first.cpu]]
     rows += [[f"rerun {i}", ran.wall, ran.cpu] for i, ran in enumerate(again, 1)]
     told = f"{options.videos} videos of {options.minutes:g} min\n"

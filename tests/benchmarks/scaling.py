@@ -1,22 +1,21 @@
 """Measure how time and memory grow with the number of videos and with their length.
 
     python tests/benchmarks/scaling.py
-    python tests/benchmarks/scaling.py --videos 1 2 5 10 --lengths 10 30 60 -- --profile embedded
+    python tests/benchmarks/scaling.py --videos 1 2 5 10 --lengths 10 30 60 -- --profile open
 
 Each point is one run of the whole command line on a new site. If no words for `spokenby transcribe`
-follow «--», it is the embedded profile with a small Whisper model, whose random weights say 100
-tokens in every window: Whisper base would take most of the time. Exponents are of the best fit
+follow «--», it is the embedded profile with its own models. Exponents are of the best fit
 a × size^b, after what a run costs without a video to speak of (5 s) is taken off; 1 is linear.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from measuring import arguments, exponent, finish, run, say, sounds, table, temporary_folder
-from random_models import draft_words, make_whisper
-from sites import Site, make_videos, server
+from sites import EMBEDDED, Site, make_videos, server
 
 STAGES = (
     *("extract", "speech", "diarize", "embed", "transcribe"),
@@ -27,7 +26,7 @@ MB = 1e6
 
 
 def measure(
-    api: str, count: int, seconds: float, words: list[str], speech: list[Path]
+    api: str, count: int, seconds: float, words: Sequence[str], speech: list[Path]
 ) -> dict[str, Any]:
     """Transcribe some videos on a new site."""
     with temporary_folder() as folder:
@@ -83,8 +82,8 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="after --: words for spokenby transcribe")
     options = parser.parse_args()
     speech = sounds(options.sound)
-    with temporary_folder() as folder, server() as api:
-        words = options.words or draft_words(make_whisper(folder, "smallest"))
+    words = options.words or EMBEDDED
+    with server() as api:
         points: dict[tuple[int, float], dict[str, Any]] = {}
 
         def point(count: int, seconds: float) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from measuring import STOPPED, Missing, Ran, run_process, say, temporary_folder
 from flows.server import prefect_settings
 from flows.server.processes import Child, wait_until_healthy
 
+EMBEDDED = ("--profile", "embedded")
+"""Words for `spokenby transcribe`: the same models on every machine, also on one with a GPU."""
+
 
 def make_videos(folder: Path, seconds: Sequence[float], paths: Sequence[Path]) -> list[Path]:
     """Write a video of each length, each with other bytes: H.264 and AAC, encoded once only."""

@@ -45,7 +45,14 @@ from spokenby.types import (
     Waveform,
 )
 from spokenby.voices.library import VoiceLibrary
-from spokenby.voices.matching import Calibration, Params, calibration, match_voices, pool_prints
+from spokenby.voices.matching import (
+    ENCODERS,
+    Calibration,
+    Params,
+    calibration,
+    match_voices,
+    pool_prints,
+)
 
 Samples = npt.NDArray[np.float32]
 LONGEST_S = 8
@@ -53,6 +60,8 @@ MOST_PIECES = 6
 MOST_TRIALS = 400
 CHANNELS = ("as it is", "telephone", "mp3", "opus", "noise", "voices", "room")
 DIRECTIONS = 8
+MODEL = ENCODERS["campplus"]
+"""What the identity of CAM++ begins with, whichever copy of it is installed."""
 
 
 class Take(NamedTuple):
@@ -323,7 +332,7 @@ def as_video(number: int, takes: Sequence[Take]) -> tuple[Video, SpeakerEmbeddin
         Video(path=name, name=name, digest=name, duration=ends[-1], audio_streams=1),
         SpeakerEmbeddings(
             digest=name,
-            model=CamPlus.model,
+            model=MODEL,
             speakers=tuple(labels),
             vectors=np.stack([take.vector for take in takes]),
             spread=[take.spread for take in takes],
@@ -447,7 +456,7 @@ def with_enrolled(
 def measure(chosen: Sequence[Piece], reported: Sequence[Piece], rounds: int) -> dict[str, Any]:
     """Choose on some speakers and report on others."""
     directions = np.load(CHANNELS_FILE)
-    shipped = calibration(CamPlus.model)
+    shipped = calibration(MODEL)
     sets = {
         "chosen on": take_prints(chosen, directions),
         "reported": take_prints(reported, directions),
@@ -470,6 +479,7 @@ def measure(chosen: Sequence[Piece], reported: Sequence[Piece], rounds: int) -> 
                 found = with_enrolled(heard, pads[:size], shipped, params)
                 rows.append({"sound": sound, "others": size, "rule": rule, **found})
     sets["reported, channels left in"] = take_prints(reported, directions[:0])
+    sets["reported, directions of the chosen"] = take_prints(reported, find_directions(chosen))
     return {
         "speakers": {name: len({take.speaker for take in some}) for name, some in sets.items()},
         "fitted on the first": calibrate(sets["chosen on"], shipped.margin).model_dump(

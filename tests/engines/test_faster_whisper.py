@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from spokenby.engines import gpus
+from spokenby.engines import batching
 from spokenby.engines.faster_whisper import FasterWhisper
 from spokenby.engines.log_mel import LogMel
 from spokenby.errors import InputError, StoppedError, TransientError
@@ -30,7 +30,7 @@ def _no_network(monkeypatch):
         raise AssertionError(f"connects to {args[1:]}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(gpus, "_fitting", {})
+    monkeypatch.setattr(batching, "_fitting", {})
 
 
 @pytest.fixture(scope="module")

@@ -220,7 +220,7 @@ def test_a_full_gpu_halves_the_batches(
             raise torch.OutOfMemoryError
         return embed(self, waveforms, masks)
 
-    monkeypatch.setattr("spokenby.engines.gpus._fitting", {})
+    monkeypatch.setattr("spokenby.engines.batching._fitting", {})
     monkeypatch.setattr(type(engine._pipeline), "_embed", fill_up)
     assert run(engine, talk) == expected
     assert sizes == [4, 2, 2, 2]

@@ -189,7 +189,7 @@ def test_a_full_gpu_halves_the_batches(
             raise torch.OutOfMemoryError
         return encode(sounds)
 
-    monkeypatch.setattr("spokenby.engines.gpus._fitting", {})
+    monkeypatch.setattr("spokenby.engines.batching._fitting", {})
     monkeypatch.setattr(engine, "_encode", fill_up)
     np.testing.assert_allclose(engine.embed(waveform, many), expected, atol=1e-5)
     assert sizes == [8, 4, 4, 4, 4, 4]

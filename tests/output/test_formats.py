@@ -18,6 +18,7 @@ from webvtt.models import Timestamp
 
 from spokenby.errors import InputError
 from spokenby.output import formats
+from spokenby.output.formats import wording
 from spokenby.stages.merging import join_words
 from spokenby.types import (
     LanguagePart,
@@ -178,7 +179,7 @@ def test_other_parsers_read_back_whatever_was_said_and_whoever_said_it(text, as_
         [("S0", [(start, start + 1, spoken), (start + 1, start + 2, "then")])], [name]
     )
     texts = rendered(transcript, text)
-    plain_name, plain = formats._plain(name) or "S0", squeezed(spoken + "then")
+    plain_name, plain = wording.plain(name) or "S0", squeezed(spoken + "then")
     first = start if squeezed(spoken) else start + 1
 
     captions = list(srt.parse(texts["srt"]))
@@ -241,11 +242,10 @@ def test_a_transcript_without_words_or_without_anything():
         assert "Note: no speech found" in texts["txt"]
         assert formats.read_transcript(texts["json"]) == transcript
         assert formats.to_dataframe(transcript).dtypes["start"] == "float64"
-        assert formats.words_dataframe(transcript).empty
 
 
 def cues_of(transcript):
-    srt_text, vtt_text = formats._srt(transcript), formats._vtt(transcript)
+    srt_text, vtt_text = rendered(transcript)["srt"], rendered(transcript)["vtt"]
     srts = [
         (cue.start.total_seconds(), cue.end.total_seconds(), cue.content.split("\n"))
         for cue in srt.parse(srt_text)
@@ -334,9 +334,6 @@ def test_words_written_without_spaces_have_none_and_captions_break_between_them(
     assert cues[0][2][0] == text[: len(cues[0][2][0])]
     assert len(cues) > 1
     assert formats.read_transcript(files["json"]) == transcript
-    older = re.sub(r'"spaced": \w+, ', "", files["json"])
-    assert "spaced" not in older
-    assert formats.read_transcript(older) == transcript, "told by the text"
 
 
 def test_how_sure_the_language_is_and_how_much_speech_has_words_is_said():
@@ -366,15 +363,11 @@ def test_a_word_longer_than_a_line_is_cut_and_its_time_shared():
     ]
 
 
-def test_dataframes_hold_the_text_exactly_and_missing_speakers_as_missing():
+def test_the_dataframe_holds_the_text_exactly_and_missing_speakers_as_missing():
     segments = formats.to_dataframe(SIMPLE)
     assert list(segments["text"]) == ["Hello there.", "Hi.", "Who?"]
     assert list(segments["speaker"].isna()) == [False, False, True]
     assert list(segments["words"]) == [2, 1, 1]
-    words = formats.words_dataframe(SIMPLE)
-    assert list(words["segment"]) == [0, 0, 1, 2]
-    assert list(words["name"].fillna("?")) == ["Ann", "Ann", "Bob", "?"]
-    assert list(words["reason"].fillna("")) == ["", "", "", "no turn"]
     formula = transcript_of([("S0", [(0, 1, "=1+1")])])
     assert formats.to_dataframe(formula)["text"][0] == "=1+1"
 

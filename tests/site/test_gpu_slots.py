@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spokenby.engines.gpus import Gpu
@@ -13,8 +14,10 @@ from spokenby.settings import Settings
 from spokenby.site import gpu_slots
 from spokenby.site.gpu_slots import on_gpu, tag_limit
 from spokenby.stages.diarization import Params
+from spokenby.stages.local_speakers import CHUNK_FRAMES, CLASSES
+from spokenby.stages.speech import Params as SpeechParams
 from spokenby.types import Span, SpeechRegions, Turn, Video
-from tasks import diarization
+from tasks import diarization, speech
 
 GB = 10**9
 T4, L4, H100 = (
@@ -81,6 +84,49 @@ def test_who_waits_for_an_engine_holds_no_lane() -> None:
             assert not got.wait(0.1)
     waiting.join(10)
     assert got.is_set()
+
+
+def test_who_waits_for_a_lane_with_speech_half_found_holds_no_detector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next video may use voice activity detection meanwhile."""
+    detector, told = threading.Lock(), []
+    heard, got = threading.Event(), threading.Event()
+
+    class Vad:
+        def probabilities(self, _waveform: Any, _progress: Any) -> Any:
+            told.append(detector.locked())
+            heard.set()
+            return np.zeros(32, np.float32)
+
+    class Segmenter:
+        computes_in = "cpu"
+
+        def segment(self, _waveform: Any, _progress: Any) -> Any:
+            got.set()
+            return np.full((1, CHUNK_FRAMES, len(CLASSES)), 1 / len(CLASSES), np.float32)
+
+    @contextmanager
+    def load_vad(_: Any) -> Iterator[Any]:
+        with detector:
+            yield Vad()
+
+    class Waveform:
+        duration = 1.0
+
+    monkeypatch.setattr(speech, "load_voice_activity", load_vad)
+    monkeypatch.setattr(speech, "load_segmenter", lambda *_: nullcontext(Segmenter()))
+    arguments = (VIDEO, Waveform(), SpeechParams(), "key")
+    waiting = threading.Thread(target=speech.detect_speech.fn, args=arguments)
+    with gpu_slots.gpu_slot():  # the only one
+        waiting.start()
+        assert heard.wait(10)
+        assert detector.acquire(timeout=10)
+        detector.release()
+        assert not got.is_set()
+    waiting.join(10)
+    assert got.is_set()
+    assert told == [True]
 
 
 def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(

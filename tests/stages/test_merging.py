@@ -49,7 +49,9 @@ def merge(
         for defaults in [() if isinstance(it, Word) else ("w", 0.9)[len(it) - 2 :]]
     ]
     languages = {
-        key: params.pop(key) for key in ("language_probability", "languages") if key in params
+        key: params.pop(key)
+        for key in ("language_probability", "languages", "language_set")
+        if key in params
     }
     doubtful = params.pop("doubtful", ())
     speakers = tuple(sorted({speaker for *_, speaker in turns}))
@@ -293,6 +295,19 @@ def test_doubts_about_the_language_are_told(probability, languages, warning):
     assert not warning or found[0].startswith(warning)
 
 
+@pytest.mark.parametrize(("language_set", "guesses"), [(False, 1), (True, 0)])
+def test_a_language_that_was_set_is_no_guess(language_set, guesses):
+    doubt = {"language_probability": 0.3, "languages": parts((0, 9, "th", 0.5))}
+    merged = merge([(0, 1), (2, 3)], TWO, **doubt, language_set=language_set)
+    assert sum("is a guess" in text for text in merged.warnings) == guesses
+
+
+def test_another_language_than_the_one_that_was_set_is_told():
+    doubt = {"language_probability": 0.02, "languages": parts((0, 9, "de", 0.97))}
+    merged = merge([(0, 1), (2, 3)], TWO, **doubt, language_set=True)
+    assert any(text.startswith("this sounds like de") for text in merged.warnings)
+
+
 def test_the_share_of_speech_with_words_is_told():
     assert merge([(0, 1)], TWO).coverage == 0.375, "half a second around a word counts"
     assert merge([(0, 4)], TWO, max_word=4).coverage == 1
@@ -472,8 +487,8 @@ def test_labels_that_do_not_fit_the_voices_are_told():
     words = [(t / 2, t / 2 + 0.4) for t in range(12)]
     one, two = merge(words, THREE, alike=ALIKE).warnings
     assert one == (
-        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and two have less "
-        "than 0.5): --merge-same-voice puts them under one label"
+        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and what two have was "
+        "not measured): --merge-same-voice puts them under one label"
     )
     assert two == (
         f"{B} sounds like two voices (its parts are alike 0.25, where 1 is the same): "

@@ -10,6 +10,7 @@ import pytest
 
 from spokenby.errors import StoppedError
 from spokenby.stages.transcription import (
+    EACH_PART,
     Heard,
     Params,
     WindowText,
@@ -369,6 +370,14 @@ def test_the_language_of_each_part_and_how_sure_it_is():
     )
     transcript = transcribe(Scripted([WindowText(SENTENCE), WindowText(later(SENTENCE, 20))]))
     assert (transcript.language_probability, transcript.languages) == (None, ())
+
+
+@pytest.mark.parametrize(("language", "is_set"), [(None, False), ("en", True), (EACH_PART, False)])
+def test_whether_the_language_was_set_is_noted(language, is_set):
+    transcript = transcribe(
+        Scripted([WindowText(SENTENCE), WindowText(later(SENTENCE, 20))]), language=language
+    )
+    assert transcript.language_set is is_set
 
 
 def test_no_speech_gives_no_words_and_asks_no_engine():

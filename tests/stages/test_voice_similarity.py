@@ -14,6 +14,7 @@ from spokenby.stages.voice_similarity import (
     join_labels,
     measure_likeness,
     split_voice,
+    tell_doubts,
 )
 from spokenby.types import Diarization, SpeakerEmbeddings, Turn
 
@@ -117,6 +118,22 @@ def test_what_does_not_fit_is_told_with_numbers():
     assert (find_one_voice(nothing, 0.75), find_two_voices(nothing, 0.5)) == ([], [])
     unknown = voices(np.full((3, 3), NAN))
     assert (find_one_voice(unknown, 0.75), find_two_voices(unknown, 0.5)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("model", "apart"),
+    [
+        ("campplus-zh-en:92f29b94", "two have 0.45 at most"),
+        ("ecapa:0f99f2d0", "what two have was not measured"),
+    ],
+)
+def test_numbers_that_are_quoted_are_the_encoders(model, apart):
+    given = voices(LIKE, parts=[[3, 8]] * 3).model_copy(update={"model": model})
+    first, *_ = tell_doubts(given, 0.75, 0.65, joined=False)
+    assert first == (
+        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and {apart}): "
+        "--merge-same-voice puts them under one label"
+    )
 
 
 @pytest.mark.parametrize(

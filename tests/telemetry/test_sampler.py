@@ -9,10 +9,9 @@ import pytest
 from nvml import Card, Nvml
 from pynvml import NVML_ERROR_GPU_IS_LOST, NVMLError
 
-from spokenby.engines import gpus
-from spokenby.engines.gpus import GpuReading, NoGpu
 from spokenby.progress import StageSpan, note_span
-from spokenby.telemetry import sampler
+from spokenby.telemetry import gpu_meter, sampler
+from spokenby.telemetry.gpu_meter import GpuReading, NoGpu
 from spokenby.telemetry.sampler import Watch
 
 SPIN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass"
@@ -33,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpus, "pynvml", Nvml())
+    monkeypatch.setattr(gpu_meter, "pynvml", Nvml())
 
 
 def test_children_count_ended_ones_too(no_card: None) -> None:
@@ -52,7 +51,7 @@ def test_children_count_ended_ones_too(no_card: None) -> None:
 
 def test_card_is_read_and_let_go(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = Nvml(Card(busy=[0, 100, 100, 0]))
-    monkeypatch.setattr(gpus, "pynvml", nvml)
+    monkeypatch.setattr(gpu_meter, "pynvml", nvml)
     with Watch() as watch:
         wait_for_samples(watch, 5)
     record = watch.record()

@@ -1,0 +1,65 @@
+"""Tables: transcript.csv for spreadsheets, and a pandas table of a transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from spokenby.output.formats.wording import names_of, plain
+from spokenby.types import SpeakerTranscript
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = {
+    "segment": "int64",
+    "start": "float64",
+    "end": "float64",
+    "speaker": "str",
+    "name": "str",
+    "confidence": "float64",
+    "overlap": "bool",
+    "words": "int64",
+    "text": "str",
+}
+
+
+def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
+    """Return one row a segment; `speaker` and `name` are missing where nobody could be named.
+
+    Columns: segment (position, from 0), start, end (seconds), speaker (label), name, confidence,
+    overlap, words (how many), text.
+    """
+    import pandas as pd  # half a second that no command should wait for before it needs it
+
+    names = names_of(transcript)
+    rows = [
+        {
+            "segment": number,
+            "start": segment.start,
+            "end": segment.end,
+            "speaker": segment.speaker,
+            "name": names.get(segment.speaker),
+            "confidence": segment.confidence,
+            "overlap": segment.overlap,
+            "words": len(segment.words),
+            "text": segment.text,
+        }
+        for number, segment in enumerate(transcript.segments)
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, Any]) -> str:
+    """Write for spreadsheets: with a byte order mark, without which Excel garbles umlauts."""
+    table = to_dataframe(transcript)
+    for column in ("name", "text"):
+        table[column] = [
+            _inert(plain(text)) if isinstance(text, str) else "" for text in table[column]
+        ]
+    return "\ufeff" + table.to_csv(index=False, float_format="%.3f", lineterminator="\n")
+
+
+def _inert(text: str) -> str:
+    """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
