@@ -1,8 +1,8 @@
-"""How the parameters of flows look in Prefect's forms lives here. Which a flow has does not.
+"""Describe flow parameters so that Prefect's forms show one plain field for each.
 
-A parameter that may be left out shows as one plain field with a word or number for «nothing given»,
-which becomes None. Shown as what it is, something or null, it would be two buttons to choose from;
-and the form sends null for an empty field, which the server refuses.
+A parameter that may be left out has a word or number that stands for "not given" and becomes None.
+Declared as "something or null", it would show as two buttons, and the form would send null for an
+empty field, which the server refuses.
 """
 
 from typing import Annotated, Any

@@ -1,7 +1,4 @@
-"""An SQLite file that processes and threads share lives here. What is in it does not.
-
-See digests.py and ledger.py.
-"""
+"""Open SQLite files that processes and threads share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Names of content live here: digests of files, of trees of files, and of how a result came about.
-
-What is stored under these names does not; see `tasks/options.py`.
-"""
+"""Compute digests of files, of folders, and of what a result depends on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What can go wrong, and whether trying again can help, lives here. Messages for people do too.
-
-Nothing is caught here; `tasks/options.py` decides on retries by these classes.
-"""
+"""Errors with a message for people, and whether a retry can help."""
 
 
 class SpokenbyError(Exception):

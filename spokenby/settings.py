@@ -1,8 +1,4 @@
-"""What differs from site to site lives here: folders, limits, the default profile.
-
-What differs from run to run does not; see the `Params` of each stage. Only flows and tasks read
-settings, and hand plain values on.
-"""
+"""Settings of a site, from environment variables."""
 
 import os
 from pathlib import Path

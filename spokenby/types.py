@@ -1,7 +1,4 @@
-"""The nouns that pass between stages live here: frozen, typed, JSON there and back.
-
-What makes them does not: each stage's file (`speech.py`, …) shapes its own output.
-"""
+"""The values that pass between stages: frozen, typed, convertible to JSON and back."""
 
 from __future__ import annotations
 
@@ -223,6 +220,7 @@ class Diarization(EngineResult):
 
     turns: tuple[Turn, ...]
     exclusive: tuple[Turn, ...]
+    warnings: tuple[str, ...] = Field(default=(), description="what was requested and not found")
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -10,6 +10,11 @@ def clock(seconds: Seconds) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def position(seconds: Seconds) -> str:
+    """Return a moment to play from as 1:02:03 or 2:03: rounded down, so that nothing is missed."""
+    return clock(int(seconds))
+
+
 def one_line(text: str) -> str:
     """Return a text, such as a file name with a line break, on one line."""
     return " ".join(text.split()) or "?"

@@ -1,4 +1,4 @@
-"""The tasks that bring a video's audio live here. How does not: see spokenby/stages/audio.py."""
+"""Extract a video's audio and map it into memory."""
 
 from pathlib import Path
 

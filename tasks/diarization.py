@@ -1,4 +1,4 @@
-"""The task that finds who spoke when lives here. How does not: spokenby/stages/diarization.py."""
+"""Find who spoke when."""
 
 from contextlib import ExitStack
 

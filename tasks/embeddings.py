@@ -1,4 +1,4 @@
-"""The task that takes voiceprints lives here. How does not: spokenby/stages/embeddings.py."""
+"""Take a voiceprint of each speaker."""
 
 from prefect import task
 

@@ -1,7 +1,4 @@
-"""Every Prefect option of every task, once, lives here: retries, keys, the GPU tag, storage.
-
-What a task does, does not; see the stage's file. Which stage comes next is in flows/.
-"""
+"""Every Prefect option of every task: retries, cache keys, the GPU tag, storage."""
 
 from functools import partial
 from typing import Any, TypedDict

@@ -1,4 +1,4 @@
-"""The task that finds speech lives here. How does not: spokenby/stages/speech.py."""
+"""Find speech."""
 
 from contextlib import ExitStack
 

@@ -1,4 +1,4 @@
-"""The command line lives here: it reads words, calls flows and prints. What flows do does not."""
+"""The command line: commands, exit codes, and one line for every expected problem."""
 
 import sys
 from importlib.metadata import version

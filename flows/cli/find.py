@@ -1,4 +1,4 @@
-"""The command that searches what was said lives here. How: spokenby/voices/search.py."""
+"""The command `spokenby find`: search what was said."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find(
     prefect_settings.apply()
     from spokenby.settings import read_settings
     from spokenby.site.voice_library import folder_at, open_library
-    from spokenby.wording import clock
+    from spokenby.wording import position
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)
@@ -51,7 +51,7 @@ def find(
     console = open_console()
     table = Table("video", "at", "speaker", "says")
     for hit in hits:
-        table.add_row(Text(hit.video_name), clock(hit.start), Text(hit.speaker), Text(hit.text))
+        table.add_row(Text(hit.video_name), position(hit.start), Text(hit.speaker), Text(hit.text))
     if hits:
         console.print(table)
     more = "; there may be more: give a higher --limit" if len(hits) == limit else ""

@@ -1,7 +1,4 @@
-"""The `spokenby models` commands live here: they read words, ask, and print.
-
-What they do does not; see spokenby/models/ and spokenby/models/download.py.
-"""
+"""The `spokenby models` commands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Writing transcripts again with other names, and saying what became of each, lives here.
-
-How a transcript is written again does not; see spokenby/output/rename_speakers.py.
-"""
+"""Rewrite transcripts with new names, and print the result for each."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 from spokenby.voices.roster import VoiceSummary, lacking_prints
-from spokenby.wording import clock
+from spokenby.wording import clock, position
 
 app = App(
     name="voices",
@@ -101,7 +101,7 @@ def show(which: str, *, as_json: AsJson = False) -> int:
             Text(each.video_name),
             each.speaker,
             clock(each.seconds),
-            clock(each.sample.start) if each.sample else "",
+            position(each.sample.start) if each.sample else "",
             "" if each.score is None else f"{each.score:.2f}",
             "" if each.confidence is None else f"{each.confidence:.0%}",
             _day(each.identified),

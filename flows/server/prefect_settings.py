@@ -1,6 +1,7 @@
-"""Prefect's own settings that spokenby needs, each with its reason, live here.
+"""Prefect settings that spokenby needs, each with its reason.
 
-Imported before prefect is: prefect reads the environment at import. What a user has set stays.
+Import this before Prefect, which reads the environment when it is imported. Variables that the user
+has set are kept.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""A server and a worker as child processes live here: start, watch, stop, their logs.
-
-What a server needs to serve spokenby does not; see flows/server/resources.py.
-"""
+"""Run a Prefect server and a worker as child processes: start, watch, stop, log."""
 
 import os
 import signal

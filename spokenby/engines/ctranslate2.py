@@ -1,7 +1,4 @@
-"""How CTranslate2 runs on this machine lives here: device, number type, cuBLAS, out of memory.
-
-What it computes does not; see `faster_whisper.py`.
-"""
+"""Choose CTranslate2's device and number type on this machine, and explain its errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Whisper through faster-whisper lives here: batches of windows to words with scores.
-
-Which windows are doubtful does not (see `transcription.py`); how CTranslate2 runs on this machine
-does not either (see `ctranslate2.py`).
-"""
+"""Whisper through faster-whisper: batches of windows to words with scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log-mel spectrogram that Whisper reads, computed by torch, lives here.
+"""Compute the log-mel spectrogram that Whisper reads with torch.
 
 faster-whisper's own, in numpy, takes twice the time and holds Python's lock for much of it.
 """

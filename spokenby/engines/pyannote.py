@@ -1,7 +1,4 @@
-"""pyannote.audio's speaker diarization, with one network pass a chunk, lives here.
-
-Tidying and numbering the turns does not; see `diarization.py`.
-"""
+"""pyannote.audio's speaker diarization, with one network pass per chunk."""
 # ruff: noqa: E402 - the environment has to be set before the libraries are imported
 
 import logging

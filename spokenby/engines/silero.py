@@ -1,6 +1,6 @@
-"""Silero VAD through onnxruntime lives here. What its probabilities mean does not; see `speech.py`.
+"""Silero VAD through onnxruntime.
 
-The model file comes inside faster-whisper (`faster_whisper/assets/silero_vad_v6.onnx`).
+faster-whisper carries the model file (`faster_whisper/assets/silero_vad_v6.onnx`).
 """
 
 from __future__ import annotations

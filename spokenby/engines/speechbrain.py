@@ -1,7 +1,4 @@
-"""SpeechBrain's ECAPA-TDNN speaker encoder, batched by length, lives here.
-
-Which segments stand for a speaker does not; see `embeddings.py`.
-"""
+"""SpeechBrain's ECAPA-TDNN speaker encoder, batched by length."""
 
 import hashlib
 import logging

@@ -1,7 +1,4 @@
-"""Fetching models from a hub lives here: the only file of spokenby that talks to one.
-
-What makes files an installed model does not; see `models/installed.py`.
-"""
+"""Download models from a hub: the only module that talks to one."""
 
 import hashlib
 import io

@@ -1,8 +1,4 @@
-"""The models in the site's folder live here: their records, installing, importing, verifying.
-
-Which of them an engine gets does not; see `find.py`. Nor does downloading; see
-`engines/huggingface_hub.py`.
-"""
+"""Models in the site's folder: records, installing, importing, verifying."""
 
 import hashlib
 import re

@@ -1,6 +1,6 @@
-"""Models that installed Python packages carry as plain files live here: found, checked, joined.
+"""Models that installed Python packages carry as plain files: find, check, join.
 
-No package is ever imported for them: its code is no concern of ours, and may not run here.
+The packages are never imported: their code is not needed, and may not run on this machine.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""What a transcript's manifest says, and whether a folder is whole, lives here.
-
-Writing it does not; see `folders.py`.
-"""
+"""Write and read a transcript's manifest, and check whether its folder is complete."""
 
 import json
 import platform

@@ -1,7 +1,4 @@
-"""Writing a transcript again with today's names, from its own transcript.json, lives here.
-
-Who a speaker is does not; see voices.py. How the files look does not; see formats.py.
-"""
+"""Rewrite a transcript with today's names, from its own transcript.json."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which files are videos to transcribe is decided here, by name.
-
-What is inside them does not show here; see `engines/av.py`.
-"""
+"""Find the files to transcribe below some paths, by name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a run does before it starts so that its models can be loaded lives here.
-
-Where models come from does not; see spokenby/models/. Nor does loading; see spokenby/engines/.
-"""
+"""Make the models of a run ready to load: join, download, check."""
 
 import logging
 from collections.abc import Callable, Collection

@@ -1,7 +1,4 @@
-"""A video's audio as a WAV file of 32-bit floats, mono, 16 kHz, is written and mapped here.
-
-Decoding does not happen here; see `engines/ffmpeg.py`.
-"""
+"""Extract a video's audio to a file of 32-bit floats, mono, 16 kHz, and map it into memory."""
 
 from __future__ import annotations
 

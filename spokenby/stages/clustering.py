@@ -110,7 +110,8 @@ def label_windows(
     """Return a speaker for each window, 0…speakers-1.
 
     Windows that hold enough of a voice are clustered, all are given to a cluster and smoothed in
-    time; a number of speakers that is known only then merges or splits what was found.
+    time; a number of speakers that is known only then merges or splits what was found. There may
+    be fewer speakers than that: what sounds like one voice is not split.
 
     Args:
         vectors: unit rows.
@@ -119,15 +120,16 @@ def label_windows(
         piece: which stretch of one local speaker a window is in, ascending.
         params: `clustering.join_similarity`, `clustering.hop` and the number of speakers.
     """
-    long = np.flatnonzero(end - start >= CLEAR_WINDOW_S)
-    if len(long) < 2:
-        long = np.arange(len(vectors))
+    clear = end - start >= CLEAR_WINDOW_S
+    if clear.sum() < 2:
+        clear = np.ones(len(vectors), np.bool)
+    long = np.flatnonzero(clear)
     found = cluster_windows(vectors[long], start[long], end[long], params)
     labels = np.argmax(vectors @ centroids(vectors[long], found, int(found.max()) + 1).T, axis=1)
     hop = params.clustering.hop
     weights = np.minimum(end - start, hop)
     labels = smooth_labels(vectors, labels, piece, weights / hop)
-    return fit_count(vectors, weights, labels, *params.speaker_range())
+    return fit_count(vectors, weights, labels, *params.speaker_range(), clear)
 
 
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
@@ -292,8 +294,20 @@ SMALLEST_PART_S: tuple[Seconds, Seconds] = (0.6, 10.0)
 SMALLEST_PART = 0.02
 """What is split off a cluster is that share of all speech, within these bounds, if possible."""
 
+TWO_VOICES = 0.3
+"""A cluster is split for a number that was requested if its parts are so unlike, after `DOUBT_S`.
+Measured by CAM++: one voice up to 0.15, 0.22 where others are heard in it; of 1,200 pairs of voices
+92 % are above it by 3 windows or fewer of each, 98 % by 8, all by 16."""
 
-def fit_count(vectors: Vectors, weights: Vectors, labels: Labels, least: int, most: int) -> Labels:
+
+def fit_count(
+    vectors: Vectors,
+    weights: Vectors,
+    labels: Labels,
+    least: int,
+    most: int,
+    clear: npt.NDArray[np.bool] | None = None,
+) -> Labels:
     """Return labels 0…k-1 with least ≤ k ≤ most: those given, merged or split where k is not.
 
     For a number of speakers that is known. Clusters are merged, the two most alike first; or a
@@ -306,6 +320,8 @@ def fit_count(vectors: Vectors, weights: Vectors, labels: Labels, least: int, mo
         labels: found without knowing the number. What they are called does not matter.
         least: is missed where there are fewer rows.
         most: at least `least`.
+        clear: rows that hold enough of a voice to found a cluster. With it, `least` is missed, too,
+            where no cluster's parts are clearly two voices; without it, splits are forced.
     """
     labels = _by_first_row(labels)
     while (count := int(labels.max(initial=-1)) + 1) > most:
@@ -318,12 +334,14 @@ def fit_count(vectors: Vectors, weights: Vectors, labels: Labels, least: int, mo
     if count >= least:
         return labels
     smallest = float(np.clip(SMALLEST_PART * weights.sum(), *SMALLEST_PART_S))
-    splits = [_best_split(vectors, weights, labels == k, smallest) for k in range(count)]
+    splits = [_best_split(vectors, weights, labels == k, smallest, clear) for k in range(count)]
     while count < min(least, len(labels)):
         split = max(range(count), key=lambda k: splits[k][:2])
+        if clear is not None and splits[split][:2] < (True, TWO_VOICES):
+            break
         labels[splits[split][2]] = count
         splits[split], new = (
-            _best_split(vectors, weights, labels == k, smallest) for k in (split, count)
+            _best_split(vectors, weights, labels == k, smallest, clear) for k in (split, count)
         )
         splits.append(new)
         count += 1
@@ -331,24 +349,33 @@ def fit_count(vectors: Vectors, weights: Vectors, labels: Labels, least: int, mo
 
 
 def _best_split(
-    vectors: Vectors, weights: Vectors, cluster: npt.NDArray[np.bool], smallest: Seconds
+    vectors: Vectors,
+    weights: Vectors,
+    cluster: npt.NDArray[np.bool],
+    smallest: Seconds,
+    clear: npt.NDArray[np.bool] | None,
 ) -> tuple[bool, float, Labels]:
     """Return how good the best split of a cluster is, and the rows that it splits off.
 
-    How good: whether both parts have enough speech, then how unlike each other they are.
+    How good: whether both parts have enough speech, then how unlike each other they are, less
+    what the smaller one's speech leaves in doubt if only `clear` rows count.
     """
     rows = np.flatnonzero(cluster)
-    if len(rows) < 2:
+    founding = np.arange(len(rows)) if clear is None else np.flatnonzero(clear[rows])
+    if len(founding) < 2:
         return False, -np.inf, rows
-    some = np.unique(np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64))
-    few, speech = vectors[rows[some]], weights[rows[some]] * (len(rows) / len(some))
+    some = founding[np.unique(np.linspace(0, len(founding) - 1, MOST_ROWS).astype(np.int64))]
+    few, speech = vectors[rows[some]], weights[rows[some]] * (len(founding) / len(some))
     count, tree = len(some), link(few, "average", "cosine")[:, :2].astype(np.int64)
     sums = np.concatenate([_summands(few, speech), np.empty((count - 1, few.shape[1] + 2))])
     for branch, children in enumerate(tree, count):
         sums[branch] = sums[children].sum(axis=0)
     branches, rest = sums[:-1], sums[-1] - sums[:-1]
     unlike = 1 - _likeness(branches, rest, sums[-1:], speech)
-    enough = np.minimum(branches[:, -2], rest[:, -2]) >= smallest
+    smaller = np.minimum(branches[:, -2], rest[:, -2])
+    enough = smaller >= smallest
+    if clear is not None:
+        unlike -= DOUBT_S / smaller
     best = int(np.lexsort((unlike, enough))[-1])
     part = np.arange(len(sums)) == best
     for branch in range(best, count - 1, -1):

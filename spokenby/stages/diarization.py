@@ -1,11 +1,8 @@
-"""Who speaks when: the diarizer's protocol and tidy turns live here.
-
-Models do not, see `engines/`; nor how voices are told apart by clustering, see `clustering.py`.
-"""
+"""Who speaks when: the diarizer's protocol, and tidy turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -24,7 +21,7 @@ from spokenby.types import (
     no_progress,
 )
 
-VERSION = 5
+VERSION = 6
 
 
 class ClusteringParams(StageParams):
@@ -57,7 +54,7 @@ class Params(StageParams):
         default="clustering", description="clustering needs no download"
     )
     model: str = Field(default="", description="the model; empty is the engine's default")
-    num_speakers: int | None = Field(default=None, ge=1, description="exactly so many, if known")
+    num_speakers: int | None = Field(default=None, ge=1, description="so many, if known")
     min_speakers: int | None = Field(default=None, ge=1, description="at least so many")
     max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
     compute_type: TorchType = Field(
@@ -137,7 +134,8 @@ def diarize_speakers(
 ) -> Diarization:
     """Return who speaks when, speakers numbered by their first turn.
 
-    No speech, no turns; where nobody said where it is, that is up to the engine.
+    No speech, no turns; where nobody said where it is, that is up to the engine. A warning says if
+    there are fewer speakers than requested.
     """
     if speech and not speech.regions:
         return Diarization(digest=digest, turns=(), exclusive=())
@@ -152,7 +150,20 @@ def diarize_speakers(
         computed_in=diarizer.computes_in,
         turns=_renamed(turns, names),
         exclusive=_renamed(apart, names),
+        warnings=tuple(_missing(len(names), params)),
     )
+
+
+def _missing(found: int, params: Params) -> Iterator[str]:
+    """Say that fewer speakers were found than there are to be."""
+    least, _ = params.speaker_range()
+    if found and found < least:
+        requested = f"{least} speakers" if params.num_speakers else f"at least {least} speakers"
+        voices = "voice" if found == 1 else "voices"
+        yield (
+            f"{requested} were requested, but only {found} {voices} can be told apart: "
+            "the others say too little, or sound too much alike"
+        )
 
 
 def tidy_turns(turns: Iterable[Turn], duration: Seconds) -> list[Turn]:

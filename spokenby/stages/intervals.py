@@ -1,7 +1,4 @@
-"""Arithmetic of stretches of time lives here: what they cover, share, and how far apart they are.
-
-What the stretches mean does not; see `merging.py`, `edges.py`. All are arrays: no loop over words.
-"""
+"""Arithmetic of time intervals, as arrays of shape (intervals, 2)."""
 
 from __future__ import annotations
 

@@ -203,6 +203,7 @@ def merge_transcript(
         turns=diarization.turns,
         doubtful=transcript.doubtful,
         warnings=(
+            *voices.diarization.warnings,
             *_warnings(spoken, speakers, transcript, voices.embeddings, speech, coverage, params),
             *voices.doubts,
         ),

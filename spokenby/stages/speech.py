@@ -25,7 +25,7 @@ from spokenby.types import (
     no_progress,
 )
 
-VERSION = 3
+VERSION = 4
 
 FRAME_SAMPLES = 512
 FRAME_S: Seconds = FRAME_SAMPLES / SAMPLE_RATE_HZ
@@ -41,7 +41,7 @@ VAD_WEIGHT = 0.7
 """Weight of voice activity detection in the log-odds of speech where it hears what segmentation
 hears. Chosen, with the thresholds in `Params`, on short conversations of readers."""
 
-DEAF_PENALTY = 0.4
+DEAF_PENALTY = 1.2
 """Log-odds that speech needs more where voice activity detection is deaf to it."""
 
 NEAR_S: Seconds = 6.0
@@ -65,7 +65,7 @@ class Params(StageParams):
     """How speech is told from silence, and how it is packed for recognizers."""
 
     onset: float = Field(default=0.2, gt=0, lt=1, description="a region reaches this probability")
-    offset: float = Field(default=0.13, gt=0, lt=1, description="and ends where it falls below")
+    offset: float = Field(default=0.12, gt=0, lt=1, description="and ends where it falls below")
     min_speech: Seconds = Field(default=0.1, ge=0, description="drop shorter regions")
     min_pause: Seconds = Field(default=0.2, ge=0, description="bridge shorter pauses")
     pad: Seconds = Field(

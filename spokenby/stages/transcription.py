@@ -1,7 +1,4 @@
-"""What is said lives here: tidy words, and doubts about them.
-
-Recognisers do not (see `engines/`); who says it does not either (see `merging.py`).
-"""
+"""What is said: tidy words, and which of them to doubt."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How alike the voices of one video are, and so whether its labels fit them, lives here.
+"""Compare the voices of one video, to tell whether its labels fit them.
 
-A label may be one of two for one voice, or hold two. Voices of other videos: see `matching.py`.
+Two labels may be one voice, or one label may hold two. Voices across videos: voices/matching.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from spokenby.digests import digest_of
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Turn
-from spokenby.wording import clock
+from spokenby.wording import position
 
 PRIOR_PAIRS = 10
 """How many pairs of segments the mean over all speakers counts for in `measure_likeness`."""
@@ -135,7 +135,7 @@ def tell_doubts(
     ]
     mixed = [
         f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
-        f"compare {clock(start)} with {clock(other)}"
+        f"compare {position(start)} with {position(other)}"
         for label, alike, (start, other) in find_two_voices(voices, two_voices)
     ]
     return pairs + mixed

@@ -1,7 +1,4 @@
-"""What was seen of a run and its machine over time, and adding it up, lives here.
-
-Watching does not; see sampler.py. How it is shown does not either; see timeline.py, run_page.py.
-"""
+"""What was measured during a run, and sums over it."""
 
 from __future__ import annotations
 

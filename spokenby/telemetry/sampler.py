@@ -1,7 +1,4 @@
-"""Watching what this process does with its machine, while it does it, lives here.
-
-How a card is read does not; see gpu.py. What comes of it does not either; see telemetry.py.
-"""
+"""Sample this process's use of CPU, memory and GPU while it runs."""
 
 import os
 import threading

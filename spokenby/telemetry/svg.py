@@ -1,4 +1,4 @@
-"""How shapes and words are written as SVG lives here. What is drawn does not; see timeline.py."""
+"""Write shapes and text as SVG."""
 
 import math
 from collections.abc import Sequence

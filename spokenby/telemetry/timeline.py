@@ -1,7 +1,7 @@
-"""The picture of a run lives here: which stage ran when, above what the machine did, as SVG.
+"""Draw a run as SVG: which stage ran when, above the use of the machine.
 
-What was seen does not; see telemetry.py. SVG is written as text: a plotting library takes two
-seconds of every run to import, and its bars can't tell their figures to the mouse.
+The SVG is written as text: a plotting library takes two seconds to import, and its bars cannot show
+their figures on hover.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A voice library as JSON lives here: all of its voices, to keep safe or to move elsewhere.
+"""Export a voice library to JSON and import it elsewhere.
 
-What a voice is, is in `voices.py`. Lines of transcripts are not exported: they are in the folders.
+Lines of transcripts are not exported: they are in the transcripts' folders.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Voices that are known in every video of a site live here: named, joined, divided, forgotten.
-
-Who is like whom is not decided here; see `matching.py`. How the database is opened and shared is in
-`store.py`, looking for what was said in `search.py`, moving to another library in `exchange.py`.
-"""
+"""The voice library: people known by voice in every video of a site."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What people are shown of a voice library lives here: who is in it, who speaks where, who said it.
+"""Query a voice library for people: who is in it, who speaks where, who said what.
 
-How voices come there is in `voices.py`. Every function works inside its caller's transaction.
+Every function works inside its caller's transaction; see store.py.
 """
 
 from __future__ import annotations

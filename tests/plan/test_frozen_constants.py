@@ -20,9 +20,9 @@ from spokenby.types import StageParams
 ROOT = Path(__file__).parents[2]
 
 FROZEN = {
-    "extract 1": "c3440456eb3e1b3d",
-    "speech 3": "7c2f46d7b22a37fc",
-    "diarize 5": "91a95deafbfe63ba",
+    "extract 1": "0978f92083185810",
+    "speech 4": "391b1e3a31116a0f",
+    "diarize 6": "d2b7021b846e6aa1",
     "embed 5": "23d81f3d52b1ec89",
     "transcribe 3": "51ed6687a4fcbbd1",
     "edges 2": "ebaa075e2ab26d2d",

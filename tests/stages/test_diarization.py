@@ -82,6 +82,22 @@ def test_without_speech_the_diarizer_is_not_asked():
 
 
 @pytest.mark.parametrize(
+    ("wish", "warnings"),
+    [
+        ({}, []),
+        ({"num_speakers": 2}, []),
+        ({"max_speakers": 4}, []),
+        ({"num_speakers": 4}, ["4 speakers were requested, but only 2 voices can be told apart"]),
+        ({"min_speakers": 3}, ["at least 3 speakers were requested, but only 2 voices"]),
+    ],
+)
+def test_fewer_speakers_than_requested_are_told(wish, warnings):
+    fixed = Fixed([(0, 1, "a"), (1, 2, "b")], [])
+    found = diarize_speakers(WAVEFORM, speech_of((0, 2)), fixed, Params(**wish), digest="")
+    assert all(told.startswith(start) for told, start in zip(found.warnings, warnings, strict=True))
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({}, (1, MOST_SPEAKERS)),

@@ -64,13 +64,14 @@ def merge(
     vectors = np.array([[math.nan] * 2 if s in voiceless else [1, 0] for s in speakers])
     per_speaker = np.zeros(len(speakers))
     alike = dict.fromkeys(("likeness", "parts"), np.empty((0, 2))) | params.pop("alike", {})
-    edges = params.pop("edges", None)
+    edges, missing = params.pop("edges", None), params.pop("missing", ())
     regions = [(s, e) for s, e, _ in turns] if regions is None else regions
     joined = join_voices(
         Diarization(
             digest="d",
             turns=turns_of(turns),
             exclusive=turns_of(turns if exclusive is None else exclusive),
+            warnings=missing,
         ),
         SpeakerEmbeddings(
             digest="e",
@@ -355,6 +356,11 @@ DENSE = [(t / 2, t / 2 + 0.4) for t in range(8)]
     ("kwargs", "warnings"),
     [
         pytest.param({"words": DENSE, "turns": TWO}, (), id="all is well"),
+        pytest.param(
+            {"words": DENSE, "turns": TWO, "missing": ("4 speakers were requested",)},
+            ("4 speakers were requested",),
+            id="fewer voices than requested",
+        ),
         pytest.param({"words": []}, ("no speech found",), id="silence"),
         pytest.param(
             {"words": [], "turns": TWO},

@@ -247,6 +247,13 @@ def test_detection_that_is_deaf_for_seconds_has_no_say():
     assert found(25, 60).min() > 0.5  # segmentation alone, and it is sure
 
 
+def test_what_is_doubtful_where_detection_is_deaf_is_no_speech():
+    """A distant voice: segmentation is sure of it, and half hears the room behind it."""
+    found = together(between(0, 0, 1), between(10, 20, 0.99, 0.25))
+    assert found(10.1, 19.9).min() > 0.9
+    assert found(21, 25).max() < Params().offset
+
+
 def test_detection_that_hears_is_believed_in_a_pause():
     """Segmentation bridges a pause that detection hears."""
     pause = together(
