@@ -32,7 +32,7 @@ def enroll_voice(
     profile: ProfileOrDefault = None,
     force: bool = False,
 ) -> State[Enrolment]:
-    """Make a person known by voice, from recordings in which nobody else speaks.
+    """Enroll a person from recordings in which nobody else speaks.
 
     Who was a speaker without a name so far gets it in all transcripts, if it is this voice.
 
@@ -41,7 +41,7 @@ def enroll_voice(
         clips: Recordings or videos, as the worker's machine names them.
         start: Where in the recording to begin, in seconds; for one recording only.
         end: Where in the recording to end, in seconds; 0 for its end.
-        profile: Which engines to use.
+        profile: Profile of engines.
         force: Enroll although the voice is nearly that of another person.
     """
     if not clips:

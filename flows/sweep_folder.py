@@ -60,12 +60,12 @@ def sweep_folder(
     Args:
         folders: Folders that are searched, as the worker's machine names them; the site's folder
             of videos if empty.
-        profile: Which engines to use.
+        profile: Profile of engines.
         language: Spoken language; detected where the engine can.
         output: Folder that transcripts go to; the site's folder if empty.
-        stable_s: A file that changed in the last so many seconds is still being written.
+        stable_s: A file that changed within this many seconds counts as still being written.
         limit: At most so many videos in one sweep; 0 for all.
-        newest_first: Begin with the newest file, not with the oldest.
+        newest_first: Start with the newest file instead of the oldest.
         max_attempts: A video that failed so often is left out.
         dry_run: Only list what would be done.
         params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.

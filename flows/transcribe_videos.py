@@ -61,14 +61,14 @@ def transcribe_videos(
 
     Args:
         paths: Videos, or folders that are searched for videos, as the worker's machine names them.
-        profile: Which engines to use.
+        profile: Profile of engines.
         language: Spoken language; detected where the engine can.
         num_speakers: How many people speak, if known, else 0.
         min_speakers: At least this many people speak, if known, else 0.
         max_speakers: At most this many people speak, if known, else 0.
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
-        force: Stages to compute again, with everything that builds on them.
+        force: Stages to compute again, with everything downstream.
         params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
     """
     inventory = shared_inventory(

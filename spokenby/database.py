@@ -17,7 +17,7 @@ _WAIT_S = 5
 class Database:
     """Notes that save time or tell people more: nothing may fail because of them.
 
-    What is locked or cannot be written is done without, what is corrupt is begun anew.
+    What is locked or cannot be written is done without, what is corrupt is started over.
     """
 
     def __init__(self, path: Path, schema: str) -> None:

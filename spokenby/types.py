@@ -26,7 +26,7 @@ SpeakerEncoder = Literal["campplus", "speechbrain"]
 """The engines that turn a voice into a vector."""
 
 TorchType = Literal["auto", "float32", "bfloat16", "float16"]
-"""What a torch network computes in; `auto` is bfloat16 on a device made for it, else float32."""
+"""What a torch network computes in; `auto` is bfloat16 where the hardware supports it."""
 
 Digest = str
 """Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
@@ -231,7 +231,7 @@ class Diarization(EngineResult):
 class SpeakerEmbeddings(EngineResult):
     """One voiceprint a speaker.
 
-    `vectors` has shape (speakers, dimension), rows L2-normalised; a row is NaN where a speaker had
+    `vectors` has shape (speakers, dimension), rows L2-normalized; a row is NaN where a speaker had
     no segment long enough. `spread` is the mean cosine distance of a speaker's segments to the
     voiceprint (0: all alike), NaN likewise. Vectors are comparable only where `model` is equal.
 
@@ -314,7 +314,7 @@ class WindowNote(Span):
 class LanguagePart(Span):
     """A stretch that sounds like one language, and which it was transcribed as.
 
-    `probability`, 0 to 1, is how sure the recogniser is of what it sounds like.
+    `probability`, 0 to 1, is how sure the recognizer is of what it sounds like.
     """
 
     language: str

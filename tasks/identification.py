@@ -18,13 +18,13 @@ from spokenby.site.voice_library import (
     unmatched_people,
 )
 from spokenby.types import JoinedVoices, Span, SpeechRegions, Video, Waveform
-from spokenby.voices import enrolment, matching
+from spokenby.voices import enrollment, matching
 from spokenby.voices.library import Change, Enrolled, Voiceprint
 from tasks.options import passing_stage, passing_task
 
 
 class Enrolment(NamedTuple):
-    """What came of an enrolment."""
+    """What came of an enrollment."""
 
     enrolled: Enrolled
     joined: tuple[Change, ...]
@@ -55,7 +55,7 @@ def take_voiceprint(
     part: Span | None = None,
 ) -> tuple[str, Voiceprint]:
     """Return the model, and the voiceprint of the one person who speaks in a recording."""
-    return voices.embeddings.model, enrolment.take_voiceprint(
+    return voices.embeddings.model, enrollment.take_voiceprint(
         video.path, waveform, speech, voices, begin=part.start if part else 0.0
     )
 

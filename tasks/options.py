@@ -27,7 +27,7 @@ show_long_stages(partial(ProgressBar, every_s=LONG_S))
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a failure may pass by itself. Bad input and bugs come back every time."""
+    """Return whether a failure may pass by itself. Bad input and bugs come back every time."""
     cause = state.result(raise_on_failure=False)
     return isinstance(cause, TransientError | ConnectionError | TimeoutError)
 

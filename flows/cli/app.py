@@ -17,14 +17,16 @@ from spokenby.errors import SpokenbyError
 
 app = App(
     name="spokenby",
-    help="Folders of long videos in, transcripts that say who said what, when, out.",
+    help="Turn folders of long videos into transcripts that say who said what, when.",
     help_format="markdown",
     version=lambda: version("spokenby"),
     default_parameter=Parameter(negative=""),
 )
 # Named by their place, so that they are imported when asked for.
 app.command("flows.cli.models:app", name="models", help="Fetch, check and list models.")
-app.command("flows.cli.voices:app", name="voices", help="Know speakers by their voice: name them.")
+app.command(
+    "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
+)
 for command in (transcribe, plan, find, sweep, status, retry, serve, up, setup):
     app.command(command)
 app.register_install_completion_command()
@@ -37,9 +39,9 @@ WRONG = 2
 
 @app.command(name="params")
 def list_params() -> int:
-    """List every param of every stage, for `--set stage.field=value`.
+    """List every parameter of every stage, for `--set stage.field=value`.
 
-    An engine's own params are among its stage's: `stage.engine.field`.
+    An engine's own parameters belong to its stage: `stage.engine.field`.
 
     For example:
 
@@ -69,7 +71,7 @@ def list_params() -> int:
 def doctor() -> int:
     """Check this machine: what works, what does not, and what to do next.
 
-    Ends with exit code 1 if anything is red.
+    The exit code is 1 if anything is red.
 
     For example:
 

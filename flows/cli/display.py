@@ -123,7 +123,7 @@ def print_statuses(
     idle = all(status.state is State.UNCHANGED for status in statuses)
     console.print(
         f"{done} of {len(statuses)} videos have their transcript; "
-        + ("nothing was to be computed" if idle else f"{wall_s:.1f} s in all"),
+        + ("already up to date" if idle else f"{wall_s:.1f} s in all"),
         highlight=False,
     )
 

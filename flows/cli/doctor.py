@@ -115,7 +115,7 @@ def _torchcodec() -> Finding:
 def _gpu() -> Iterator[Finding]:
     gpus = list_gpus()
     if not gpus:
-        yield Finding(Light.YELLOW, "GPU", "no NVIDIA GPU found: everything runs on the processor")
+        yield Finding(Light.YELLOW, "GPU", "no NVIDIA GPU found: everything runs on the CPU")
         return
     for gpu in gpus:
         yield Finding(Light.GREEN, "GPU", str(gpu))

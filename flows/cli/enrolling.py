@@ -26,7 +26,7 @@ def enroll(
     force: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Make a person known by voice, from recordings in which nobody else speaks.
+    """Enroll a person from recordings in which nobody else speaks.
 
     Each needs 5 s of speech or more, without much noise. Whoever was a speaker without a name so
     far, and has this voice, gets the name in every transcript.
@@ -105,7 +105,7 @@ def seconds_of(time: str) -> Seconds:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise InputError(f"{time!r} is no time", "write it as 62, 1:02 or 1:02:03")
+        raise InputError(f"{time!r} is not a time", "write it as 62, 1:02 or 1:02:03")
     return seconds
 
 

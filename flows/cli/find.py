@@ -22,8 +22,8 @@ def find(
 ) -> int:
     """Search what was said, in all transcripts of this site.
 
-    Finds lines that have all the words. Case and accents do not count, "words in quotes" stand
-    together, quant* is the beginning of a word.
+    Finds lines that contain all the words. Ignores case and accents; "words in quotes" match as a
+    phrase, quant* matches the beginning of a word.
 
     For example:
 
@@ -32,10 +32,10 @@ def find(
         spokenby find --speaker "Speaker 7" --limit 20
 
     Args:
-        text: Words; may be left out with --speaker: everything that was said by somebody.
-        speaker: Only what this voice says: a name, its beginning, or "Speaker 7".
-        limit: At most so many lines.
-        as_json: For programs.
+        text: Words to find; with --speaker, may be omitted to list everything that person said.
+        speaker: Only lines of this voice: a name, the beginning of one, or "Speaker 7".
+        limit: Maximum number of lines.
+        as_json: Print JSON.
     """
     prefect_settings.apply()
     from spokenby.settings import read_settings

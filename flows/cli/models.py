@@ -124,7 +124,7 @@ def _fetch(model: Model, revision: str, models_dir: Path, console: Console) -> N
 
 @app.command(name="list")
 def list_models() -> int:
-    """List the models that spokenby knows: license, size, where each comes from, what is here.
+    """List known models: license, size, source, and whether each is installed.
 
     For example:
 
@@ -184,7 +184,7 @@ def _source(model: Model, models_dir: Path) -> Source | None:
 
 @app.command
 def show(name: str) -> int:
-    """Show what is known of a model: license, sources, and its files with their SHA-256.
+    """Show a model's license, sources, and files with their SHA-256.
 
     For example:
 
@@ -214,7 +214,7 @@ def show(name: str) -> int:
 
 @app.command(name="verify")
 def verify_models(*names: str) -> int:
-    """Read every byte of the models that are here and compare it with what it should be.
+    """Check the files of installed models against their hashes.
 
     That is what the catalogue knows of a model, else what was once fetched or imported.
 
@@ -261,7 +261,7 @@ def _verified(name: str, models_dir: Path, console: Console) -> Iterator[tuple[s
 
 @app.command
 def export(folder: Path, *names: str) -> int:
-    """Copy models that are here to a folder: for a machine that reaches neither index nor hub.
+    """Copy installed models to a folder, for a machine without internet.
 
     There, `spokenby models import` takes them from the folder.
 
@@ -294,7 +294,7 @@ def export(folder: Path, *names: str) -> int:
 
 @app.command(name="import")
 def import_folder(folder: Path, *, name: str = "") -> int:
-    """Copy models from a folder: for a machine that reaches neither index nor hub.
+    """Install models from a folder, on a machine without internet.
 
     The folder holds the files of one model, or is the data/models of another site or what
     `spokenby models export` filled: then every model in it is copied, and compared with what was

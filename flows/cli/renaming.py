@@ -27,7 +27,7 @@ def apply_changes(changes: Collection[Any], message: str, *, overwrite: bool) ->
 
 
 def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: bool) -> int:
-    """Write the transcripts of some videos again, all if `None`, and say what became of them."""
+    """Write the transcripts of some videos again, all if `None`, and print the result for each."""
     from spokenby.site.voice_library import open_library, rewrite_transcripts
 
     settings = read_settings()
@@ -49,7 +49,7 @@ def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: b
 
 
 def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
-    """Say what became of transcripts that are being written again; return the exit code."""
+    """Print the result of each rewritten transcript; return the exit code."""
     rewritten = list(rewritten)
     for each in rewritten:
         if each.note:

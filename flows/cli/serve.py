@@ -33,8 +33,8 @@ def serve(
 ) -> int:
     """Keep a Prefect server and a worker running, until Ctrl-C.
 
-    Then start, watch and rerun transcriptions in the browser. What the server needs for that is
-    created on it first, as by `spokenby setup`.
+    Then start, watch and rerun transcriptions in the browser. First creates what the server needs,
+    as `spokenby setup` does.
 
     For example:
 
@@ -43,10 +43,10 @@ def serve(
         spokenby serve --only worker
 
     Args:
-        host: Where the server listens. Anyone who reaches it can start runs: stay on this machine,
-            or put a proxy that asks for a password before it.
-        port: Which port it listens on.
-        workers_limit: How many runs are worked on at once; each loads its own models.
+        host: Address to listen on. Anyone who can reach it can start runs: stay on this machine, or
+            put a proxy with a password in front of it.
+        port: Port to listen on.
+        workers_limit: Number of runs at once; each loads its own models.
         only: Start just one of the two, for service managers. The worker then works for the server
             at PREFECT_API_URL.
     """
@@ -151,7 +151,7 @@ def _let_nothing_interrupt() -> None:
 
 
 def up(*, check: bool = False) -> int:
-    """Say what is missing on the Prefect server that spokenby uses.
+    """Report what is missing on the Prefect server that spokenby uses.
 
     The server at PREFECT_API_URL (your own or Prefect Cloud), else that of `spokenby serve`.
 
@@ -161,7 +161,7 @@ def up(*, check: bool = False) -> int:
         spokenby up --check
 
     Args:
-        check: End with exit code 1 if something is missing.
+        check: Set exit code 1 if something is missing.
     """
     prefect_settings.apply()
     from flows.server.resources import check as missing_on

@@ -39,9 +39,9 @@ def sweep(
 ) -> int:
     """Transcribe what is new in some folders, once.
 
-    Left out is what has its transcript, what is still being written, what another run works on,
-    and what failed too often. Where a Prefect worker serves spokenby, it does the work; else this
-    command does. For a sweep now and then, give the deployment sweep-folder a schedule.
+    Skips videos that have a transcript, are still being written, are being transcribed by another
+    run, or failed too often. If a Prefect worker serves spokenby, it does the work; otherwise this
+    command does. To sweep regularly, enable the schedule of the deployment sweep-folder.
 
     For example:
 
@@ -50,16 +50,16 @@ def sweep(
         spokenby sweep recordings/ --limit 10 --newest-first
 
     Args:
-        folders: Folders that are searched for videos; data/videos if left out.
-        profile: Which engines to use.
+        folders: Folders to search for videos; default data/videos.
+        profile: Profile of engines.
         language: Spoken language as a code such as en; detected if left out.
-        output: Where transcripts go: data/transcripts if left out.
-        stable_s: A file that changed in the last so many seconds is still being written.
-        limit: At most so many videos.
-        newest_first: Begin with the newest file, not with the oldest.
-        max_attempts: A video that failed so often is left out, until its file changes or
+        output: Folder for transcripts; default data/transcripts.
+        stable_s: A file that changed within this many seconds counts as still being written.
+        limit: Maximum number of videos.
+        newest_first: Start with the newest file instead of the oldest.
+        max_attempts: Skip a video that failed this often, until its file changes or you run
             `spokenby retry`.
-        dry_run: Only list what would be done; needs no Prefect server.
+        dry_run: List what would be done; needs no Prefect server.
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
@@ -108,8 +108,8 @@ def status(
 ) -> int:
     """Show which videos are done, running, waiting or failed, and why. Needs no Prefect server.
 
-    Without a path it shows what lies in data/videos, and whatever failed elsewhere. Ends with exit
-    code 1 if a video has failed.
+    Without a path, shows everything in data/videos, and failures elsewhere. The exit code is 1 if
+    a video has failed.
 
     For example:
 
@@ -117,10 +117,10 @@ def status(
         spokenby status recordings/ --profile open
 
     Args:
-        paths: Videos, or folders that are searched for videos.
-        profile: Transcripts of which engines count.
+        paths: Videos, or folders to search for videos.
+        profile: Profile whose transcripts count.
         language: Transcripts for which spoken language count: as in `spokenby transcribe`.
-        output: Where transcripts go: data/transcripts if left out.
+        output: Folder for transcripts; default data/transcripts.
     """
     prefect_settings.apply()
     from flows.cli.display import progress_shown
@@ -136,10 +136,10 @@ def status(
 
 
 def retry(*videos: str, verbose: bool = False) -> int:
-    """Try failed videos again, with the params they failed with. Computes only what is missing.
+    """Run failed videos again with the same parameters. Computes only what is missing.
 
-    Their attempts are counted anew. Where a Prefect worker serves spokenby, it does the work; else
-    this command does.
+    Their attempts are counted from zero. If a Prefect worker serves spokenby, it does the work;
+    otherwise this command does.
 
     For example:
 
@@ -147,7 +147,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
         spokenby retry recordings/talk.mp4
 
     Args:
-        videos: Failed videos, or folders that hold some; all that failed if left out.
+        videos: Failed videos, or folders that contain some; default all that failed.
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)

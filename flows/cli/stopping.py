@@ -1,4 +1,4 @@
-"""End a command on Ctrl-C: softly at first, at once the second time."""
+"""End a command on Ctrl-C: gently the first time, at once the second."""
 
 import os
 import signal

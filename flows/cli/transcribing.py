@@ -29,17 +29,17 @@ class Options:
     """What is to be done with the videos.
 
     Args:
-        profile: Which engines to use: auto, embedded, open or studio.
-        num_speakers: How many people speak, if known.
-        min_speakers: At least this many people speak.
-        max_speakers: At most this many people speak.
-        language: Spoken language as a code such as en; detected if left out; auto-per-part hears
-            each part in its own.
-        audio_stream: Which of a video's audio streams, from 0.
-        output: Where transcripts go: data/transcripts if left out.
-        merge_same_voice: Make two speakers of a video one that sound like one voice.
-        no_identify: Do not look for the speakers among the voices of other videos.
-        set_: Any other param of a stage as stage.field=value; can be given several times.
+        profile: Profile: auto, embedded, open or studio.
+        num_speakers: Number of speakers, if known.
+        min_speakers: Minimum number of speakers.
+        max_speakers: Maximum number of speakers.
+        language: Spoken language as a code such as en; detected by
+            default; auto-per-part decodes each passage in its own language.
+        audio_stream: Which audio stream of a video, counted from 0.
+        output: Folder for transcripts; default data/transcripts.
+        merge_same_voice: Join speakers of a video that sound like the same voice.
+        no_identify: Do not compare speakers with the voices of other videos.
+        set_: Any parameter as stage.field=value; may be given several times. See spokenby params.
     """
 
     profile: str | None = None
@@ -53,7 +53,7 @@ class Options:
         tuple[str, ...],
         Parameter(
             show_default=False,
-            help="A stage to compute again, with all that builds on it; can be given several times:"
+            help="A stage to compute again, with everything downstream; may be given several times:"
             f" {', '.join(Stage)}.",
         ),
     ] = ()
@@ -110,8 +110,8 @@ NO_OPTIONS = Options()
 def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False) -> int:
     """Transcribe videos: who said what, when.
 
-    What was computed before is not computed again, also after a crash: run the same command again
-    to continue. Without a path it takes what lies in data/videos.
+    Completed stages are not computed again. After a crash, run the same command again to continue.
+    Without a path, transcribes everything in data/videos.
 
     For example:
 
@@ -121,7 +121,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
         spokenby transcribe talk.mp4 --set merge.max_pause=2
 
     Args:
-        paths: Videos, or folders that are searched for videos.
+        paths: Videos, or folders to search for videos.
         options: What is to be done with them.
         verbose: Show Prefect's log.
     """
@@ -150,7 +150,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
 
 
 def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
-    """Show which stages would run for which video, and why. Computes nothing.
+    """Show which stages would run for each video, and why. Computes nothing.
 
     For example:
 
@@ -158,7 +158,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
         spokenby plan talk.mp4 --num-speakers 2
 
     Args:
-        paths: Videos, or folders that are searched for videos.
+        paths: Videos, or folders to search for videos.
         options: What is to be done with them.
     """
     prefect_settings.apply()

@@ -27,7 +27,7 @@ from spokenby.wording import clock, position
 
 app = App(
     name="voices",
-    help="Know speakers by their voice in every video: name, enrol, join, divide, forget them.",
+    help="Recognize speakers by voice in every video: name, enroll, merge, split or forget them.",
     default_parameter=Parameter(negative=""),
 )
 
@@ -44,7 +44,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
         spokenby voices list --json
 
     Args:
-        as_json: For programs.
+        as_json: Print JSON.
     """
     voices = _library().voices()
     if as_json:
@@ -72,7 +72,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
 
 @app.command
 def show(which: str, *, as_json: AsJson = False) -> int:
-    """Show where somebody speaks, with a time in each video to listen to.
+    """Show where a voice speaks, with a time to listen to in each video.
 
     For example:
 
@@ -80,8 +80,8 @@ def show(which: str, *, as_json: AsJson = False) -> int:
         spokenby voices show Ada
 
     Args:
-        which: A name, its beginning, "Speaker 7", or just 7.
-        as_json: For programs.
+        which: A name, the beginning of one, "Speaker 7", or 7.
+        as_json: Print JSON.
     """
     library = _library()
     voice, appearances = library.summary(which), library.show(which)
@@ -112,7 +112,7 @@ def show(which: str, *, as_json: AsJson = False) -> int:
 
 @app.command
 def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False) -> int:
-    """Give a voice a name, in every transcript.
+    """Name a voice, in every transcript.
 
     For example:
 
@@ -120,10 +120,10 @@ def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False)
         spokenby voices name 7 "Ada Lovelace"
 
     Args:
-        which: "Speaker 7", just 7, or the name so far.
-        name: What it is called from now on.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        which: "Speaker 7", 7, or the current name.
+        name: The name.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     change = _library().rename(which, name)
     return apply_changes(
@@ -135,18 +135,18 @@ def name(which: str, name: str, /, *, overwrite_edited: OverwriteEdited = False)
 def merge(
     keep: str, drop: str, /, *, yes: bool = False, overwrite_edited: OverwriteEdited = False
 ) -> int:
-    """Make two voices one: they are the same person. `split` takes it back, video by video.
+    """Merge two voices of the same person. `split` undoes it, video by video.
 
     For example:
 
         spokenby voices merge "Ada Lovelace" "Speaker 7"
 
     Args:
-        keep: The voice whose name and number stay.
-        drop: The voice that becomes the other.
-        yes: Do not ask.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        keep: The voice that keeps its name and number.
+        drop: The voice that is merged into it.
+        yes: Do not ask for confirmation.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     library = _library()
     kept, dropped = library.summary(keep), library.summary(drop)
@@ -169,7 +169,7 @@ def split(
     speaker: str | None = None,
     overwrite_edited: OverwriteEdited = False,
 ) -> int:
-    """Take what a voice says in one video out of it: somebody else speaks there.
+    """Remove a voice from a video in which somebody else speaks.
 
     For example:
 
@@ -179,9 +179,9 @@ def split(
     Args:
         which: The voice.
         video: Name of the video, as `spokenby voices show` lists it.
-        speaker: Which of its speakers, if the voice has two in that video.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        speaker: Which speaker, if the voice is two speakers in that video.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     change = _library().split(which, video, speaker)
     return apply_changes(
@@ -193,9 +193,9 @@ def split(
 
 @app.command
 def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited = False) -> int:
-    """Delete all that is known of a voice: voiceprints, name, where it speaks. For good.
+    """Delete everything known about a voice, permanently: voiceprints, name, where it speaks.
 
-    What was said stays in the transcripts, by an unknown speaker.
+    The words stay in the transcripts, spoken by an unknown speaker.
 
     For example:
 
@@ -203,9 +203,9 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
 
     Args:
         which: The voice.
-        yes: Do not ask.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        yes: Do not ask for confirmation.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     voice = _library().summary(which)
     _confirm(
@@ -227,10 +227,9 @@ app.command(enroll)
 
 @app.command
 def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
-    """Compare speakers without a name to the named voices, and write what changes.
+    """Compare unnamed speakers with named voices, and rewrite what changes.
 
-    Needs no GPU and no Prefect server. Brings every transcript up to date with the names, too,
-    should writing have been cut short.
+    Needs no GPU and no Prefect server. Also finishes a rewrite that was interrupted.
 
     For example:
 
@@ -238,26 +237,25 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
         spokenby voices identify --overwrite-edited
 
     Args:
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     changes = _library().reidentify()
     console = open_console()
     for change in changes:
         say(console, f"{in_a_row(change.before)} turned out to be {change.name}")
     if not changes:
-        say(console, "no voice without a name is like a named one")
+        say(console, "no unnamed voice matches a named one")
     return rewrite(console, None, overwrite=overwrite_edited)
 
 
 @app.command
 def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
-    """Make new voiceprints of voices that this site's speaker encoder has none of.
+    """Take the voiceprints that this site's speaker encoder lacks.
 
-    Needed once after a change of the encoder: voices are only compared within one. They are made
-    of the sound of the videos, as far as that or the videos are still here; names stay whatever
-    happens, and nothing is made twice. Then speakers without a name are compared to the named ones
-    again, as `spokenby voices identify` does.
+    Needed once after the encoder changed, because voices are only compared within one. Takes them
+    from stored audio, or from the videos where that is gone. Names are kept, and nothing is taken
+    twice. Then compares unnamed speakers with named voices, as `spokenby voices identify` does.
 
     For example:
 
@@ -265,9 +263,9 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
         spokenby voices rebuild /archive/talks
 
     Args:
-        paths: Where to look for videos that are no longer where they were transcribed from.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        paths: Where to look for videos that have moved since they were transcribed.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     library = _library()
     console = open_console()
@@ -296,14 +294,14 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
 
 @app.command
 def export(file: Path) -> int:
-    """Write all voices to a file: names, voiceprints, where they speak. Not what was said.
+    """Export all voices to a file: names, voiceprints, where they speak; no words.
 
     For example:
 
         spokenby voices export voices.json
 
     Args:
-        file: Is made; voiceprints are personal data, keep it safe.
+        file: File to create. Voiceprints are personal data: keep it safe.
     """
     content = _library().export()
     try:
@@ -320,7 +318,7 @@ def export(file: Path) -> int:
 
 @app.command(name="import")
 def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> int:
-    """Add the voices of another site, from a file that `spokenby voices export` wrote there.
+    """Import voices that `spokenby voices export` wrote on another site.
 
     For example:
 
@@ -328,15 +326,17 @@ def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> i
 
     Args:
         file: The file.
-        overwrite_edited: Also write transcripts that were edited by hand; what was there is kept
-            beside them.
+        overwrite_edited: Also rewrite transcripts that were edited by hand; your version is kept
+            next to them.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file} ({error.strerror})", "name another file") from error
     except ValueError as error:
-        raise InputError(f"{file} is no export of voices ({error})", "name another file") from error
+        raise InputError(
+            f"{file} is not an export of voices ({error})", "name another file"
+        ) from error
     brought = _library().import_(content)
     console = open_console()
     say(
@@ -366,7 +366,7 @@ def _tell_lacking(console: Console, voices: Sequence[VoiceSummary]) -> None:
 
 
 def _confirm(what: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere it has to be said beforehand.
+    """Ask on a terminal; elsewhere it has to be given as an option.
 
     Raises:
         InputError: not agreed.

@@ -12,7 +12,7 @@ import threading
 import time
 
 END_WITHIN_S = 30.0
-"""A worker that ends reports to the server what became of its runs."""
+"""A worker that ends reports to the server how its runs ended."""
 
 
 def end_with_parent(grace_s: float) -> None:

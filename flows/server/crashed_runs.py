@@ -75,7 +75,7 @@ def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -
 
 
 def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Tell whether a run has said that it lives."""
+    """Return whether a run has said that it lives."""
     heartbeats = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run.id}"]},
@@ -104,6 +104,6 @@ def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None
 
 
 def _was_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Tell whether somebody cancelled the run, whose worker then did not live to see it."""
+    """Return whether somebody cancelled the run, whose worker then did not live to see it."""
     last = client.read_flow_run_states(run.id)[-2:]
     return any(state.type == StateType.CANCELLING for state in last)

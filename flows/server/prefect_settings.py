@@ -30,7 +30,7 @@ SETTINGS = {
     "PYTHONSAFEPATH": "1",
     # What the stages and their libraries log belongs to the run that made them log it.
     "PREFECT_LOGGING_EXTRA_LOGGERS": "spokenby,faster_whisper,pyannote,speechbrain",
-    # A library's log line outside of a run, at import, is no reason to warn.
+    # A library's log line outside of a run, at import, is not a reason to warn.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 

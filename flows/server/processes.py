@@ -107,7 +107,7 @@ def wait_until_healthy(url: str, child: Child | None = None) -> None:
 
 
 def is_healthy(url: str) -> bool:
-    """Tell whether a Prefect server answers at the address of its API."""
+    """Return whether a Prefect server answers at the address of its API."""
     import httpx  # slow to import, and most commands ask no server
 
     try:
@@ -117,7 +117,7 @@ def is_healthy(url: str) -> bool:
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Tell whether a program listens on a port."""
+    """Return whether a program listens on a port."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as probe:
         if os.name == "posix":  # elsewhere this would allow to take a port that is in use

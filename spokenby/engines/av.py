@@ -52,7 +52,7 @@ def probe(path: Path) -> Probe:
     """Read what the file says of itself.
 
     Raises:
-        InputError: it is no video with audio, each reason in a line of its own.
+        InputError: it is not a video with audio, each reason in a line of its own.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a video", "name a file")

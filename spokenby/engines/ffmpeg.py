@@ -69,7 +69,7 @@ class FfmpegDecoder:
         """See `spokenby.stages.audio.Decoder`.
 
         Raises:
-            InputError: it is no video with such an audio, or cannot be decoded.
+            InputError: it is not a video with such an audio, or cannot be decoded.
             TransientError: ffmpeg hung and was killed.
         """
         probed = probe(source)
@@ -145,7 +145,7 @@ class FfmpegDecoder:
 
     def _hung(self, source: Path) -> TransientError:
         return TransientError(
-            f"ffmpeg came to a halt in {source} for {self.stall_timeout:g} s and was stopped",
+            f"ffmpeg stalled in {source} for {self.stall_timeout:g} s and was stopped",
             "check the disk or the network share, then run again",
         )
 

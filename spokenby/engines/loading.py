@@ -122,5 +122,5 @@ def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diar
 def load_transcriber(
     params: transcription.Params, models_dir: Path
 ) -> AbstractContextManager[Transcriber]:
-    """Return what yields the recogniser that a run chose."""
+    """Return what yields the recognizer that a run chose."""
     return _engine(params.engine, params.model, models_dir, params)

@@ -400,7 +400,7 @@ def _load_pipeline(folder: Path) -> OnePassDiarization:
     """Load what a folder's `config.yaml` describes, and nothing from elsewhere."""
     config_path = folder / "config.yaml"
     if not config_path.is_file():
-        raise InputError(f"{folder} is no pyannote pipeline, it has no config.yaml", FETCH)
+        raise InputError(f"{folder} is not a pyannote pipeline: it has no config.yaml", FETCH)
     with _blaming(config_path):
         config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
         name, params = config["pipeline"]["name"], config["pipeline"]["params"]

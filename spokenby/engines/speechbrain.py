@@ -156,7 +156,9 @@ def _in_type(forward: Callable[..., Any], dtype: torch.dtype) -> Callable[..., A
 
 def _load(folder: Path, device: str) -> EncoderClassifier:
     if not (folder / "hyperparams.yaml").is_file():
-        raise InputError(f"{folder} is no speechbrain encoder, it has no hyperparams.yaml", FETCH)
+        raise InputError(
+            f"{folder} is not a speechbrain encoder: it has no hyperparams.yaml", FETCH
+        )
     try:
         encoder = EncoderClassifier.from_hparams(
             source=str(folder),

@@ -18,7 +18,7 @@ def choose_device(request: str) -> torch.device:
 
 
 def choose_dtype(request: str, device: torch.device) -> torch.dtype:
-    """Return the number type requested; `auto` is bfloat16 on a device that is made for it.
+    """Return the number type requested; `auto` is bfloat16 on hardware that supports it natively.
 
     On others, GPUs before Ampere and most older CPUs, it is slower than float32. So it is on a CPU
     whose newer instructions torch does not use, such as under `ATEN_CPU_CAPABILITY=avx2`.

@@ -71,7 +71,7 @@ def find_token() -> str | None:
     """Return the hub token of `HF_TOKEN` or of the hub's own login, `None` if there is none.
 
     Raises:
-        InputError: it cannot be had or is no token; the text says nothing of it.
+        InputError: it cannot be had or is not a token; the text says nothing of it.
     """
     problem = ""
     try:
@@ -122,7 +122,7 @@ def fetch_model(
         models_dir: the site's folder of fetched models.
         revision: a branch, tag or commit of the repository; if left out the one that is known,
             else its main branch.
-        token: as of `find_token`. It goes to the Hugging Face hub and nowhere else: not to another
+        token: from `find_token`. It goes to the Hugging Face hub and nowhere else: not to another
             hub or a host that the hub redirects to, not into a file, a message or a log.
         on_bytes: told every now and then. May raise `StoppedError`.
         on_wait: told once if another process is fetching the same model.
@@ -364,6 +364,6 @@ class _Hub:
         text = str(error)
         if self.token:
             text = text.replace(self.token, "***")
-        # Also what is no token of ours: in a proxy's address, for one.
+        # Also what is not a token of ours: in a proxy's address, for one.
         text = re.sub(r"hf_\w+|(?<=Bearer )\S+|(?<=//)[^/@\s]+(?=@)", "***", text)
         return " ".join(text.split())[:200] or type(error).__name__

@@ -46,7 +46,7 @@ def locate(engine: str, name: str, models_dir: Path) -> Found:
 
     Args:
         engine: the engine that will load it.
-        name: a name as of `spokenby models list`, of which `name@revision` asks for one revision
+        name: a name from `spokenby models list`, of which `name@revision` asks for one revision
             and the name alone for the one fetched last; a local file or folder; or empty for the
             engine's default.
         models_dir: the site's folder of models.
@@ -154,7 +154,7 @@ def find_model(
     compared, once in a process and, with an index, once for all.
 
     Args:
-        engine: as of `locate`.
+        engine: from `locate`.
         name: likewise.
         models_dir: likewise.
         index: remembers what was compared.
@@ -191,7 +191,7 @@ def _check(found: Found, index: DigestIndex | None) -> None:
             name = extra.relative_to(path).as_posix()
             if name not in model.files and KINDS[model.engine].takes(name) and extra.is_file():
                 raise InputError(
-                    f"{extra} is no part of the {model.name} that spokenby knows, and would be"
+                    f"{extra} is not part of the {model.name} that spokenby knows, and would be"
                     " loaded with it",
                     f"delete it, or name the folder in a run: --set …model={path}",
                 )
@@ -234,7 +234,7 @@ def identify_model(engine: str, name: str, models_dir: Path, index: DigestIndex)
     Where its bytes are known, nothing is read; any source gives the same identity.
 
     Raises:
-        InputError: as of `locate`.
+        InputError: see `locate`.
     """
     found = locate(engine, name, models_dir)
     if found.model and found.model.files:

@@ -21,7 +21,7 @@ from spokenby.types import Frozen, Progress, no_progress
 ELSEWHERE = "set SPOKENBY_MODELS_DIR to a folder on another disk"
 
 RECORD = ".spokenby-model.json"
-"""Lies beside a model's files. Hidden, so that it is no part of what identifies the model."""
+"""Lies beside a model's files. Hidden, so that it is not part of what identifies the model."""
 
 
 def is_inside(name: str) -> bool:
@@ -64,7 +64,7 @@ def installed(models_dir: Path, name: str = "*") -> list[tuple[Path, Record]]:
 
     Args:
         models_dir: the site's folder of fetched models.
-        name: of a model; all if left out. Anything that is no plain name finds nothing.
+        name: of a model; all if left out. Anything that is not a plain name finds nothing.
 
     Raises:
         InputError: the record of a model is damaged.
@@ -100,7 +100,7 @@ def read_record(folder: Path) -> Record | None:
             f"delete the folder {folder} and fetch or import the model again",
         ) from None
     if not (_is_plain(record.name) and _is_plain(record.revision) and record.engine in KINDS):
-        raise InputError(f"{path} is no record of a model", f"delete the folder {folder}")
+        raise InputError(f"{path} is not a record of a model", f"delete the folder {folder}")
     return record
 
 
@@ -227,10 +227,10 @@ def import_models(
     for folder, tree_record in trees:
         yield _import(folder, tree_record, models_dir, progress)
     if not trees:
-        yield _import(source, record or _recognise(source, name), models_dir, progress)
+        yield _import(source, record or _recognize(source, name), models_dir, progress)
 
 
-def _recognise(source: Path, name: str) -> Record:
+def _recognize(source: Path, name: str) -> Record:
     """Return the record of a folder that has none; without files if their bytes are not known."""
     files = _visible(source)
     for model in CATALOGUE:
@@ -243,7 +243,7 @@ def _recognise(source: Path, name: str) -> Record:
         raise InputError(f"{source} holds no model", f"a model has these files: {wanted}")
     name = name or source.name
     if not _is_plain(name):
-        raise InputError(f"{name!r} is no name for a model", "give one with --name")
+        raise InputError(f"{name!r} is not a name for a model", "give one with --name")
     known = known_model(name)
     if known and known.engine != engine:
         raise InputError(

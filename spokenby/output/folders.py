@@ -108,7 +108,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
 
 
 def is_edited(folder: Path) -> bool:
-    """Tell whether something in the folder would be lost that spokenby did not write there."""
+    """Return whether something in the folder would be lost that spokenby did not write there."""
     there = {
         path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
     }

@@ -18,7 +18,7 @@ IdentitiesOf = Callable[[Digest, Digest], Sequence[Identity]]
 
 
 class Rewritten(NamedTuple):
-    """What became of one folder. `edited`: by hand, and left as it is."""
+    """The result for one folder. `edited`: by hand, and left as it is."""
 
     folder: Path
     state: Literal["written", "unchanged", "edited", "missing", "failed"]
@@ -33,7 +33,7 @@ def rewrite_folder(
     Args:
         folder: of the transcript.
         identities_of: asked while nobody else writes the folder.
-        locks: as of `folders.one_writer`.
+        locks: from `folders.one_writer`.
         overwrite: write it also if it was edited by hand; what was there is kept beside it.
     """
     try:
@@ -53,7 +53,7 @@ def _rewrite(folder: Path, identities_of: IdentitiesOf, *, overwrite: bool) -> R
     document = formats.read_document((folder / TRANSCRIPT).read_bytes())
     if not identities and any(speaker.voice for speaker in document.transcript.speakers):
         return Rewritten(
-            folder, "failed", "its speakers were found anew since: transcribe it again"
+            folder, "failed", "its speakers were found again since: transcribe it again"
         )
     transcript = name_speakers(document.transcript, identities)
     if transcript.speakers == document.transcript.speakers:

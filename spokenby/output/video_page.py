@@ -12,7 +12,7 @@ def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], fo
 
     Args:
         transcript: as written.
-        manifest: as of `manifest.describe_run`.
+        manifest: from `manifest.describe_run`.
         folder: where the outputs are.
     """
     speed, made_by = manifest["times_real_time"], manifest["made_by"]

@@ -50,7 +50,7 @@ def stage_digests(
     Args:
         video: digest of the video's bytes.
         recipe: the params of every stage.
-        model_identities: as of `profiles.identify_models`.
+        model_identities: from `profiles.identify_models`.
     """
     upstream = upstream_of(recipe)
     digests: dict[Stage, Digest] = {}
@@ -79,11 +79,11 @@ def plan_video(
     """Decide which stages of a video have to be computed.
 
     Args:
-        digests: as of `stage_digests`.
+        digests: from `stage_digests`.
         is_stored: whether a stage's result can be read back.
         is_written: whether the output folder holds a whole transcript of this merge digest.
-        force: stages to compute again, with everything that builds on them.
-        upstream: what each stage builds on, as of `upstream_of`.
+        force: stages to compute again, with everything downstream.
+        upstream: what each stage builds on, from `upstream_of`.
 
     Raises:
         InputError: a stage to force is switched off.

@@ -89,7 +89,7 @@ def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tup
     Args:
         name: of a profile.
         models_dir: where fetched models are.
-        params: as of `make_recipe`; they may name other models.
+        params: from `make_recipe`; they may name other models.
 
     Raises:
         InputError: there is no profile of that name.

@@ -74,7 +74,7 @@ class Ledger:
         """
 
         def note(database: sqlite3.Connection) -> None:
-            # What lay there before is no more: nobody can try it again.
+            # The file that was there before is gone: nobody can try it again.
             database.execute("DELETE FROM attempts WHERE path = ? AND video <> ?", (path, video))
             database.execute(
                 "INSERT INTO attempts VALUES (?, ?, ?, 1, '', '', ?, NULL, ?, ?)"

@@ -143,6 +143,6 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
 
 def _is_stored(settings: Settings, stage: Stage, digest: Digest) -> bool:
     result = read_stored(stage, digest, settings)
-    if isinstance(result, AudioFile):  # the record is no use without the file it names
+    if isinstance(result, AudioFile):  # the record is useless without the file it names
         return audio.is_whole(settings.audio / result.name, result)
     return result is not None

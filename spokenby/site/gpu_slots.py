@@ -25,7 +25,7 @@ Engine = TypeVar("Engine")
 ASK_EVERY_S = 0.02
 
 ROOMY_BYTES = 22 * 2**30
-"""GPUs of this memory, sold as 24 GB, hold recogniser and diarizer at work side by side."""
+"""GPUs of this memory, sold as 24 GB, hold recognizer and diarizer at work side by side."""
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def _note_folder(folder: Path, settings: Settings) -> None:
 def rewrite_transcripts(
     videos: Collection[Digest] | None, settings: Settings, *, overwrite: bool = False
 ) -> Iterator[Rewritten]:
-    """Write the transcripts of some videos again, with today's names; yield what became of each.
+    """Write the transcripts of some videos again, with today's names; yield the result for each.
 
     Args:
         videos: those in which a speaker has another name now; all if `None`.

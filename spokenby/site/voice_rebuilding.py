@@ -35,7 +35,7 @@ from spokenby.voices.library import MissingPrint, VoiceLibrary, Voiceprint
 
 
 class Rebuilt(NamedTuple):
-    """What became of one video's voiceprints."""
+    """The result for one video's voiceprints."""
 
     video_name: str
     added: int
@@ -46,7 +46,7 @@ class Rebuilt(NamedTuple):
 def rebuild_voiceprints(
     paths: Sequence[str], settings: Settings, find_token: FindToken
 ) -> Iterator[Rebuilt]:
-    """Make the voiceprints that the site's encoder lacks; yield what became of each video.
+    """Make the voiceprints that the site's encoder lacks; yield the result for each.
 
     Each video's are kept as soon as they are made, so the next call goes on where one ended.
 

@@ -131,7 +131,7 @@ def cut_waveform(waveform: Waveform, part: Span) -> Waveform:
 
 
 def is_whole(path: Path, audio: AudioFile) -> bool:
-    """Tell whether the file is there and as long as its record says."""
+    """Return whether the file is there and as long as its record says."""
     try:
         return _count_samples(path) == round(audio.duration * SAMPLE_RATE_HZ)
     except TransientError:

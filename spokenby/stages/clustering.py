@@ -91,7 +91,7 @@ CLEAR_WINDOW_S: Seconds = 1.0
 """A shorter window says too little of a voice to found a cluster."""
 
 SHORTEST_VOICE_S: Seconds = 2.0
-"""A cluster with less speech is no speaker, unless the recording is short itself."""
+"""A cluster with less speech is not a speaker, unless the recording is short itself."""
 
 DOUBT_S: Seconds = 0.6
 """The less speech the smaller of two voices has, the less alike they must be: this over it."""

@@ -60,7 +60,7 @@ class Params(StageParams):
     compute_type: TorchType = Field(
         default="auto",
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
-        "bfloat16 on a GPU or CPU made for it (on such a CPU: half the time)",
+        "bfloat16 on hardware that supports it natively (on such a CPU: half the time)",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")

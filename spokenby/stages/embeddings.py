@@ -44,7 +44,7 @@ class Params(StageParams):
     max_segment: Seconds = Field(default=4.0, gt=0, le=30, description="split longer segments")
     compute_type: TorchType = Field(
         default="auto",
-        description="number type of the encoder; auto: bfloat16 on a GPU or CPU made for it",
+        description="number type of the encoder; auto: bfloat16 where the hardware supports it",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
@@ -170,7 +170,7 @@ def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:
     start, end = intervals.array(turns).T
     time = np.r_[start, end]
     step = np.r_[np.ones(len(start), np.int64), -np.ones(len(end), np.int64)]
-    order = np.lexsort((step, time))  # at equal times, ends come first: touching is no overlap
+    order = np.lexsort((step, time))  # at equal times, ends come first: touching is not overlapping
     many = np.cumsum(step[order]) >= 2
     edges = np.flatnonzero(np.diff(many, prepend=False))
     overlaps: npt.NDArray[np.float64] = time[order][edges].reshape(-1, 2)

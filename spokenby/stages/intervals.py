@@ -40,7 +40,7 @@ def shared(unions: Sequence[Floats]) -> Floats:
 
 
 def covered(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
-    """Return how many seconds from each of `starts` to its end lie in stretches, as of `union`."""
+    """Return how many seconds from each of `starts` to its end lie in intervals from `union`."""
     if not len(stretches):
         return np.zeros(len(starts))
     # Covered time since the beginning, as a function of time: flat between stretches.
@@ -58,5 +58,5 @@ def distance(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
 
 
 def length(stretches: Floats) -> Seconds:
-    """Return how many seconds stretches, as of `union`, last together."""
+    """Return how many seconds intervals from `union` last together."""
     return float((stretches[:, 1] - stretches[:, 0]).sum())

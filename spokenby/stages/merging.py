@@ -33,7 +33,7 @@ from spokenby.types import (
 VERSION = 3
 
 SHORTEST_PART: Seconds = 5.0
-"""Of less speech a recogniser cannot say for sure what language it is."""
+"""Of less speech a recognizer cannot say for sure what language it is."""
 
 
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
@@ -49,7 +49,7 @@ class Params(StageParams):
         default=2.0,
         ge=0.5,
         le=10,
-        description="longer words are cut to this: recognisers stretch words over pauses",
+        description="longer words are cut to this: recognizers stretch words over pauses",
     )
     max_edge_distance: Seconds = Field(
         default=0.5,
@@ -345,7 +345,7 @@ def _warnings(
     if not speech.regions:
         yield "no speech found"
     if speech.regions and not words:
-        yield f"{_spell(speech.speech)} of speech, but no words were recognised in it"
+        yield f"{_spell(speech.speech)} of speech, but no words were recognized in it"
     if words and coverage is not None and 1 - coverage > params.max_wordless_share:
         yield f"{1 - coverage:.0%} of the speech has no words"
     if (speech.regions or words) and not speakers:

@@ -222,7 +222,7 @@ def pack_windows(
 ) -> tuple[Span, ...]:
     """Pack regions into windows of at most `window_max`, in order, without overlap.
 
-    As few as it takes, for a recogniser needs as long for a short one, cut at long pauses, and of
+    As few as it takes, for a recognizer needs as long for a short one, cut at long pauses, and of
     like length: of all ways the one of least cost, a window being 1. See `CUT_COST`, `FULL_COST`.
     A region too long for one window is cut where speech is least likely.
     """

@@ -131,7 +131,7 @@ class Params(StageParams):
     faster_whisper: FasterWhisperParams = FasterWhisperParams()
 
     def models(self) -> tuple[tuple[str, str], ...]:
-        """Return the recogniser's model."""
+        """Return the recognizer's model."""
         return ((self.engine, self.model),)
 
 
@@ -269,7 +269,7 @@ def check_window(
     if no_speech > SURELY_NO_SPEECH or (unsure and no_speech > params.max_no_speech):
         reasons.append("there may be no speech here")
     elif unsure:
-        reasons.append("the recogniser was unsure")
+        reasons.append("the recognizer was unsure")
     if len(words) > params.max_words_per_second * sum(region.duration for region in speech) + 2:
         reasons.append("there are more words than the speech has room for")
     if left_out := len(text.words) - len(words):
@@ -523,7 +523,7 @@ def tidy_words(
 ) -> list[Word]:
     """Sort the words, trim them to the stretch of speech they share most with, drop what is far.
 
-    A recogniser stretches words over pauses; the part in the pause is cut off. A word in no speech
+    A recognizer stretches words over pauses; the part in the pause is cut off. A word in no speech
     but within `margin` of some keeps its times. None lasts longer than it can as spoken: it ends
     where it ended, as Whisper gives a pause to the word behind, unless a sentence ends with it.
     """

@@ -1,4 +1,4 @@
-"""Compare the voices of one video, to tell whether its labels fit them.
+"""Compare the voices of one video, to return whether its labels fit them.
 
 Two labels may be one voice, or one label may hold two. Voices across videos: voices/matching.py.
 """
@@ -160,7 +160,7 @@ def find_joined(
 def join_labels(
     diarization: Diarization, voices: SpeakerEmbeddings, joined: Mapping[str, str]
 ) -> tuple[Diarization, SpeakerEmbeddings]:
-    """Put labels under others, as of `find_joined`; the voiceprints get a digest of their own."""
+    """Put labels under others, from `find_joined`; the voiceprints get a digest of their own."""
     if not joined:
         return diarization, voices
     turns, exclusive = (

@@ -42,7 +42,7 @@ def write_run_page(record: Record, title: str, picture: str, kept: Path) -> str:
     Args:
         record: what was seen.
         title: the run's name.
-        picture: as of `timeline.draw`.
+        picture: from `timeline.draw`.
         kept: where the picture lies.
     """
     columns = [(name, unit) for name, unit in _COLUMNS.items() if record.peak(name) is not None]

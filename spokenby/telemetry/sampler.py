@@ -57,7 +57,7 @@ class Watch:
     def __init__(self, open_meter: Callable[[], GpuMeter | NoGpu] = open_gpu_meter) -> None:
         try:
             self._meter = open_meter()
-        except Exception as error:  # noqa: BLE001 - a broken driver is no reason to end
+        except Exception as error:  # noqa: BLE001 - a broken driver is not a reason to end
             self._meter = NoGpu(f"the GPU cannot be read ({error}): GPU figures are missing")
         self._tree = ProcessTree()
         self._notes = [self._meter.note] if self._meter.note else []

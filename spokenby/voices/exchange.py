@@ -176,7 +176,7 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
     """Add another library's voices; return what came, and the voices whose centroids to refresh.
 
     Raises:
-        InputError: `content` is no export.
+        InputError: `content` is not an export.
     """
     given = _read(content)
     before = set(connection.scalars(select(voices.c.number)))
@@ -217,7 +217,7 @@ def _read(content: Mapping[str, Any]) -> Content:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"this is no export of a voice library that can be read ({where}: {first['msg']})",
+            f"this is not a readable export of a voice library ({where}: {first['msg']})",
             "use a file that this version of spokenby exported",
         ) from None
 

@@ -255,7 +255,7 @@ def _together(connection: Connection, one: int, other: int) -> bool:
     return connection.execute(select(first.c.video).where(both).limit(1)).first() is not None
 
 
-def check_enrolment(
+def check_enrollment(
     connection: Connection,
     name: str,
     voice: Row[Any] | None,
@@ -278,7 +278,7 @@ def check_enrolment(
         raise InputError(
             f"{prints[odd].source} and {prints[least].source} do not sound like one person"
             f" (similarity {likeness[odd, least]:.2f}, at least {threshold:.2f} is)",
-            f"leave out what is not {name}, or enrol with --force",
+            f"leave out what is not {name}, or enroll with --force",
         )
     pooled = pool_prints(vectors, np.array([print_.seconds for print_ in prints]))
     numbers, others = read_centroids(connection, model)
@@ -291,10 +291,10 @@ def check_enrolment(
             raise InputError(
                 f"this does not sound like the {shown(voice)} who is known already"
                 f" (similarity {score:.2f}, at least {threshold:.2f} is)",
-                "give another name, or enrol with --force",
+                "give another name, or enroll with --force",
             )
         if not same and score >= threshold and number in names:
             raise InputError(
                 f"this is the voice of {names[number]} (similarity {score:.2f})",
-                f"give that name, or, if {name} is another person, enrol with --force",
+                f"give that name, or, if {name} is another person, enroll with --force",
             )

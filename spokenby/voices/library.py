@@ -15,7 +15,7 @@ from spokenby.voices.centroids import refresh_centroids
 from spokenby.voices.exchange import Imported, export_voices, import_voices
 from spokenby.voices.identification import (
     Voiceprint,
-    check_enrolment,
+    check_enrollment,
     find_reunions,
     identify_speakers,
 )
@@ -44,7 +44,7 @@ _DEFAULT = Params()
 
 
 class Enrolled(NamedTuple):
-    """How an enrolment ended."""
+    """How an enrollment ended."""
 
     voice: int
     name: str
@@ -155,7 +155,7 @@ class VoiceLibrary:
         )
 
     def missing_prints(self, model: str) -> list[MissingPrint]:
-        """Return the speakers whose voiceprints have to be made anew for a model, by video."""
+        """Return the speakers whose voiceprints have to be taken again for a model, by video."""
         with self._store.reading() as connection:
             return find_missing_prints(connection, model)
 
@@ -168,7 +168,7 @@ class VoiceLibrary:
             return sorted(set(connection.scalars(enrolled)))
 
     def add_prints(self, model: str, prints: Sequence[tuple[MissingPrint, Voiceprint]]) -> int:
-        """Add voiceprints made anew, unless the library has changed since; return how many."""
+        """Add new voiceprints, unless the library has changed since; return how many."""
         with self._store.writing() as connection:
             return add_prints(connection, model, prints)
 
@@ -197,7 +197,7 @@ class VoiceLibrary:
         with self._store.writing() as connection:
             voice = registry.by_name(connection, name)
             if not force:
-                check_enrolment(connection, name, voice, model, prints, params)
+                check_enrollment(connection, name, voice, model, prints, params)
             number = voice.number if voice else registry.begin_voice(connection, name)
             kept = select(voiceprints.c.vector).where(
                 voiceprints.c.voice == number, voiceprints.c.model == model
@@ -304,7 +304,7 @@ class VoiceLibrary:
         return change._replace(scrubbed=self._store.scrub())
 
     def reidentify(self, params: Params = _DEFAULT) -> tuple[Change, ...]:
-        """Merge voices without a name into named ones that they match, as after an enrolment.
+        """Merge voices without a name into named ones that they match, as after an enrollment.
 
         Not those that people divided, nor two that speak in one video.
         """

@@ -1,4 +1,4 @@
-"""Find the voiceprints that an encoder lacks, and add those made anew from stored sound.
+"""Find the voiceprints that an encoder lacks, and add new ones from stored audio.
 
 Every function works inside the transaction of its caller.
 """
@@ -31,7 +31,7 @@ class MissingPrint(NamedTuple):
 
 
 def find_missing_prints(connection: Connection, model: str) -> list[MissingPrint]:
-    """Return the speakers whose voiceprints have to be made anew for a model, by video."""
+    """Return the speakers whose voiceprints have to be taken again for a model, by video."""
     old, new = voiceprints.alias(), voiceprints.alias()
     rows = connection.execute(
         select(appearances)

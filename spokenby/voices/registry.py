@@ -50,7 +50,7 @@ def checked_name(name: str) -> str:
     """
     tidy = " ".join(unicodedata.normalize("NFC", name).split())
     if not tidy or not tidy.isprintable():
-        raise InputError(f"{name!r} is no name", "give one that can be read")
+        raise InputError(f"{name!r} is not a name", "give one that can be read")
     if len(tidy) > _LONGEST_NAME:
         raise InputError(
             f"a name of {len(tidy)} characters is too long", f"use {_LONGEST_NAME} at most"
@@ -159,7 +159,7 @@ def join_voices(connection: Connection, kept: Voice, dropped: Voice) -> str:
 
 
 def are_apart(connection: Connection, one: int, other: int) -> bool:
-    """Tell whether people said that two voices are not one."""
+    """Return whether people said that two voices are not one."""
     pair = _either(one) & _either(other)
     return connection.execute(select(apart).where(pair)).first() is not None
 
@@ -201,7 +201,7 @@ def find_appearance(
 
 
 def is_known_beside(connection: Connection, voice: Voice, video: Digest, speaker: str) -> bool:
-    """Tell whether a voice is known from anywhere but one appearance."""
+    """Return whether a voice is known from anywhere but one appearance."""
     queries: tuple[Select[Any], ...] = (
         select(func.count()).where(
             appearances.c.voice == voice.number,

@@ -1,7 +1,7 @@
 """The voice library's database is opened, shared and brought up to date here.
 
 What is in it is laid out in `tables.py`.
-Unlike `database.py`, it holds what cannot be computed again: nothing is ever begun anew.
+Unlike `database.py`, it holds what cannot be computed again: nothing is ever started over.
 """
 
 from __future__ import annotations

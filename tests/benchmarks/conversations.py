@@ -1,7 +1,7 @@
 """Conversations built from real speakers, with words whose speaker is known: for benchmarks.
 
 A folder of *.flac or *.wav (16 kHz mono) with an *.rttm beside each gives the speakers. Each one's
-sound is recognised alone by Whisper, so whose a word is is known even where it lies in an
+sound is recognized alone by Whisper, so whose a word is is known even where it lies in an
 overlap; its text may be wrong, which does not matter here. Turns are cut between words.
 """
 
@@ -150,22 +150,22 @@ def clean_stretches(source: Source) -> dict[str, list[Span]]:
     return {name: sorted(spans, key=lambda span: span.start) for name, spans in chosen.items()}
 
 
-def recognise(sources: Sequence[Source], keep: Path | None = None) -> dict[str, list[Stretch]]:
+def recognize(sources: Sequence[Source], keep: Path | None = None) -> dict[str, list[Stretch]]:
     """Return what each speaker says alone, by recording.
 
     Args:
         sources: recordings.
-        keep: file that the words are kept in, since recognising takes as long as listening.
+        keep: file that the words are kept in, since recognizing takes as long as listening.
     """
     kept = json.loads(keep.read_text()) if keep and keep.exists() else {}
     params = transcription.Params(language="en")
-    recogniser = FasterWhisper(find_model(params.engine, params.model, Path("data/models")))
+    recognizer = FasterWhisper(find_model(params.engine, params.model, Path("data/models")))
     heard = {}
     for source in sources:
         alone = [(name, span) for name, spans in clean_stretches(source).items() for span in spans]
         if source.name not in kept:
             windows = [span for _, span in alone]
-            found = recogniser.transcribe(source.waveform, windows, params, no_progress)
+            found = recognizer.transcribe(source.waveform, windows, params, no_progress)
             kept[source.name] = [
                 [(word.start, word.end) for word in text.words] for text in found.texts
             ]
@@ -248,7 +248,7 @@ def build(
     """Mix a conversation in which no speaker follows upon himself.
 
     Args:
-        pieces: as of `cut_pieces`.
+        pieces: from `cut_pieces`.
         speakers: who takes part.
         draw: decides.
         turns: how many turns there are.

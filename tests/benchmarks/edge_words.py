@@ -29,7 +29,7 @@ from conversations import (
     cut_pieces,
     dump,
     read_sources,
-    recognise,
+    recognize,
 )
 from scipy.optimize import linear_sum_assignment
 
@@ -121,7 +121,7 @@ def perfect(turns: Sequence[Turn]) -> Diarization:
     return Diarization(digest="", turns=tuple(turns), exclusive=tuple(exclusive))
 
 
-def summarise(rows: Sequence[dict[str, Any]], **about: Any) -> dict[str, Any]:
+def summarize(rows: Sequence[dict[str, Any]], **about: Any) -> dict[str, Any]:
     total = {key: sum(row[key] for row in rows) for key in rows[0]}
     for when in ("before", "after"):
         total[f"WDER {when}"] = 100 * total[f"errors {when}"] / total["words"]
@@ -130,7 +130,7 @@ def summarise(rows: Sequence[dict[str, Any]], **about: Any) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace, params: turn_edges.Params) -> Iterator[dict[str, Any]]:
     sources = read_sources(arguments.folder)
-    heard = recognise(sources, arguments.words)
+    heard = recognize(sources, arguments.words)
     pieces = cut_pieces(sources, heard)
     judge = Judge(params)
     recorded = [as_recorded(source, heard[source.name]) for source in sources]
@@ -140,7 +140,7 @@ def measure(arguments: argparse.Namespace, params: turn_edges.Params) -> Iterato
             judge.measure(each, perfect(each.turns) if turns == "perfect" else None)
             for each in recorded
         ]
-        yield summarise(rows, set="as recorded", kind="", turns=turns)
+        yield summarize(rows, set="as recorded", kind="", turns=turns)
     for number, speakers in enumerate(arguments.sets or [" ".join(pieces)], 1):
         able = [
             name
@@ -160,7 +160,7 @@ def measure(arguments: argparse.Namespace, params: turn_edges.Params) -> Iterato
                     judge.measure(each, perfect(each.turns) if turns == "perfect" else None)
                     for each in built
                 ]
-                yield summarise(rows, set=number, kind=f"{kind}, <= {longest:g} s", turns=turns)
+                yield summarize(rows, set=number, kind=f"{kind}, <= {longest:g} s", turns=turns)
 
 
 def main() -> None:
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", nargs="*", help="speakers of a set, as one word each set")
     parser.add_argument("--rounds", type=int, default=3, help="conversations of a kind")
-    parser.add_argument("--words", type=Path, help="file that recognised words are kept in")
+    parser.add_argument("--words", type=Path, help="file that recognized words are kept in")
     parser.add_argument("--params", type=json.loads, default={}, help='such as {"margin": 0.2}')
     parser.add_argument("--json", type=Path, help="write settings and numbers here")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Models of full size, or small ones, with random weights, in the genuine formats, are made here.
+"""Models of full size, or small ones, with random weights, in the real formats, are made here.
 
     python tests/benchmarks/random_models.py FOLDER [--small]
 

@@ -404,7 +404,7 @@ def across_videos(takes: Sequence[Take], params: Params, rounds: int) -> dict[st
 def with_enrolled(
     takes: Sequence[Take], pads: npt.NDArray[np.float32], known: Calibration, params: Params
 ) -> dict[str, float]:
-    """Enrol every other speaker by the first piece, as it is; listen to all that comes later.
+    """Enroll every other speaker by the first piece, as it is; listen to all that comes later.
 
     Returns percent of the takes of enrolled speakers that were named right, named wrong, not named;
     percent of strangers' that were given a name; and what the confidence was worth.

@@ -1,4 +1,4 @@
-"""Small pyannote pipelines in the genuine format are made here, with the real segmentation.
+"""Small pyannote pipelines in the real format are made here, with the real segmentation.
 
 The speaker network is random, as no package carries the real one: it cannot tell voices apart, but
 goes through every step. The segmentation is random, too, where the package that carries

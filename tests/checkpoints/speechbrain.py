@@ -1,4 +1,4 @@
-"""An ECAPA-TDNN encoder in SpeechBrain's genuine format, with random weights, is made here.
+"""An ECAPA-TDNN encoder in SpeechBrain's real format, with random weights, is made here.
 
 It is small, or of full size for `tests/benchmarks/`. Nothing is tested here; see
 `tests/engines/test_speechbrain.py`.

@@ -1,4 +1,4 @@
-"""Whisper models in the genuine CTranslate2 format are made here, small ones or of full size.
+"""Whisper models in the real CTranslate2 format are made here, small ones or of full size.
 
 Nothing is tested here; see `tests/engines/test_faster_whisper.py`. The trained model understands
 the language of `tones.py`; random weights know no words and loop, as a bad model does; a reciting

@@ -354,7 +354,7 @@ def cut(name):
 
 
 def make_other_architecture(folder):
-    """Write a genuine CTranslate2 model that is no Whisper: a translator."""
+    """Write a real CTranslate2 model that is no Whisper: a translator."""
     model = (folder / "model.bin").read_bytes()
     assert b"WhisperSpec" in model
     (folder / "model.bin").write_bytes(model.replace(b"WhisperSpec", b"SpeakerSpec"))

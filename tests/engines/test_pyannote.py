@@ -1,6 +1,6 @@
 """The pyannote engine gives pyannote's own turns, from the disk alone, with a third of the work.
 
-The pipelines are in the genuine format, with the real segmentation-3.0 and a small random speaker
+The pipelines are in the real format, with the real segmentation-3.0 and a small random speaker
 network: whom they take for whom means nothing, but that two ways of computing it agree does.
 """
 
@@ -539,8 +539,8 @@ CONFIG, SEGMENTATION, EMBEDDING = (
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "is no pyannote pipeline, it has no config.yaml"),
-        (lambda f: (f / CONFIG).unlink(), "is no pyannote pipeline, it has no config.yaml"),
+        (shutil.rmtree, "is not a pyannote pipeline: it has no config.yaml"),
+        (lambda f: (f / CONFIG).unlink(), "is not a pyannote pipeline: it has no config.yaml"),
         (lambda f: (f / CONFIG).write_text("a: [b"), r"cannot use .*config.yaml \(ParserError"),
         (lambda f: (f / CONFIG).write_text("a: b"), r"cannot use .*config.yaml \(KeyError"),
         (lambda f: change(f / CONFIG, clustering="KMeansClustering"), "with KMeansClustering: use"),

@@ -252,7 +252,7 @@ def cut(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "is no speechbrain encoder, it has no hyperparams.yaml"),
+        (shutil.rmtree, "is not a speechbrain encoder: it has no hyperparams.yaml"),
         (lambda f: (f / "hyperparams.yaml").write_text("a: [b"), "cannot use the encoder in"),
         (lambda f: (f / "hyperparams.yaml").write_text("a: b"), r"cannot use .*KeyError"),
         (lambda f: cut(f / "embedding_model.ckpt"), "cannot use the encoder in"),

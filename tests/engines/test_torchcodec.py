@@ -21,7 +21,7 @@ from tests.checkpoints.pyannote import build_pipeline
 Outcome = tuple[bool, list[list[Any]], str]
 """Whether pyannote found torchcodec, the turns, regular and exclusive, and what stderr says."""
 
-# For each case pyannote.audio is imported anew, beside torch, which takes the time and stays.
+# For each case pyannote.audio is imported again, beside torch, which takes the time and stays.
 SCRIPT = """
 import contextlib, io, json, socket, sys
 from importlib.util import find_spec

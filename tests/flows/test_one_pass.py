@@ -72,7 +72,7 @@ def test_a_run_looks_at_each_video_once(site: Site, cli: Here, calls: Counter[st
     assert calls == {"find": 1, "probe": 3, "digest": 3, "read whole": 1, "plan": 3, "batch": 1}
 
     calls.clear()
-    assert "nothing was to be computed" in cli.run("transcribe").out  # needs no plan
+    assert "already up to date" in cli.run("transcribe").out  # needs no plan
     assert calls == {"find": 1, "probe": 3, "digest": 3, "batch": 1}
 
 

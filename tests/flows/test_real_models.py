@@ -1,4 +1,4 @@
-"""The profiles `open` and `studio` through the whole flow, on small models in the genuine format.
+"""The profiles `open` and `studio` through the whole flow, on small models in the real format.
 
 The models are installed as on an air-gapped site, and nothing beyond this machine can be reached.
 """

@@ -142,7 +142,7 @@ def test_name_shows_in_every_file_of_every_video_and_edited_ones_are_kept(
     kept = site.output("again").with_name(f"{site.output('again').name}.edited-1")
     assert (kept / "transcript.txt").read_text() == "my own words"
     # What was written again is as good as written by a run: the next one has nothing to do.
-    assert "nothing was to be computed" in done(here.run("transcribe"))
+    assert "already up to date" in done(here.run("transcribe"))
     # And what runs later has the name from the beginning.
     done(here.run("transcribe", site.videos / "conversation.mp4", "--force", "merge"))
     assert names(site, "conversation") == ["Ada Lovelace", "Speaker 2", "Speaker 3"]
@@ -193,7 +193,7 @@ def test_a_terminal_is_asked(site: Site, answer: str, code: int) -> None:
     assert names(site, "conversation") == ["Speaker 1", "Speaker 2", joined]
 
 
-def test_enrolment_names_who_is_known_already(site: Site, here: Here, tmp_path: Path) -> None:
+def test_enrollment_names_who_is_known_already(site: Site, here: Here, tmp_path: Path) -> None:
     stored = {path.name for path in (site.results / "embed").iterdir()}
     out = done(
         here.run(
@@ -249,7 +249,7 @@ def test_find(site: Site, here: Here) -> None:
     shutil.rmtree(site.data / "voices")
     voice_library._open.cache_clear()
     assert here.run("find", word).code == 1
-    assert "nothing was to be computed" in done(here.run("transcribe"))
+    assert "already up to date" in done(here.run("transcribe"))
     assert word in done(here.run("find", word))
 
 
@@ -394,7 +394,7 @@ def test_export_and_import(site: Site, here: Here, tmp_path: Path) -> None:
         (["voices", "name", "Speaker 99", "Ada"], "Speaker 99"),
         (["voices", "name", "2", "Speaker 5"], "Speaker 5"),
         (["voices", "show", "Nobody"], "Nobody"),
-        (["voices", "enroll", "Ada", "clip.mp4", "--from", "soon"], "'soon' is no time"),
+        (["voices", "enroll", "Ada", "clip.mp4", "--from", "soon"], "'soon' is not a time"),
         (["voices", "enroll", "Ada"], "no recording of Ada was named"),
         (["voices", "enroll", "Ada", "a.wav", "b.wav", "--to", "9"], "name that recording alone"),
         (["voices", "import", "none.json"], "none.json"),

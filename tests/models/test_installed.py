@@ -252,8 +252,8 @@ def test_import_notices_damage(tmp_path: Path, site: Path, whisper: Path) -> Non
     ("folder", "name", "line"),
     [
         ("nowhere", "", "nowhere is not a folder"),
-        ("mine", "a/b", "'a/b' is no name for a model: give one with --name"),
-        ("mine", "..", "'..' is no name for a model"),
+        ("mine", "a/b", "'a/b' is not a name for a model: give one with --name"),
+        ("mine", "..", "'..' is not a name for a model"),
         ("mine", "spkrec-ecapa-voxceleb", "holds a model for the engine faster_whisper, but spkr"),
         ("empty", "", "empty holds no model: a model has these files: pyannote: config.yaml"),
     ],
@@ -317,7 +317,7 @@ def test_two_at_once_leave_one(site: Path, whisper: Path) -> None:
     ("change", "line"),
     [
         (lambda text: text[:40], "cannot be read (ValidationError): delete the folder"),
-        (lambda text: text.replace("faster_whisper", "future"), "is no record of a model"),
+        (lambda text: text.replace("faster_whisper", "future"), "is not a record of a model"),
         (lambda text: text.replace("model.bin", "../model.bin"), "cannot be read"),
     ],
 )

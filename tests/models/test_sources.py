@@ -260,7 +260,7 @@ def test_a_file_more_that_would_be_read_is_refused(small: Model, site: Path, nam
     with pytest.raises(InputError) as caught:
         find_model("faster_whisper", "small-whisper", site)
     assert str(caught.value) == (
-        f"{path / name} is no part of the small-whisper that spokenby knows, and would be loaded "
+        f"{path / name} is not part of the small-whisper that spokenby knows, and would be loaded "
         f"with it: delete it, or name the folder in a run: --set …model={path}"
     )
 
@@ -277,7 +277,7 @@ def test_a_file_more_in_a_package_is_refused(
     monkeypatch.setattr("spokenby.models.catalogue.CATALOGUE", (*CATALOGUE, model))
     assert find_model("faster_whisper", "small-whisper", site) == package / "model"
     (package / "model" / "vocabulary.json").write_text("{}")
-    with pytest.raises(InputError, match=r"vocabulary\.json is no part of the small-whisper"):
+    with pytest.raises(InputError, match=r"vocabulary\.json is not part of the small-whisper"):
         find_model("faster_whisper", "small-whisper", site)
 
 

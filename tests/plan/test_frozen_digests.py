@@ -1,7 +1,7 @@
 """Every stage's digest, frozen: what is stored on a site must be found again after a change.
 
-A digest that differs here makes every site compute that stage anew. That is right where the stage's
-output changed, and its VERSION was raised; nowhere else.
+A digest that differs here makes every site compute that stage again. That is right only where the
+stage's output changed and its VERSION was raised.
 """
 
 from typing import Literal

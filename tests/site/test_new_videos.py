@@ -29,7 +29,7 @@ def batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
 
 
 def add(batch: Batch, name: str, content: bytes = b"", age: int = 0) -> Path:
-    """Write a file that is no video; it has been at rest for long, the longer the higher `age`."""
+    """Write a file that is not a video, last changed long ago: the longer the higher `age`."""
     path = batch.settings.videos / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content or name.encode())

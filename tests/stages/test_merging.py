@@ -364,12 +364,12 @@ DENSE = [(t / 2, t / 2 + 0.4) for t in range(8)]
         pytest.param({"words": []}, ("no speech found",), id="silence"),
         pytest.param(
             {"words": [], "turns": TWO},
-            ("4 s of speech, but no words were recognised in it",),
+            ("4 s of speech, but no words were recognized in it",),
             id="turns but no words",
         ),
         pytest.param(
             {"words": [], "regions": [(0, 240)]},
-            ("4 min of speech, but no words were recognised in it", "no speaker was found"),
+            ("4 min of speech, but no words were recognized in it", "no speaker was found"),
             id="neither turns nor words",
         ),
         pytest.param(

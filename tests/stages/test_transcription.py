@@ -186,7 +186,7 @@ LOOP = words(*(("you", 0.5 * i, 0.5 * i + 0.4) for i in range(20)))
             WindowText(SENTENCE, log_probability=-0.4, no_speech=0.99),
             ["there may be no speech here"],
         ),
-        (WindowText(SENTENCE, log_probability=-1.4), ["the recogniser was unsure"]),
+        (WindowText(SENTENCE, log_probability=-1.4), ["the recognizer was unsure"]),
         (
             WindowText(SENTENCE, log_probability=-1.4, no_speech=0.9),
             ["there may be no speech here"],

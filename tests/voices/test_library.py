@@ -267,10 +267,10 @@ def test_rename_tells_what_it_concerns(library):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "'' is no name: give one that can be read"),
-        (" \n ", "is no name"),
-        ("a\x1bb", "is no name"),
-        ("a\ud800", "is no name"),
+        ("", "'' is not a name: give one that can be read"),
+        (" \n ", "is not a name"),
+        ("a\x1bb", "is not a name"),
+        ("a\ud800", "is not a name"),
         ("x" * 101, "a name of 101 characters is too long: use 100 at most"),
         ("Speaker 9", "'Speaker 9' is how voices without a name are shown"),
         ("speaker_09", "is how voices without a name are shown"),
@@ -431,7 +431,7 @@ def test_enroll(library):
         ("Speaker 3", [a_print(EVE)], "is how voices without a name are shown"),
     ],
 )
-def test_enrolments_that_are_refused(lasting, name, prints, message):
+def test_enrollments_that_are_refused(lasting, name, prints, message):
     before = lasting.export()
     with pytest.raises(InputError) as refused:
         lasting.enroll(name, MODEL, prints, PARAMS)
@@ -697,7 +697,7 @@ def test_imports_that_are_refused(lasting, change, message):
     content = lasting.export()
     with pytest.raises(InputError) as refused:
         lasting.import_(change(content))
-    assert str(refused.value).startswith("this is no export of a voice library that can be read")
+    assert str(refused.value).startswith("this is not a readable export of a voice library")
     assert message in str(refused.value)
     assert lasting.export() == content
 
@@ -937,7 +937,7 @@ def test_two_processes_name_one_voice_at_once(address, library, workers):
     assert len(library.voices()) == 1
 
 
-# Voiceprints made anew
+# Voiceprints made again
 
 
 def test_voices_of_an_encoder_that_is_no_more_get_new_prints(library):

@@ -35,7 +35,7 @@ def read_document(content: bytes | str) -> Document:
     """Read the whole of transcript.json back; rendered again, it comes to the same files.
 
     Raises:
-        InputError: as of `read_transcript`.
+        InputError: see `read_transcript`.
     """
     next_step = "use a transcript.json that this version of spokenby wrote, or write it again"
     try:

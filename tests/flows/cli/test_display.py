@@ -63,7 +63,7 @@ def test_what_concerns_several_videos_is_said_once() -> None:
 def test_nothing_to_do_is_said() -> None:
     text = shown(SAME)
     assert "everything" in text
-    assert "1 of 1 videos have their transcript; nothing was to be computed" in text
+    assert "1 of 1 videos have their transcript; already up to date" in text
 
 
 def test_piped_progress_is_plain_lines() -> None:

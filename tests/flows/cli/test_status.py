@@ -39,7 +39,7 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
 
     again = cli.run("retry", bad)
     assert again.code == 1
-    assert "failed once: write: " in again.out  # counted anew
+    assert "failed once: write: " in again.out  # counted again
     blocked.unlink()
     retried = cli.run("retry")
     assert retried.code == 0, retried.out

@@ -20,7 +20,7 @@ from spokenby.types import (
     Turn,
     Waveform,
 )
-from spokenby.voices.enrolment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
+from spokenby.voices.enrollment import MIN_PEAKS_DB, measure_clarity, take_voiceprint
 
 CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 A, B = "SPEAKER_00", "SPEAKER_01"
