@@ -114,17 +114,17 @@ def _run_of(
 
 
 def _follow(client: SyncPrefectClient, run: FlowRun) -> tuple[bool, str]:
-    announce(Step("sweep", "wait", "waiting", note=f"in run {run.name}, which a worker does"))
+    announce(Step("sweep", "wait", "waiting", note=f"in run {run.name}, on a worker"))
     begun = monotonic()
     while True:
         state = run.state
         if state and state.is_final():
             return True, f"run {run.name}: {state.message or state.name}"
         if is_stopping():
-            return False, f"run {run.name} goes on"
+            return False, f"run {run.name} continues"
         late = monotonic() - begun > START_WITHIN_S
         if late and (state is None or state.is_scheduled() or state.is_pending()):
-            return False, f"run {run.name} has not begun: workers are busy, or gone"
+            return False, f"run {run.name} has not started: the workers are busy or gone"
         sleep(ASK_EVERY_S)
         try:
             run = client.read_flow_run(run.id)

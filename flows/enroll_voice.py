@@ -45,9 +45,11 @@ def enroll_voice(
         force: Enroll although the voice is nearly that of another person.
     """
     if not clips:
-        raise InputError("no recording was named", "name some in which the person speaks alone")
+        raise InputError(
+            "no recording was named", "name recordings in which only this person speaks"
+        )
     if (start or end) and len(clips) != 1:
-        raise InputError("a part is of one recording", "name that recording alone")
+        raise InputError("a start or end applies to one recording", "name only that recording")
     batch = prepare_batch(profile)
     make_models_ready(batch, find_hub_token, with_upstream(Stage.EMBED))
     problems: list[str] = []

@@ -31,7 +31,7 @@ from tasks import audio
 from tasks.options import missing_limit
 from tasks.run_report import watch_run
 
-WAITING_FOR_RUN = "waiting for the run that works on it"
+WAITING_FOR_RUN = "waiting for another run of this video"
 
 
 def run_name() -> str:

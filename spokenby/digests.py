@@ -101,7 +101,7 @@ def digest_file(
         ) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise TransientError(
-            f"{path} changed while it was read", "try again when it is completely copied"
+            f"{path} changed while it was read", "try again when it has been copied completely"
         )
     if index is not None:
         index.remember(path, after, digest)

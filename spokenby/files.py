@@ -87,5 +87,5 @@ def check_room(folder: Path, needed: int, elsewhere: str) -> None:
 def _full(folder: Path, reason: str, elsewhere: str) -> InputError:
     return InputError(
         f"the disk of {folder} is full ({reason})",
-        f"make room, or {elsewhere}, and run again: what was finished is kept",
+        f"free some space, or {elsewhere}, and run again: finished work is kept",
     )

@@ -18,7 +18,7 @@ def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     try:
         return make(*args, **kwargs)
     except httpx.HTTPError as error:
-        get_logger("spokenby").warning("the Prefect server did not take an artifact: %s", error)
+        get_logger("spokenby").warning("the Prefect server did not accept an artifact: %s", error)
         return None
 
 

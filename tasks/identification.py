@@ -28,7 +28,7 @@ class Enrolment(NamedTuple):
 
     enrolled: Enrolled
     joined: tuple[Change, ...]
-    """Voices without a name that turned out to be this one."""
+    """Voices without a name that is now recognized as this one."""
     rewritten: tuple[Rewritten, ...]
     """Transcripts in which they have the name now."""
 

@@ -112,5 +112,5 @@ def missing_limit(tag: str) -> str:
         with get_client(sync_client=True) as client:
             client.read_concurrency_limit_by_tag(tag)
     except ObjectNotFound:
-        return f"no limit on the tag {tag}: GPU tasks are not queued; run: spokenby setup"
+        return f"the server has no limit on the tag {tag}; run: spokenby setup"
     return ""

@@ -32,7 +32,7 @@ def watch_run(name: str, settings: Settings) -> Iterator[None]:
     try:
         _tell(record, name, settings)
     except Exception:  # noqa: BLE001 - the run's transcripts are worth more than its figures
-        get_logger("spokenby").warning("what was seen of the run was not kept", exc_info=True)
+        get_logger("spokenby").warning("the record of this run was not saved", exc_info=True)
 
 
 def take_lines() -> list[str]:
@@ -47,8 +47,8 @@ def _tell(record: Record, name: str, settings: Settings) -> None:
     _lines.append(line)
     picture = timeline.draw(record, name, line)
     kept = keep(record, picture, settings.runs)
-    _lines.append(f"what ran when: {kept}")
-    get_logger("spokenby").info("%s; what ran when: %s", line, kept)
+    _lines.append(f"timeline: {kept}")
+    get_logger("spokenby").info("%s; timeline: %s", line, kept)
     tell_prefect(
         create_markdown_artifact,
         run_page.write_run_page(record, name, picture, kept),

@@ -81,7 +81,7 @@ def _versions() -> Iterator[Finding]:
             wrong.append(f"{needed.name} is missing")
             continue
         if not needed.specifier.contains(have.split("+")[0], prereleases=True):
-            wrong.append(f"{needed.name} {have} is here, {needed.specifier} is needed")
+            wrong.append(f"{needed.name} {have} is installed, {needed.specifier} is needed")
     if version("torch").split("+")[0] != version("torchaudio").split("+")[0]:
         wrong.append(f"torch {version('torch')} and torchaudio {version('torchaudio')} differ")
     if wrong:
@@ -129,7 +129,8 @@ def _gpu() -> Iterator[Finding]:
             Light.RED,
             "CUDA",
             f"torch {version('torch')} can't use the GPU",
-            "install torch's CUDA build, see README, «On a GPU»; then update the NVIDIA driver",
+            'install PyTorch\'s CUDA build, see "On a GPU" in the README; '
+            "then update the NVIDIA driver",
         )
     if folder := find_cublas():
         yield Finding(Light.GREEN, "cuBLAS", f"CUDA 12's, for faster-whisper, in {folder}")
@@ -159,13 +160,13 @@ def _models(settings: Settings) -> Iterator[Finding]:
             megabytes = sum(model.size for model in fetched.values()) / 1e6
             lacking = sorted({package for model in fetched.values() for package in model.packages})
             gated = sorted(model.name for model in fetched.values() if model.gated)
-            token = f"; {', '.join(gated)} comes with a hub token only" if gated else ""
+            token = f"; {', '.join(gated)} needs a hub token" if gated else ""
             yield Finding(
                 Light.YELLOW,
                 what,
-                f"the next run fetches {megabytes:.0f} MB: not installed are {', '.join(lacking)}"
-                f"{token}",
-                f"run: uv sync --group weights, or now: spokenby models fetch --profile {profile}",
+                f"the next run downloads {megabytes:.0f} MB, because these are not "
+                f"installed: {', '.join(lacking)}{token}",
+                f"run: uv sync --group weights, or: spokenby models fetch --profile {profile}",
             )
         else:
             yield Finding(Light.GREEN, what, f"models here: {', '.join(names)}")
@@ -202,7 +203,7 @@ def _disk(settings: Settings) -> Finding:
         Light.GREEN if enough else Light.YELLOW,
         "disk",
         f"{free:.0f} GB free for {settings.cache}",
-        "" if enough else f"free some space; {settings.audio} can be deleted at any time",
+        "" if enough else f"free some space; {settings.audio} may be deleted at any time",
     )
 
 
@@ -213,9 +214,7 @@ def _prefect(settings: Settings) -> Finding:
 
     url = get_current_settings().api.url
     if not url:
-        return Finding(
-            Light.GREEN, "Prefect", "no server set: each run starts its own for as long as it lasts"
-        )
+        return Finding(Light.GREEN, "Prefect", "no server set: each run starts a temporary one")
     with get_client(sync_client=True) as client:
         if (error := client.api_healthcheck()) is not None:
             return Finding(
@@ -230,7 +229,7 @@ def _prefect(settings: Settings) -> Finding:
             return Finding(
                 Light.RED,
                 "Prefect",
-                f"{url} has no limit on the tag {settings.gpu_tag}: GPU tasks are not capped",
+                f"{url} has no limit on the tag {settings.gpu_tag}",
                 "run: spokenby setup",
             )
     return Finding(

@@ -85,10 +85,10 @@ def _enroll(
             say(console, f"{person} was not enrolled: {problem}")
         return FAILED
     enrolled = result.enrolled
-    kind = "enrolled" if enrolled.created else "was known already"
+    kind = "enrolled" if enrolled.created else "existing voice"
     say(console, f"{enrolled.name} {kind}: {enrolled.added} voiceprints added")
     for change in result.joined:
-        say(console, f"{in_a_row(change.before)} turned out to be {enrolled.name}")
+        say(console, f"{in_a_row(change.before)} is now recognized as {enrolled.name}")
     return sum_up(console, result.rewritten)
 
 
@@ -112,10 +112,10 @@ def seconds_of(time: str) -> Seconds:
 def _people(folder: Path) -> dict[str, list[str]]:
     """Return the recordings of each person in a folder of folders."""
     if not folder.is_dir():
-        raise InputError(
-            f"no recording of {folder} was named", "name some after the name of the person"
-        )
+        raise InputError(f"no recording of {folder} was named", "name them after the person")
     people = {each.name: [str(each)] for each in sorted(folder.iterdir()) if each.is_dir()}
     if not people:
-        raise InputError(f"{folder} holds no folders", "make one for each person, named after them")
+        raise InputError(
+            f"{folder} contains no folders", "create one per person, named after that person"
+        )
     return people

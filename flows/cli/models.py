@@ -69,12 +69,12 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
         wanted += _models_of(choose_profile(profile, models_dir, **site)[0])
     if not wanted:
         raise InputError(
-            "nothing to fetch was named",
-            f"name models ({', '.join(model.name for model in CATALOGUE if model.repo)})"
+            "no model was named",
+            f"name some ({', '.join(model.name for model in CATALOGUE if model.repo)})"
             " or give --profile",
         )
     if revision and len(wanted) > 1:
-        raise InputError("--revision is for one model", "name that model alone")
+        raise InputError("--revision applies to one model", "name only that model")
     for model in {model.name: model for model in wanted}.values():
         _fetch(model, revision, models_dir, console)
     return 0

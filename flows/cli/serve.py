@@ -86,7 +86,8 @@ def _check_free(host: str, port: int, url: str) -> None:
     if is_healthy(url):
         raise InputError(
             f"a Prefect server already answers at {url}",
-            f"use it (set PREFECT_API_URL={url}, then spokenby setup), or choose another --port",
+            f"to use it, set PREFECT_API_URL={url} and run spokenby setup; or choose another"
+            " --port",
         )
     if is_taken(host, port):
         raise InputError(f"another program listens on port {port}", "choose another --port")
@@ -127,14 +128,14 @@ def _restart_crashed(console: Console) -> None:
     # A server that is away for a while must not end the worker, whose runs go on.
     with suppress(HTTPError, SpokenbyError), connected() as client:
         for name in restart_crashed(client, deployment_names()):
-            _say(console, f"started again after a crash: {name}")
+            _say(console, f"restarted after a crash: {name}")
 
 
 def _tell_what_next(console: Console, url: str) -> None:
     _say(console, f"ready: {url.removesuffix('/api')}")
     _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser")
     _say(console, f"  to see runs of the command line there, too: set PREFECT_API_URL={url}")
-    _say(console, "  Ctrl-C stops everything; what is finished is kept")
+    _say(console, "  Ctrl-C stops everything; finished work is kept")
 
 
 def _end_on_signals() -> None:
@@ -173,7 +174,7 @@ def up(*, check: bool = False) -> int:
     missing = missing_on(read_settings())
     for line in missing:
         _say(console, line)
-    state = "run `spokenby setup` to create what is missing" if missing else "nothing is missing"
+    state = "to create what is missing, run: spokenby setup" if missing else "nothing is missing"
     _say(console, f"{url}: {state}")
     return MISSING if missing and check else 0
 

@@ -185,7 +185,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
             ended, message = run_videos(list(ready), request, inventory, started)
             statuses += follow_up([*ready.values()], inventory, ended=ended, message=message)
     if not statuses:
-        console.print("nothing has failed: there is nothing to retry")
+        console.print("nothing to retry: no video has failed")
         return 0
     _print(console, statuses)
     return _sum_up(console, statuses, take_lines())

@@ -20,13 +20,13 @@ def stop_on_ctrl_c(console: Console) -> None:
     def leave() -> None:
         run_exit_callbacks()
         console.show_cursor()
-        console.print("stopped; what was finished is kept: run the same command again to continue")
+        console.print("stopped; finished work is kept: run the same command again to continue")
         os._exit(STOPPED)  # threads in native code can't be ended in any other way
 
     def on_signal(*_: Any) -> None:
         if is_stopping():
             leave()
-        console.print("stopping (Ctrl-C again: at once)")
+        console.print("stopping (press Ctrl-C again to stop at once)")
         stop_all()
         # The same Ctrl-C reaches Prefect's temporary server: do not wait for it to answer.
         timer = threading.Timer(STOP_WITHIN_S, leave)

@@ -179,11 +179,11 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
                 planned.append((status.video, plan_for(status.video, batch, force)))
             else:
                 failed.append(status)
-    table = Table("video", "stage", "what would happen")
+    table = Table("video", "stage", "plan")
     for video, video_plan in planned:
         name = one_line(video.name)
         if video_plan.done:
-            table.add_row(name, "all", "nothing: the transcript is there")
+            table.add_row(name, "all", "nothing: the transcript exists")
             continue
         for stage in video_plan.digests:
             if stage in video_plan.run:

@@ -209,8 +209,8 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     """
     voice = _library().summary(which)
     _confirm(
-        f"{voice.name} is deleted for good: {voice.prints} voiceprints, and where it speaks in"
-        f" {_videos(voice.videos)}",
+        f"{voice.name} will be deleted permanently: {voice.prints} voiceprints, and where it speaks"
+        f" in {_videos(voice.videos)}",
         yes=yes,
     )
     from spokenby.site.voice_library import forget_voice
@@ -218,7 +218,10 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     change = forget_voice(which, read_settings())
     message = f"{voice.name} is forgotten"
     if not change.scrubbed:
-        message += "; others use the library just now: its file may hold traces until it is opened"
+        message += (
+            "; the library is in use by another process: its file may contain traces until it is"
+            " next opened"
+        )
     return apply_changes([change], message, overwrite=overwrite_edited)
 
 
@@ -243,7 +246,7 @@ def identify(*, overwrite_edited: OverwriteEdited = False) -> int:
     changes = _library().reidentify()
     console = open_console()
     for change in changes:
-        say(console, f"{in_a_row(change.before)} turned out to be {change.name}")
+        say(console, f"{in_a_row(change.before)} is now recognized as {change.name}")
     if not changes:
         say(console, "no unnamed voice matches a named one")
     return rewrite(console, None, overwrite=overwrite_edited)
@@ -281,13 +284,13 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
             added += video.added
             if video.problem:
                 failed.append(f"{video.video_name}: {video.problem}")
-    say(console, f"{added} voiceprints were made")
+    say(console, f"{added} voiceprints were added")
     for line in failed:
         say(console, f"not made: {line}")
     for voice in lacking_prints(library.voices(), settings.voice_encoder):
         if clips := library.enrolled_from(voice.voice):
             names = " ".join(shlex.quote(clip) for clip in clips)
-            say(console, f"{voice.name} was enrolled from recordings that are not kept: run:"
+            say(console, f"{voice.name} was enrolled from recordings, which are not stored: run:"
                 f" spokenby voices enroll {shlex.quote(voice.name)} {names}")  # fmt: skip
     return max(FAILED if failed else 0, identify(overwrite_edited=overwrite_edited))
 
@@ -309,7 +312,7 @@ def export(file: Path) -> int:
             json.dump(content, target, ensure_ascii=False, allow_nan=False)
             target.write("\n")
     except FileExistsError:
-        raise InputError(f"{file} is there already", "choose another name") from None
+        raise InputError(f"{file} exists already", "choose another name") from None
     except OSError as error:
         raise InputError(f"cannot write {file} ({error.strerror})", "choose another one") from error
     say(open_console(), f"written: {file}")
@@ -374,8 +377,8 @@ def _confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InputError(f"{what}: nobody is there to be asked", "if that is right, give --yes")
-    if input(f"{what}. Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError(f"{what}: cannot ask for confirmation here", "to confirm, give --yes")
+    if input(f"{what}. Continue? [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("nothing was changed")
 
 

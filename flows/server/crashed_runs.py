@@ -48,7 +48,7 @@ def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[s
             and now - run.state.timestamp > SILENT_AFTER
             and not _is_heard(client, run, now - SILENT_AFTER)
         ):
-            silent = f"no sign of life for {SILENT_AFTER.seconds} s: its process was killed"
+            silent = f"no heartbeat for {SILENT_AFTER.seconds} s: its process was killed"
             client.set_flow_run_state(run.id, Crashed(message=silent))
     _end_tasks_of_dead_runs(client, deployments)
     restarted = []
@@ -59,7 +59,7 @@ def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[s
             and now - run.state.timestamp > SETTLED_AFTER
             and not _was_cancelled(client, run)
         ):
-            message = f"crashed ({run.state.message}): continues where it was cut"
+            message = f"crashed ({run.state.message}): continues where it was interrupted"
             client.set_flow_run_state(run.id, AwaitingRetry(message=message))
             restarted.append(run.name)
     return restarted

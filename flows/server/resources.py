@@ -106,7 +106,7 @@ def _gpu_limit(settings: Settings) -> Need:
         try:
             found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
         except ObjectNotFound:
-            return "missing: GPU tasks are not capped over the site, nor shown as queued"
+            return "missing: GPU tasks are neither limited nor shown as queued"
         return "" if found == limit else f"is {found}, should be {limit}"
 
     def create(client: SyncPrefectClient) -> None:
@@ -119,7 +119,7 @@ def _pool_problem(client: SyncPrefectClient) -> str:
     try:
         found = client.read_work_pool(POOL)
     except ObjectNotFound:
-        return "missing: nothing hands runs to a worker"
+        return "missing: nothing assigns runs to a worker"
     return "" if found.type == "process" else f"is of type {found.type}, should be process"
 
 
@@ -281,7 +281,7 @@ def _mark_dead_runs(flows: list[str]) -> AutomationCore:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"no sign of life for {DEAD_AFTER_S} s: its process was killed",
+                message=f"no heartbeat for {DEAD_AFTER_S} s: its process was killed",
             )
         ],
     )

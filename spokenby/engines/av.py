@@ -28,7 +28,7 @@ class AudioStream(Frozen):
     index: int = Field(description="counted from 0 among the audio streams")
     codec: str
     channels: int
-    layout: str = Field(description="ffmpeg's name: mono, stereo, 5.1; '8 channels' if not said")
+    layout: str = Field(description="ffmpeg's name: mono, stereo, 5.1; '8 channels' if unnamed")
     rate_hz: int
     language: str = Field(description="as the file says, may be empty")
     title: str
@@ -76,7 +76,7 @@ def probe(path: Path) -> Probe:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "check the name") from None
     except PermissionError as error:
-        raise InputError(f"{path} may not be read", "check its permissions") from error
+        raise InputError(f"no permission to read {path}", "check its permissions") from error
     except (OSError, av.error.FFmpegError) as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror})", "check the file and the disk"
@@ -109,7 +109,7 @@ def _read(container: av.container.InputContainer, path: Path) -> Probe:
     if not container.streams.audio:
         if container.streams.video:
             raise InputError(
-                f"{path} has no audio, only a picture", "choose a video with sound, or leave it out"
+                f"{path} has no audio, only a picture", "choose a video with sound, or exclude it"
             )
         raise _not_a_video(path)
     begin = Fraction(container.start_time or 0, av.time_base)

@@ -96,7 +96,7 @@ class FasterWhisper:
             if not any(model.glob(pattern)):
                 raise InputError(
                     f"the Whisper model {model} has no {pattern}",
-                    "name a folder in CTranslate2's format, with the tokenizer.json of the model",
+                    "give a folder in CTranslate2's format, with the model's tokenizer.json",
                 )
         self._name = model.name
         self._device = choose_device(device)
@@ -127,7 +127,7 @@ class FasterWhisper:
             # CTranslate2, pybind and tokenizers raise without a common class.
             raise InputError(
                 f"the Whisper model {model} cannot be loaded ({error})",
-                "fetch it again, or set another compute type if that is what it says",
+                "fetch it again, or set another compute type if the message says so",
             ) from error
 
     def transcribe(
@@ -319,7 +319,7 @@ class FasterWhisper:
         if language is not None and language not in known:
             raise InputError(
                 f"the Whisper model {self._name} does not know the language {language!r}",
-                f"use one of {', '.join(sorted(known))}, or none to have it detected",
+                f"use one of {', '.join(sorted(known))}, or omit it to detect the language",
             )
         return language if self._whisper.model.is_multilingual else "en"
 

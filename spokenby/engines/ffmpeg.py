@@ -78,7 +78,7 @@ class FfmpegDecoder:
         messages = self._run(arguments, source, write, probed.duration, progress)
         if not messages:
             return ()
-        complaints = f"complaints of ffmpeg: {len(messages)}, first: {messages[0]}"
+        complaints = f"ffmpeg reported problems: {len(messages)}, first: {messages[0]}"
         return (f"some audio may be damaged ({complaints})",)
 
     def _run(

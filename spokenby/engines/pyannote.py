@@ -104,7 +104,7 @@ class FreeThenFitted(clustering.BaseClustering):
         if len(chunk) < least:
             raise InputError(
                 f"there is too little speech to find {least} speakers in it",
-                "ask for fewer, or leave their number open",
+                "set a smaller number, or omit it",
             )
         # Who speaks in a chunk that has more speakers than there are clusters may have none.
         labels = np.where(hard == NOBODY, np.argmax(soft, axis=2), hard)[chunk, slot]

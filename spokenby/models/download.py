@@ -291,7 +291,7 @@ class _Hub:
 
     def explain(self, error: Exception, models_dir: Path) -> SpokenbyError:
         """Say in our words what the hub's library raised; never with the token."""
-        again = f"run again: {self.command} (what came so far is kept)"
+        again = f"run again: {self.command} (what was downloaded is kept)"
         token_too = f"{self._to_get_a_token()}, " if self.model.gated and not self.token else ""
         match error:
             case HfHubHTTPError():
@@ -327,7 +327,7 @@ class _Hub:
             return InputError(f"{self.host} has no repository {repo}", "check HF_ENDPOINT")
         return TransientError(
             f"{self.host} answered {status} for {repo}",
-            f"run again later: {self.command} (what came so far is kept)",
+            f"run again later: {self.command} (what was downloaded is kept)",
         )
 
     def _refused(self, error: HfHubHTTPError) -> InputError:

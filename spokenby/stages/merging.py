@@ -407,12 +407,12 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
             f"{part.language} at {_spell(part.start)}-{_spell(part.end)}" for part in others[:5]
         )
         yield (
-            f"several languages: {places}, written down as {transcript.language}: "
+            f"several languages: {places}, transcribed as {transcript.language}: "
             f"set the language to {EACH_PART}"
         )
     elif probability < params.low_language and not transcript.language_set:
         yield (
-            f"the language, {transcript.language}, is a guess ({probability:.2f} of 1): "
+            f"the language {transcript.language} is uncertain ({probability:.2f} of 1): "
             "set it if it is wrong"
         )
 

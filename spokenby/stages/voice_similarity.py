@@ -129,13 +129,13 @@ def tell_doubts(
     known = [most for begins, most in TWO_VOICES_AT_MOST.items() if voices.model.startswith(begins)]
     apart = f"two have {known[0]:.2f} at most" if known else "what two have was not measured"
     pairs = [
-        f"{one} and {other} sound like one voice (alike {alike:.2f}, where 1 is the same and "
+        f"{one} and {other} sound like one voice (similarity {alike:.2f}, where 1 is the same and "
         f"{apart}): {what}"
         for one, other, alike in find_one_voice(voices, same_voice)
     ]
     mixed = [
-        f"{label} sounds like two voices (its parts are alike {alike:.2f}, where 1 is the same): "
-        f"compare {position(start)} with {position(other)}"
+        f"{label} sounds like two voices (similarity of its parts {alike:.2f}, where 1 is the same):"
+        f" compare {position(start)} with {position(other)}"
         for label, alike, (start, other) in find_two_voices(voices, two_voices)
     ]
     return pairs + mixed

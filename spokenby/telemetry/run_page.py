@@ -10,8 +10,8 @@ from spokenby.wording import clock, markdown_cell
 
 _GIB = 2**30
 _LEGEND = (
-    "A stage's figures are what the whole machine did meanwhile, the work beside it included; of "
-    "memory the peak. *Waited*: for the GPU, or for its model. *GPU*: how much of the time some "
+    "A stage's figures are those of the whole machine while it ran, including other work; for "
+    "memory, the peak. *Waited*: for the GPU, or for its model. *GPU*: how much of the time some "
     "kernel ran, as the driver tells for windows of up to a second."
 )
 

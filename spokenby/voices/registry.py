@@ -101,7 +101,7 @@ def resolve(connection: Connection, which: str) -> Voice:
         return found[0]
     if found:
         some = ", ".join(sorted(voice.name for voice in found)[:5])
-        raise InputError(f"{which!r} may be {len(found)} voices: {some}", "write more of the name")
+        raise InputError(f"{which!r} may be {len(found)} voices: {some}", "give more of the name")
     close = difflib.get_close_matches(name_key(tidy), [voice.name_key for voice in named], 1)
     names = {voice.name_key: voice.name for voice in named}
     raise InputError(

@@ -179,8 +179,8 @@ _ERRORS: tuple[tuple[tuple[str, ...], type[SpokenbyError], str, str], ...] = (
     (
         ("SQLITE_NOTADB", "SQLITE_CORRUPT"),
         InputError,
-        "is damaged or no SQLite file",
-        "restore it from a copy, or move it away to begin a new one",
+        "is damaged or not an SQLite file",
+        "restore it from a copy, or move it away to start a new one",
     ),
     (
         ("SQLITE_BUSY", "SQLITE_LOCKED", "55P03"),

@@ -129,7 +129,7 @@ def main() -> None:
         told += "real weights" if options.models else "random weights"
         path = finish(f"seed-{options.scale}", options, f"{told}\n\n{show(result)}", result)
         picture = max(site.runs.glob("*.svg"))
-        say(f"what ran when: {shutil.copy(picture, path.with_suffix('.svg'))}")
+        say(f"timeline: {shutil.copy(picture, path.with_suffix('.svg'))}")
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ REPAIR = "copy or download it again, or repair it with a tool such as untrunc"
         ("playlist", "is not a video or audio file: play it to see whether it is damaged"),
         ("noise", "is not a video or audio file: play it to see whether it is damaged"),
         ("cut", "is cut off: the index at the end of an mp4 file (moov) is missing: " + REPAIR),
-        ("mute", "has no audio, only a picture: choose a video with sound, or leave it out"),
+        ("mute", "has no audio, only a picture: choose a video with sound, or exclude it"),
     ],
 )
 def test_what_cannot_be_transcribed_says_why(tmp_path: Path, kind: str, line: str) -> None:

@@ -96,7 +96,7 @@ def test_moved_model_is_the_same_model(equipped: Site, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (there,) = (equipped.data / "models" / "spkrec-ecapa-voxceleb").glob("[!.]*")
     ran = equipped.run("plan", *chosen, "--set", f"embed.model={there}")
-    assert "nothing: the transcript is there" in ran.stdout
+    assert "nothing: the transcript exists" in ran.stdout
 
 
 NO_PACKAGE = """
@@ -137,4 +137,4 @@ def test_a_package_that_is_gone_costs_one_line_or_one_download(site: Site, tmp_p
     assert "good morning everybody" in text.lower()
     del site.environment["PYTHONPATH"]  # with the package, the same bytes: nothing to do
     again = site.run("plan", *words[1:])
-    assert "nothing: the transcript is there" in again.stdout, again.stdout + again.stderr
+    assert "nothing: the transcript exists" in again.stdout, again.stdout + again.stderr

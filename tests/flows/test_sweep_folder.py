@@ -116,7 +116,7 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
     first = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert first.code == 1, first.out
     assert "1 failed, 1 done, 1 skipped" in first.out
-    assert "what ran when: " in first.out
+    assert "timeline: " in first.out
     table = latest_table(site)
     assert table["new.mp4"] == ("done", str(site.output("new")))
     assert table["growing.mp4"][1].startswith("still being written")
@@ -175,7 +175,7 @@ def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, cli:
     assert "1 skipped" in cli.run("sweep", "--dry-run").out
     second = site.start("transcribe")
     assert second.stdout
-    while "waiting for the run that works on it" not in second.stdout.readline():
+    while "waiting for another run of this video" not in second.stdout.readline():
         assert second.poll() is None
     first.kill()
     first.wait()
@@ -253,7 +253,8 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     assert "has not begun" in latest_table(site)["by a worker.mp4"][1]
     add(site, "later.mp4", hz=800)
     cli.run("sweep")
-    assert latest_table(site)["by a worker.mp4"] == ("waiting", "for a run that has not begun")
+    queued = ("waiting", "queued in a run that has not started")
+    assert latest_table(site)["by a worker.mp4"] == queued
 
     worker.send_signal(signal.SIGCONT)
     monkeypatch.undo()

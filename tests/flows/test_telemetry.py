@@ -25,7 +25,7 @@ def test_terminal_says_how_busy_the_machine_was_and_where_the_picture_is(
     *_, busy, where = finished.first.stdout.splitlines()  # type: ignore[attr-defined]
     assert "CPU " in busy
     assert "peak memory" in busy
-    assert where == f"what ran when: {picture}"
+    assert where == f"timeline: {picture}"
 
 
 def test_every_stage_is_in_the_picture_and_in_the_samples(picture: Path) -> None:

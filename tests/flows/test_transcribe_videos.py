@@ -91,7 +91,7 @@ def test_second_run_computes_nothing_and_asks_no_server(site_copy: Site) -> None
 
 def test_plan_tells_what_would_run(site_copy: Site) -> None:
     video = site_copy.videos / "conversation.mp4"
-    assert "nothing: the transcript is there" in site_copy.run("plan", video, **NO_SERVER).stdout
+    assert "nothing: the transcript exists" in site_copy.run("plan", video, **NO_SERVER).stdout
     forced = site_copy.run("plan", video, "--force", "diarize", **NO_SERVER).stdout
     for expected in ("run: forced", "run: diarize is computed again", "from the cache"):
         assert expected in forced

@@ -151,7 +151,7 @@ def test_name_shows_in_every_file_of_every_video_and_edited_ones_are_kept(
 def test_merge_split_and_forget(site: Site, here: Here) -> None:
     refused = site.run("voices", "merge", "2", "3")
     assert refused.returncode == 2
-    assert "nobody is there to be asked: if that is right, give --yes" in refused.stderr
+    assert "cannot ask for confirmation here: to confirm, give --yes" in refused.stderr
     done(here.run("voices", "merge", "Speaker 2", "3", "--yes"))
     assert names(site, "conversation") == ["Speaker 1", "Speaker 2", "Speaker 2"]
     done(here.run("voices", "split", "2", "again"))
@@ -201,13 +201,14 @@ def test_enrollment_names_who_is_known_already(site: Site, here: Here, tmp_path:
             "101.3",
         )
     )  # fmt: skip
-    assert "Speaker 3 turned out to be Peter" in out
+    assert "Speaker 3 is now recognized as Peter" in out
     assert "transcripts: 1 written again" in out
     assert names(site, "conversation") == ["Speaker 1", "Speaker 2", "Peter"]
     people = tmp_path / "people"
     (people / "Ada Lovelace").mkdir(parents=True)
     cut(people / "Ada Lovelace" / "clip.mp4", ADA)
-    assert "Speaker 1 turned out to be Ada Lovelace" in done(here.run("voices", "enroll", people))
+    enrolled = done(here.run("voices", "enroll", people))
+    assert "Speaker 1 is now recognized as Ada Lovelace" in enrolled
     assert names(site, "again") == ["Speaker 2", "Ada Lovelace"]
 
     for clip, person, says in (
@@ -349,12 +350,12 @@ def test_voiceprints_are_made_anew_from_stored_sound(
             shutil.move(site.videos / f"{name}.mp4", tmp_path / video)
     ran = here.run("voices", "rebuild")
     assert ran.code == 1
-    assert "5 voiceprints were made" in ran.out
+    assert "5 voiceprints were added" in ran.out
     assert "not made: telephone talk: neither its sound nor the video is here" in ran.out
     assert "run: spokenby voices enroll 'Grace Hopper' 'a clip.wav'" in ran.out
     out = done(here.run("voices", "rebuild", tmp_path / "elsewhere"))
-    assert "2 voiceprints were made" in out
-    assert "0 voiceprints were made" in done(here.run("voices", "rebuild"))
+    assert "2 voiceprints were added" in out
+    assert "0 voiceprints were added" in done(here.run("voices", "rebuild"))
     assert "1 of 6 voices need new voiceprints" in done(here.run("voices", "list"))  # Grace
     assert listed(here)[0]["name"] == "Ada Lovelace"
     with voice_library.open_library(read_settings())._store.reading() as connection:
@@ -396,7 +397,7 @@ def test_export_and_import(site: Site, here: Here, tmp_path: Path) -> None:
         (["voices", "show", "Nobody"], "Nobody"),
         (["voices", "enroll", "Ada", "clip.mp4", "--from", "soon"], "'soon' is not a time"),
         (["voices", "enroll", "Ada"], "no recording of Ada was named"),
-        (["voices", "enroll", "Ada", "a.wav", "b.wav", "--to", "9"], "name that recording alone"),
+        (["voices", "enroll", "Ada", "a.wav", "b.wav", "--to", "9"], "name only that recording"),
         (["voices", "import", "none.json"], "none.json"),
         (["find"], ""),
     ],

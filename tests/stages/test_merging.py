@@ -285,13 +285,13 @@ def parts(*rows):
         (0.99, parts((0, 9, "en", 0.99)), ""),
         (0.6, parts((0, 9, "en", 0.6)), ""),
         (0.9, parts((0, 9, "en", 0.99), (9, 10, "cy", 0.4)), ""),
-        (0.4, parts((0, 9, "en", 0.4)), "the language, en, is a guess (0.40 of 1)"),
-        (0.3, parts((0, 9, "th", 0.5)), "the language, en, is a guess (0.30 of 1)"),
+        (0.4, parts((0, 9, "en", 0.4)), "the language en is uncertain (0.40 of 1)"),
+        (0.3, parts((0, 9, "th", 0.5)), "the language en is uncertain (0.30 of 1)"),
         (0.02, parts((0, 9, "de", 0.97)), "this sounds like de (0.97 of 1) and was written down"),
         (
             0.7,
             parts((0, 30, "fr", 0.9), (30, 180, "en", 0.9)),
-            "several languages: fr at 0 s-30 s, written down as en",
+            "several languages: fr at 0 s-30 s, transcribed as en",
         ),
     ],
 )

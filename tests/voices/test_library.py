@@ -295,7 +295,7 @@ def test_names_that_are_refused(lasting, name, message):
     [
         ("Speaker 9", "there is no Speaker 9 in the voice library: see: spokenby voices list"),
         ("999999999999", "'999999999999' is not in the voice library"),
-        ("A", "'A' may be 2 voices: Ada King, Ada Lovelace: write more of the name"),
+        ("A", "'A' may be 2 voices: Ada King, Ada Lovelace: give more of the name"),
         ("Ado King", "'Ado King' is not in the voice library: did you mean Ada King?"),
         ("Zoë", "'Zoë' is not in the voice library: see: spokenby voices list"),
         (" ", "no voice is named: write its name, or a number like: Speaker 7"),
@@ -777,7 +777,8 @@ def test_a_damaged_file_is_kept(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError) as refused:
         VoiceLibrary(f"sqlite:///{path}")
-    assert str(refused.value).startswith(f"the voice library {path} is damaged or no SQLite file")
+    damaged = f"the voice library {path} is damaged or not an SQLite file"
+    assert str(refused.value).startswith(damaged)
     assert path.read_bytes() == content
 
 
@@ -791,7 +792,7 @@ def test_a_file_damaged_inside_is_kept(tmp_path):
     content = bytearray(path.read_bytes())
     content[4096 * 3 :] = os.urandom(len(content) - 4096 * 3)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is damaged or no SQLite file") as refused:
+    with pytest.raises(InputError, match="is damaged or not an SQLite file") as refused:
         VoiceLibrary(f"sqlite:///{path}").voices()
     assert "restore it from a copy, or move it away" in str(refused.value)
     assert path.read_bytes() == content

@@ -153,14 +153,14 @@ def test_fetch_list_verify(site: Site, run: Run) -> None:
     [
         (
             ["fetch"],
-            "spokenby: nothing to fetch was named: name models (segmentation-3.0, campplus-z",
+            "spokenby: no model was named: name some (segmentation-3.0, campplus-z",
         ),
         (
             ["fetch", "nope"],
             "spokenby: there is no model 'nope': see which there are: spokenby mod",
         ),
         (["fetch", "--profile", "best"], "spokenby: unknown profile 'best': choose one of auto, "),
-        (["fetch", TINY, GATED, "--revision", "v1"], "spokenby: --revision is for one model: "),
+        (["fetch", TINY, GATED, "--revision", "v1"], "spokenby: --revision applies to one model: "),
         (
             ["verify", TINY],
             f"spokenby: the model {TINY} is not installed: run: spokenby models fet",
@@ -302,7 +302,7 @@ def test_the_token_is_found_and_never_printed(
     assert code == 2
     assert out == (
         "spokenby: 127.0.0.1 answered 500 for pyannote/speaker-diarization-community-1: run again "
-        f"later: spokenby models fetch {GATED} (what came so far is kept)\n"
+        f"later: spokenby models fetch {GATED} (what was downloaded is kept)\n"
     )
     assert run("fetch", GATED, **environment)[0] == 0
     assert run("verify")[0] == 0

@@ -27,7 +27,7 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
     make_video(site.videos / "good.mp4", Sound(silence(1)))
     bad = make_video(site.videos / "bad.mp4", Sound(tone(1)))
     assert "2 waiting" in cli.run("status").out
-    assert cli.run("retry").out.strip() == "nothing has failed: there is nothing to retry"
+    assert cli.run("retry").out.strip() == "nothing to retry: no video has failed"
 
     assert cli.run("transcribe", site.videos / "good.mp4").code == 0
     options = ("--output", blocked / "inside", "--num-speakers", 1)
