@@ -1,6 +1,6 @@
 """Where a run's models are, or come from, and what identifies them is decided here.
 
-Loading them is not; see `engines/loading.py`. Nor is downloading; see `engines/huggingface_hub.py`.
+Loading them is not; see `engines/loading.py`. Nor is downloading; see `models/download.py`.
 """
 
 from collections.abc import Callable

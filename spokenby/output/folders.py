@@ -1,6 +1,6 @@
 """The folder of a video's outputs is named here, and written whole or not at all.
 
-What its files hold is not decided here; see formats.py and manifest.py.
+What its files hold is not decided here; see formats/__init__.py and manifest.py.
 """
 
 from __future__ import annotations

@@ -134,8 +134,8 @@ def tell_doubts(
         for one, other, alike in find_one_voice(voices, same_voice)
     ]
     mixed = [
-        f"{label} sounds like two voices (similarity of its parts {alike:.2f}, where 1 is the same):"
-        f" compare {position(start)} with {position(other)}"
+        f"{label} sounds like two voices (similarity of its parts {alike:.2f}, where 1 is the"
+        f" same): compare {position(start)} with {position(other)}"
         for label, alike, (start, other) in find_two_voices(voices, two_voices)
     ]
     return pairs + mixed
