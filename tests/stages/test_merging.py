@@ -309,7 +309,7 @@ def test_doubts_about_the_language_are_told(probability, languages, warning):
 def test_a_language_that_was_set_is_no_guess(language_set, guesses):
     doubt = {"language_probability": 0.3, "languages": parts((0, 9, "th", 0.5))}
     merged = merge([(0, 1), (2, 3)], TWO, **doubt, language_set=language_set)
-    assert sum("is a guess" in text for text in merged.warnings) == guesses
+    assert sum("is uncertain" in text for text in merged.warnings) == guesses
 
 
 def test_another_language_than_the_one_that_was_set_is_told():
@@ -499,11 +499,11 @@ def test_labels_that_do_not_fit_the_voices_are_told():
     words = [(t / 2, t / 2 + 0.4) for t in range(12)]
     one, two = merge(words, THREE, alike=ALIKE).warnings
     assert one == (
-        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and what two have was "
+        f"{A} and {C} sound like one voice (similarity 0.90, where 1 is the same and what two have was "
         "not measured): --merge-same-voice puts them under one label"
     )
     assert two == (
-        f"{B} sounds like two voices (its parts are alike 0.25, where 1 is the same): "
+        f"{B} sounds like two voices (similarity of its parts 0.25, where 1 is the same): "
         "compare 1:02 with 12:34"
     )
     assert not merge(words, THREE, alike=ALIKE, same_voice=0.95, two_voices=0.2).warnings
@@ -524,7 +524,7 @@ def test_one_voice_under_two_labels_is_joined_if_asked_for():
     # Two turns of one voice at once are no overlap.
     assert not any(word.overlap for word in words_of(result))
     one, split = result.warnings
-    assert one.startswith(f"{A} and {C} sound like one voice (alike 0.90")
+    assert one.startswith(f"{A} and {C} sound like one voice (similarity 0.90")
     assert one.endswith("): they are joined")
     assert split.startswith(f"{B} sounds like two voices")
 

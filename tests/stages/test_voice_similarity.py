@@ -131,7 +131,7 @@ def test_numbers_that_are_quoted_are_the_encoders(model, apart):
     given = voices(LIKE, parts=[[3, 8]] * 3).model_copy(update={"model": model})
     first, *_ = tell_doubts(given, 0.75, 0.65, joined=False)
     assert first == (
-        f"{A} and {C} sound like one voice (alike 0.90, where 1 is the same and {apart}): "
+        f"{A} and {C} sound like one voice (similarity 0.90, where 1 is the same and {apart}): "
         "--merge-same-voice puts them under one label"
     )
 
