@@ -399,11 +399,10 @@ def test_enroll(library):
         1,
         "Ada",
         2,
-        0,
         True,
     )
-    assert library.enroll("ADA", MODEL, [a_print(ADA)], PARAMS) == (1, "Ada", 0, 1, False)
-    assert library.enroll("Ada", ECAPA, [a_print(BOB)], PARAMS) == (1, "Ada", 1, 0, False)
+    assert library.enroll("ADA", MODEL, [a_print(ADA)], PARAMS) == (1, "Ada", 0, False)
+    assert library.enroll("Ada", ECAPA, [a_print(BOB)], PARAMS) == (1, "Ada", 1, False)
     assert library.enroll("Bob", MODEL, [a_print(BOB)], PARAMS).voice == 2
     assert names(identify(library, "one", BOB, ADA)) == ["Bob", "Ada"]
     summary = library.summary("Ada")
