@@ -31,6 +31,9 @@ TorchType = Literal["auto", "float32", "bfloat16", "float16"]
 Digest = str
 """Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
 
+HexDigest = Annotated[Digest, Field(pattern="^[0-9a-f]{64}$")]
+"""A digest read from outside: checked, because digests become parts of paths."""
+
 Progress = Callable[[float], None]
 """Told the finished fraction, 0 to 1, of a stage. May raise `StoppedError` to end the work."""
 

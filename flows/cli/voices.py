@@ -215,14 +215,14 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     )
     from spokenby.site.voice_library import forget_voice
 
-    change = forget_voice(which, read_settings())
+    change, remains = forget_voice(which, read_settings())
     message = f"{voice.name} is forgotten"
-    if not change.scrubbed:
-        message += (
-            "; the library is in use by another process: its file may contain traces until it is"
-            " next opened"
-        )
-    return apply_changes([change], message, overwrite=overwrite_edited)
+    if remains:
+        message = f"{voice.name} is deleted from the voice library, but traces remain"
+    code = apply_changes([change], message, overwrite=overwrite_edited)
+    for line in remains:
+        say(open_console(), line)
+    return FAILED if remains else code
 
 
 app.command(enroll)
@@ -336,7 +336,7 @@ def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> i
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file} ({error.strerror})", "name another file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file} is not an export of voices ({error})", "name another file"
         ) from error
