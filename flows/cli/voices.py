@@ -13,17 +13,16 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from flows.cli.enrolling import enroll
 from flows.cli.renaming import OverwriteEdited, apply_changes, in_a_row, rewrite
 from flows.cli.stopping import stop_on_ctrl_c
-from flows.cli.terminal import FAILED, open_console, print_json, say
+from flows.cli.terminal import FAILED, cell, open_console, print_json, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 from spokenby.voices.roster import VoiceSummary, lacking_prints
-from spokenby.wording import clock, position
+from spokenby.wording import clock, one_line, position
 
 app = App(
     name="voices",
@@ -56,7 +55,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
         table.add_column(heading, justify="right")
     for voice in voices:
         table.add_row(
-            Text(voice.name, "" if voice.known else "dim"),
+            cell(voice.name, "" if voice.known else "dim"),
             str(voice.voice),
             clock(voice.seconds),
             str(voice.videos),
@@ -98,8 +97,8 @@ def show(which: str, *, as_json: AsJson = False) -> int:
     table = Table("video", "as", "talk time", "listen at", "likeness", "sure", "identified")
     for each in appearances:
         table.add_row(
-            Text(each.video_name),
-            each.speaker,
+            cell(each.video_name),
+            cell(each.speaker),
             clock(each.seconds),
             position(each.sample.start) if each.sample else "",
             "" if each.score is None else f"{each.score:.2f}",
@@ -378,7 +377,7 @@ def _confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError(f"{what}: cannot ask for confirmation here", "to confirm, give --yes")
-    if input(f"{what}. Continue? [y/N] ").strip().lower() not in {"y", "yes"}:
+    if input(f"{one_line(what)}. Continue? [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("nothing was changed")
 
 

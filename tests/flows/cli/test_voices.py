@@ -57,6 +57,20 @@ def test_forget_says_what_remains(
     assert "Speaker 2 is forgotten" in capsys.readouterr().out
 
 
+def test_names_are_data(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[31m\x9bm[bold]a[/bold]\u202egpj\n[/x].mp4"
+    library = voice_library.open_library(settings)
+    library.identify(*scene(name, np.eye(3)[0]), PARAMS)
+    assert run("voices", "show", "1") == 0
+    shown = capsys.readouterr().out
+    assert not set("\x1b\x9b\u202e") & set(shown)
+    assert "[bold]a[/bold]" in shown
+    assert run("voices", "show", "1", "--json") == 0
+    printed = capsys.readouterr().out
+    assert not set("\x1b\x9b\u202e") & set(printed)
+    assert json.loads(printed)["appearances"][0]["video_name"] == name
+
+
 @pytest.mark.parametrize("content", ["[" * 100_000, "{", '{"format": ' * 50_000])
 def test_import_of_what_is_no_export(settings: Settings, tmp_path: Path, content: str) -> None:
     file = tmp_path / "voices.json"
