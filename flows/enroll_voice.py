@@ -1,5 +1,6 @@
 """Enroll a person: learn a voice from recordings in which nobody else speaks."""
 
+import logging
 from typing import Annotated
 
 from prefect import flow
@@ -14,6 +15,7 @@ from flows.parameters import ProfileOrDefault
 from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage, with_upstream
+from spokenby.settings import Settings
 from spokenby.site.batch import plan_clip, prepare_batch
 from spokenby.site.inventory import Inventory, failure
 from spokenby.site.model_files import make_models_ready
@@ -81,7 +83,7 @@ def enroll_voice(
         problem = failure(video.path, stage, cause(failed), video).problem
         problems.append(problem.removeprefix("voiceprint: "))  # names the file and its fault
     # Somebody's voiceprint is kept in the library, where it can be forgotten, or not at all.
-    delete_embeddings(computed, batch.settings)
+    _delete_stored(computed, batch.settings)
     if not problems:
         (model,) = models
         state = enroll(name, model, prints, batch.recipe.identify, force=force, return_state=True)
@@ -89,6 +91,11 @@ def enroll_voice(
             return Completed(message=f"enrolled {name}", data=state.result())
         problems.append(str(cause(state)))
     return final_states.failed(f"{name} was not enrolled: {'; '.join(problems)}", problems)
+
+
+def _delete_stored(embeddings: list[Digest], settings: Settings) -> None:
+    for line in delete_embeddings(embeddings, settings):
+        logging.getLogger("spokenby").warning(line)
 
 
 def part_of(video: Video, start: Seconds, end: Seconds) -> Span | None:

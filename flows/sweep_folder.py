@@ -25,6 +25,7 @@ from spokenby.site.batch import prepare_batch
 from spokenby.site.inventory import FIND, VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.new_videos import Choice, survey
+from spokenby.wording import markdown_cell
 from tasks.artifacts import tell_prefect
 
 SHOWN = 500
@@ -100,16 +101,24 @@ def sweep_folder(
         create_table_artifact,
         as_table(statuses),
         key="sweep",
-        description=f"{count_states(statuses)}, in {', '.join(folders) or 'the folder of videos'}",
+        description=f"{count_states(statuses)}, in "
+        + (markdown_cell(", ".join(folders)) if folders else "the folder of videos"),
     )
     return end_state(statuses)
 
 
 def as_table(statuses: Collection[VideoStatus]) -> list[dict[str, str]]:
-    """Return the table for the UI: what needs somebody first, the last ones summed up."""
+    """Return the table for the UI: what needs somebody first, the last ones summed up.
+
+    Prefect's UI takes cells for Markdown.
+    """
     ordered = sorted(statuses, key=lambda status: list(VideoState).index(status.state))
     table = [
-        {"video": status.path, "state": status.state.value, "note": status.note}
+        {
+            "video": markdown_cell(status.path),
+            "state": status.state.value,
+            "note": status.note and markdown_cell(status.note),
+        }
         for status in ordered[:SHOWN]
     ]
     if rest := ordered[SHOWN:]:

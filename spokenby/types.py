@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -31,16 +32,67 @@ TorchType = Literal["auto", "float32", "bfloat16", "float16"]
 Digest = str
 """Hex digits that name content: of bytes (a video), or of how a result came about (a stage)."""
 
+HexDigest = Annotated[Digest, Field(pattern="^[0-9a-f]{64}$")]
+"""A digest read from outside: checked, because digests become parts of paths."""
+
 Progress = Callable[[float], None]
 """Told the finished fraction, 0 to 1, of a stage. May raise `StoppedError` to end the work."""
 
-WHISPER_LANGUAGES = """
-    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha
-    haw he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr
-    ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg
-    th tk tl tr tt uk ur uz vi yi yo yue zh
-""".split()  # noqa: SIM905 - as a list it takes a hundred lines
+_LANGUAGES = """
+    af Afrikaans am Amharic ar Arabic as Assamese az Azerbaijani ba Bashkir be Belarusian
+    bg Bulgarian bn Bengali bo Tibetan br Breton bs Bosnian ca Catalan cs Czech cy Welsh da Danish
+    de German el Greek en English es Spanish et Estonian eu Basque fa Persian fi Finnish
+    fo Faroese fr French gl Galician gu Gujarati ha Hausa haw Hawaiian he Hebrew hi Hindi
+    hr Croatian ht Haitian_Creole hu Hungarian hy Armenian id Indonesian is Icelandic it Italian
+    ja Japanese jw Javanese ka Georgian kk Kazakh km Khmer kn Kannada ko Korean la Latin
+    lb Luxembourgish ln Lingala lo Lao lt Lithuanian lv Latvian mg Malagasy mi Maori mk Macedonian
+    ml Malayalam mn Mongolian mr Marathi ms Malay mt Maltese my Burmese ne Nepali nl Dutch
+    nn Nynorsk no Norwegian oc Occitan pa Punjabi pl Polish ps Pashto pt Portuguese ro Romanian
+    ru Russian sa Sanskrit sd Sindhi si Sinhala sk Slovak sl Slovenian sn Shona so Somali
+    sq Albanian sr Serbian su Sundanese sv Swedish sw Swahili ta Tamil te Telugu tg Tajik th Thai
+    tk Turkmen tl Tagalog tr Turkish tt Tatar uk Ukrainian ur Urdu uz Uzbek vi Vietnamese
+    yi Yiddish yo Yoruba yue Cantonese zh Chinese
+""".split()  # noqa: SIM905 - as a list it takes two hundred lines
+
+WHISPER_LANGUAGES = _LANGUAGES[::2]
 """Languages as codes, for people to choose from; which of them a model knows, its engine says."""
+
+_LANGUAGE_CODES = {
+    **{
+        name.replace("_", " ").casefold(): code
+        for code, name in zip(WHISPER_LANGUAGES, _LANGUAGES[1::2], strict=True)
+    },
+    **{code: code for code in WHISPER_LANGUAGES},
+    # Former codes, other codes of the same language, and Whisper's own "jw".
+    "iw": "he",
+    "in": "id",
+    "ji": "yi",
+    "mo": "ro",
+    "jv": "jw",
+    "nb": "no",
+    "fil": "tl",
+    "cmn": "zh",
+    "mandarin": "zh",
+    "farsi": "fa",
+    "filipino": "tl",
+}
+
+
+def language_code(text: str) -> str:
+    """Return the code of a language, from a code, a tag such as en-US, or its English name.
+
+    Raises:
+        ValueError: it is none that Whisper models know.
+    """
+    wanted = " ".join(text.casefold().split())
+    for word in (wanted, re.split("[-_]", wanted)[0]):
+        if word in _LANGUAGE_CODES:
+            return _LANGUAGE_CODES[word]
+    close = difflib.get_close_matches(
+        wanted, [name for name in _LANGUAGE_CODES if len(name) > 3], 1
+    )
+    example = f"did you mean {close[0].title()}" if close else "use a code such as en"
+    raise ValueError(f"it is no language that Whisper knows ({example})")
 
 
 UNSPACED_SCRIPTS = (

@@ -16,6 +16,7 @@ from spokenby.site.voice_library import Identified, note_transcript, open_librar
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
+from spokenby.wording import markdown_cell
 from tasks.artifacts import tell_prefect
 from tasks.options import passing_stage
 
@@ -64,7 +65,8 @@ def write_outputs(
         create_markdown_artifact,
         write_video_page(transcript, run, folder),
         key=f"video-{video.digest[:8]}",
-        description=f"{video.name}: who spoke, what it took, where the transcript is",
+        description=f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript"
+        " is",
     )
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []

@@ -14,6 +14,7 @@ from spokenby.settings import Settings
 from spokenby.telemetry import run_page, timeline
 from spokenby.telemetry.record import Record
 from spokenby.telemetry.sampler import watching
+from spokenby.wording import markdown_cell
 from tasks.artifacts import tell_prefect
 
 RUNS_KEPT = 100
@@ -53,7 +54,7 @@ def _tell(record: Record, name: str, settings: Settings) -> None:
         create_markdown_artifact,
         run_page.write_run_page(record, name, picture, kept),
         key="run",
-        description=line,
+        description=markdown_cell(line),
     )
 
 

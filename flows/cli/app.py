@@ -10,10 +10,11 @@ from rich.table import Table
 from flows.cli.find import find
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
-from flows.cli.terminal import open_console
+from flows.cli.terminal import open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.server import prefect_settings
 from spokenby.errors import SpokenbyError
+from spokenby.wording import one_line
 
 app = App(
     name="spokenby",
@@ -88,9 +89,9 @@ def doctor() -> int:
         console.print(
             f"[{styles[finding.light]}]{finding.light.name.lower():<6}[/] {finding.what}: ", end=""
         )
-        console.print(finding.says, markup=False, highlight=False, soft_wrap=True)
+        say(console, finding.says)
         if finding.next_step:
-            console.print(f"       -> {finding.next_step}", markup=False, soft_wrap=True)
+            say(console, f"       -> {finding.next_step}")
     return MISSING if worst is Light.RED else 0
 
 
@@ -100,9 +101,9 @@ def main() -> None:
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        errors.print(f"spokenby: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
+        say(errors, f"spokenby: {one_line(str(error))}")
         code = WRONG
     except SpokenbyError as error:
-        errors.print(f"spokenby: {error}", markup=False, highlight=False, soft_wrap=True)
+        say(errors, f"spokenby: {error}")
         code = WRONG
     sys.exit(code if isinstance(code, int) else 0)

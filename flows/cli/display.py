@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from flows.cli.terminal import cell, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
@@ -58,7 +59,7 @@ class _Lines:
                 state = step.state
             name = one_line(Path(step.video).name)
             message = step.note or f"{step.stage} {state}"
-            self._console.print(f"{name}: {message}", markup=False, highlight=False, soft_wrap=True)
+            say(self._console, f"{name}: {message}")
 
 
 class _Board:
@@ -75,7 +76,7 @@ class _Board:
             steps.pop("wait", None)
             steps[step.stage] = step
         if step.stage == "model" and step.note:
-            self._console.print(f"{step.video}: {step.note}", markup=False, highlight=False)
+            say(self._console, f"{step.video}: {step.note}")
 
     def __rich__(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -93,7 +94,7 @@ class _Board:
                         continue
                     step = steps[stage]
                     part = f"{stage} {step.fraction:.0%}" if step.state == "running" else stage
-                    part = step.note or part
+                    part = one_line(step.note) if step.note else part
                     row.append(part + "  ", style=_STYLES.get(step.state, "dim"))
                 table.add_row(Text(one_line(Path(video).name), overflow="ellipsis"), row)
         legend = Text("running ", style="yellow")
@@ -111,7 +112,7 @@ def print_statuses(
     console.print(_table(statuses, recipe))
     for status in statuses:
         if status.folder:
-            console.print(Text(status.folder), soft_wrap=True)
+            say(console, status.folder)
     for warning, concerned in _warnings(statuses).items():
         names = [Path(status.path).name for status in concerned]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -129,13 +130,14 @@ def print_statuses(
 
 
 def _table(statuses: Sequence[VideoStatus], recipe: Recipe) -> Table:
-    table = Table(title=f"spokenby: {recipe.profile}: {recipe.made_by}", title_justify="left")
+    title = cell(f"spokenby: {recipe.profile}: {recipe.made_by}")
+    table = Table(title=title, title_justify="left")
     table.add_column("video", overflow="fold")
     for heading in ("length", "speakers", "words", "covered", "seconds", "x real time"):
         table.add_column(heading, justify="right")
     table.add_column("from cache", justify="right")
     for status in statuses:
-        name = Text(one_line(Path(status.path).name))
+        name = cell(Path(status.path).name)
         duration = status.video.duration if status.video else 0.0
         length, figures = clock(duration) if duration else "", status.summary
         if figures is None:

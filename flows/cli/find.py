@@ -7,9 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
-from rich.text import Text
 
-from flows.cli.terminal import FAILED, open_console, print_json
+from flows.cli.terminal import FAILED, cell, open_console, print_json
 from flows.server import prefect_settings
 
 
@@ -51,7 +50,7 @@ def find(
     console = open_console()
     table = Table("video", "at", "speaker", "says")
     for hit in hits:
-        table.add_row(Text(hit.video_name), position(hit.start), Text(hit.speaker), Text(hit.text))
+        table.add_row(cell(hit.video_name), position(hit.start), cell(hit.speaker), cell(hit.text))
     if hits:
         console.print(table)
     more = "; there may be more: give a higher --limit" if len(hits) == limit else ""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.stopping import stop_on_ctrl_c
-from flows.cli.terminal import FAILED, STOPPED, open_console
+from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
 
 if TYPE_CHECKING:
@@ -200,23 +200,21 @@ def _sum_up(console: Console, statuses: Sequence[VideoStatus], lines: Sequence[s
 
     console.print(count_states(statuses), highlight=False)
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     if is_stopping():
         return STOPPED
     return FAILED if any(status.state is State.FAILED for status in statuses) else 0
 
 
 def _print(console: Console, statuses: Sequence[VideoStatus]) -> None:
-    from spokenby.wording import one_line
-
     if not statuses:
         return
     table = Table("video", "state", "stored", "note")
     for status in statuses:
         table.add_row(
-            Text(one_line(status.path), overflow="fold"),
+            cell(status.path),
             Text(status.state, _STYLES.get(status.state, "dim")),
             Text(" ".join(status.stored)),
-            Text(" ".join(status.note.split())),
+            cell(status.note),
         )
     console.print(table)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.stopping import stop_on_ctrl_c
-from flows.cli.terminal import FAILED, STOPPED, open_console
+from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
@@ -136,13 +136,13 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     request, force = options.request(), options.stages()
     batch = prepare_batch(**request)
     where = list(paths) or [_site_videos(console)]
-    console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
+    say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_ctrl_c(console)
     with progress_shown(console):
         statuses, lines = _transcribe(Inventory(batch), where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
     states = {status.state for status in statuses}
     if State.STOPPED in states:
         return STOPPED
@@ -171,7 +171,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     force = options.stages()
     batch = prepare_batch(**options.request())
     where = list(paths) or [_site_videos(console)]
-    console.print(f"profile {batch.recipe.profile}: {batch.profile_reason}", highlight=False)
+    say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     failed, planned = [], []
     with progress_shown(console):
         for status in Inventory(batch).look_below(where):
@@ -181,7 +181,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
                 failed.append(status)
     table = Table("video", "stage", "plan")
     for video, video_plan in planned:
-        name = one_line(video.name)
+        name = cell(video.name)
         if video_plan.done:
             table.add_row(name, "all", "nothing: the transcript exists")
             continue
@@ -193,11 +193,11 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
             else:
                 happens = "nothing: not needed"
             table.add_row(name, stage, happens)
-            name = ""
+            name = cell("")
         table.add_section()
     console.print(table)
     for status in failed:
-        console.print(f"failed: {one_line(status.path)}: {status.problem}", markup=False)
+        say(console, f"failed: {one_line(status.path)}: {status.problem}")
     return FAILED if failed else 0
 
 
@@ -208,7 +208,7 @@ def _site_videos(console: Console) -> str:
 
     folder = read_settings().videos
     for sample in install_samples(folder, Path(__file__).parents[2]):
-        console.print(f"sample video: {sample}", highlight=False)
+        say(console, f"sample video: {sample}")
     return str(folder)
 
 

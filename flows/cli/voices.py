@@ -13,17 +13,16 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from flows.cli.enrolling import enroll
 from flows.cli.renaming import OverwriteEdited, apply_changes, in_a_row, rewrite
 from flows.cli.stopping import stop_on_ctrl_c
-from flows.cli.terminal import FAILED, open_console, print_json, say
+from flows.cli.terminal import FAILED, cell, open_console, print_json, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 from spokenby.voices.roster import VoiceSummary, lacking_prints
-from spokenby.wording import clock, position
+from spokenby.wording import clock, one_line, position
 
 app = App(
     name="voices",
@@ -56,7 +55,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
         table.add_column(heading, justify="right")
     for voice in voices:
         table.add_row(
-            Text(voice.name, "" if voice.known else "dim"),
+            cell(voice.name, "" if voice.known else "dim"),
             str(voice.voice),
             clock(voice.seconds),
             str(voice.videos),
@@ -98,8 +97,8 @@ def show(which: str, *, as_json: AsJson = False) -> int:
     table = Table("video", "as", "talk time", "listen at", "likeness", "sure", "identified")
     for each in appearances:
         table.add_row(
-            Text(each.video_name),
-            each.speaker,
+            cell(each.video_name),
+            cell(each.speaker),
             clock(each.seconds),
             position(each.sample.start) if each.sample else "",
             "" if each.score is None else f"{each.score:.2f}",
@@ -215,14 +214,14 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     )
     from spokenby.site.voice_library import forget_voice
 
-    change = forget_voice(which, read_settings())
+    change, remains = forget_voice(which, read_settings())
     message = f"{voice.name} is forgotten"
-    if not change.scrubbed:
-        message += (
-            "; the library is in use by another process: its file may contain traces until it is"
-            " next opened"
-        )
-    return apply_changes([change], message, overwrite=overwrite_edited)
+    if remains:
+        message = f"{voice.name} is deleted from the voice library, but traces remain"
+    code = apply_changes([change], message, overwrite=overwrite_edited)
+    for line in remains:
+        say(open_console(), line)
+    return FAILED if remains else code
 
 
 app.command(enroll)
@@ -336,7 +335,7 @@ def import_voices(file: Path, *, overwrite_edited: OverwriteEdited = False) -> i
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file} ({error.strerror})", "name another file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file} is not an export of voices ({error})", "name another file"
         ) from error
@@ -378,7 +377,7 @@ def _confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InputError(f"{what}: cannot ask for confirmation here", "to confirm, give --yes")
-    if input(f"{what}. Continue? [y/N] ").strip().lower() not in {"y", "yes"}:
+    if input(f"{one_line(what)}. Continue? [y/N] ").strip().lower() not in {"y", "yes"}:
         raise InputError("nothing was changed")
 
 

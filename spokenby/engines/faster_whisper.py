@@ -315,7 +315,8 @@ class FasterWhisper:
 
     def _check_language(self, language: str | None) -> str | None:
         """Return the language to hear, None for one to detect."""
-        known = self._whisper.supported_languages
+        token_of = self._whisper.hf_tokenizer.token_to_id
+        known = [each for each in self._whisper.supported_languages if token_of(f"<|{each}|>")]
         if language is not None and language not in known:
             raise InputError(
                 f"the Whisper model {self._name} does not know the language {language!r}",

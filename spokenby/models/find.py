@@ -3,8 +3,10 @@
 Loading them is not; see `engines/loading.py`. Nor is downloading; see `models/download.py`.
 """
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,9 @@ from spokenby.models.catalogue import (
 from spokenby.models.installed import Record, installed, read_record
 from spokenby.models.packaged import in_package, join, pieces_of, reinstall, wrong_bytes
 from spokenby.types import Digest, Progress, no_progress
+
+_MOST_FILES = 1000
+"""No model has so many; a folder that does, such as /, is not read."""
 
 
 class Source(StrEnum):
@@ -126,11 +131,17 @@ def _loaded(engine: str, folder: Path) -> Path:
 
 
 def _local(engine: str, path: Path) -> Path:
-    if engine in KINDS and path.is_dir():
-        lacking = KINDS[engine].lacks(
-            [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+    if not path.is_dir():
+        return path
+    found = (Path(at, file) for at, _, files in os.walk(path) for file in files)
+    names = [file.relative_to(path).as_posix() for file in islice(found, _MOST_FILES + 1)]
+    if len(names) > _MOST_FILES:
+        raise InputError(
+            f"{path} holds more than {_MOST_FILES} files: it is not a model",
+            "check the path: it must be the folder of one model",
         )
-        if lacking:
+    if engine in KINDS:
+        if lacking := KINDS[engine].lacks(names):
             raise InputError(
                 f"{path} does not look like a model for the engine {engine}: it has no {lacking}",
                 "check the path: it must be the folder that holds this file",

@@ -118,7 +118,7 @@ def is_edited(folder: Path) -> bool:
             listed[name]["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest()
             for name, path in there.items()
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # A folder or an unlisted file in it, or no manifest to go by: keep what is there, if any.
         return bool(there)
 

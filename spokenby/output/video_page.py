@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from spokenby.types import SpeakerTranscript
-from spokenby.wording import clock, markdown_cell
+from spokenby.wording import clock, markdown_cell, markdown_code
 
 
 def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
@@ -23,7 +23,7 @@ def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], fo
         (
             f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
             f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "
-            f"{made_by[0].upper()}{made_by[1:]}. Took: {took}."
+            f"{markdown_cell(made_by[0].upper() + made_by[1:])}. Took: {took}."
         ),
         "",
         "| speaker | talk time | words |",
@@ -36,21 +36,26 @@ def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], fo
         "| stage | seconds | computed in | |",
         "|---|---:|---|---|",
         *(
-            f"| {name} | {stage['seconds']:.1f} | {stage['computed_in']} |"
+            f"| {name} | {stage['seconds']:.1f} | {_engine(stage)} |"
             f" {('', 'from the cache')[stage['from_cache']]} |"
             for name, stage in manifest["stages"].items()
         ),
         "",
         *(f"- warning: {markdown_cell(warning)}" for warning in transcript.named_warnings),
         "",
-        f"Outputs: `{folder}`",
+        f"Outputs: {markdown_code(str(folder))}",
     ]
     return "\n".join(lines)
 
 
+def _engine(stage: dict[str, Any]) -> str:
+    return markdown_cell(stage["computed_in"]) if stage["computed_in"] else ""
+
+
 def _language(transcript: SpeakerTranscript) -> str:
     sure = transcript.language_probability
-    return (transcript.language or "unknown") + ("" if sure is None else f" ({sure:.2f} of 1)")
+    language = markdown_cell(transcript.language or "unknown")
+    return language + ("" if sure is None else f" ({sure:.2f} of 1)")
 
 
 def _coverage(transcript: SpeakerTranscript) -> str:

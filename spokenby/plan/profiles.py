@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from spokenby import models
 from spokenby.digests import DigestIndex
@@ -144,8 +144,9 @@ def make_recipe(profile: Profile, /, **params: dict[str, Any]) -> Recipe:
         if (now := renamed(where)) != where:
             raise InputError(f"{where} is called {now} now", f"write {now}") from None
         reason = first["msg"].removeprefix("Value error, ")
+        given = where if isinstance(value, dict | BaseModel) else f"{where} = {value!r}"
         raise InputError(
-            f"{where} = {value!r} does not fit: {reason[0].lower()}{reason[1:]}",
+            f"{given} does not fit: {reason[0].lower()}{reason[1:]}",
             "see what fits: spokenby params",
         ) from None
 

@@ -7,9 +7,13 @@ A file is read here first, as plain JSON; what is not a whole result of its stag
 import json
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
-from spokenby.types import Digest, StageResult
+from spokenby.types import Digest, HexDigest, StageResult
+
+_CHECKED: TypeAdapter[Digest] = TypeAdapter(HexDigest)
 
 SERIALIZER = {
     "type": "json",
@@ -23,8 +27,12 @@ SERIALIZER = {
 
 
 def storage_key(stage: Stage, digest: Digest) -> str:
-    """Return the name under which a stage's result is stored, relative to `Settings.results`."""
-    return f"{stage}/{digest}.json"
+    """Return the name under which a stage's result is stored, relative to `Settings.results`.
+
+    Raises:
+        ValueError: the digest is none, so that the name could lead anywhere.
+    """
+    return f"{stage}/{_CHECKED.validate_python(digest)}.json"
 
 
 def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult | None:

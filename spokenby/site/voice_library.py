@@ -121,13 +121,29 @@ def rewrite_transcripts(
         yield rewrite_folder(folder, library.identities_of, settings.claims, overwrite=overwrite)
 
 
-def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> None:
-    """Delete stored voiceprints."""
-    for digest in embeddings:
-        (settings.results / storage_key(Stage.EMBED, digest)).unlink(missing_ok=True)
+def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[str]:
+    """Delete stored voiceprints; return a line for each file that is still there."""
+    remains = []
+    for digest in sorted(set(embeddings)):
+        try:
+            path = settings.results / storage_key(Stage.EMBED, digest)
+        except ValueError:  # not a digest, as of an older import: nothing is stored under it
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            remains.append(f"{path} cannot be deleted ({error.strerror}): delete it")
+    return remains
 
 
-def forget_voice(which: str, settings: Settings) -> Change:
+class Forgotten(NamedTuple):
+    """What `forget_voice` did. `remains` are lines: what is still there, and what to do."""
+
+    change: Change
+    remains: tuple[str, ...]
+
+
+def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
     library = open_library(settings)
     change = library.forget(which)
@@ -137,5 +153,10 @@ def forget_voice(which: str, settings: Settings) -> Change:
     ]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
-    delete_embeddings(stored.union(change.embeddings), settings)
-    return change
+    remains = delete_embeddings(stored.union(change.embeddings), settings)
+    if not change.scrubbed:
+        remains.append(
+            f"{library.place} may contain traces, because another process uses it or it cannot be"
+            " written: end that process, then run: spokenby voices list"
+        )
+    return Forgotten(change, tuple(remains))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count, groupby
 from typing import ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from spokenby.types import (
     UNSPACED_SCRIPTS,
@@ -28,6 +28,7 @@ from spokenby.types import (
     Waveform,
     WindowNote,
     Word,
+    language_code,
     no_progress,
 )
 
@@ -129,6 +130,11 @@ class Params(StageParams):
         0.5, ge=0, description="words farther than this from any speech are left out"
     )
     faster_whisper: FasterWhisperParams = FasterWhisperParams()
+
+    @field_validator("language")
+    @classmethod
+    def _to_code(cls, language: str | None) -> str | None:
+        return language if language in {None, EACH_PART} else language_code(language or "")
 
     def models(self) -> tuple[tuple[str, str], ...]:
         """Return the recognizer's model."""

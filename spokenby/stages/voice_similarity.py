@@ -148,8 +148,9 @@ def find_joined(
 
     Labels that stay what they are are absent.
     """
-    heard = dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
-    order = {label: position for position, label in enumerate(heard)}
+    heard = [turn.speaker for turn in diarization.turns + diarization.exclusive]
+    labels = dict.fromkeys([*heard, *voices.speakers])  # some may have no turns
+    order = {label: place for place, label in enumerate(labels)}
     under = {label: label for label in voices.speakers}
     for one, other, _ in find_one_voice(voices, threshold):
         first, second = sorted((under[one], under[other]), key=lambda label: order[label])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spokenby.progress import StageSpan
 from spokenby.telemetry.record import Record
-from spokenby.wording import clock, markdown_cell
+from spokenby.wording import clock, markdown_cell, markdown_code
 
 _GIB = 2**30
 _LEGEND = (
@@ -50,7 +50,7 @@ def write_run_page(record: Record, title: str, picture: str, kept: Path) -> str:
     lines = [
         f"# {markdown_cell(title)}",
         "",
-        f"{in_one_line(record)}. {clock(record.seconds)} in all.",
+        f"{markdown_cell(in_one_line(record))}. {clock(record.seconds)} in all.",
         "",
         f"| stage | times | seconds | waited |{''.join(f' {_TITLES[n]} |' for n, _ in columns)}",
         f"|---|---:|---:|---:|{'---:|' * len(columns)}",
@@ -60,7 +60,7 @@ def write_run_page(record: Record, title: str, picture: str, kept: Path) -> str:
         "",
         _LEGEND,
         "",
-        f"Picture and samples: `{kept}` and `.json` beside it",
+        f"Picture and samples: {markdown_code(str(kept))} and `.json` beside it",
     ]
     return "\n".join(lines)
 

@@ -11,13 +11,15 @@ from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, delete, exists, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from spokenby.voices.matching import pool_prints
 from spokenby.voices.tables import appearances, centroids, voiceprints, voices
 
 _BATCH = 500
 """Numbers in one statement: databases bound how many values it may have."""
+
+_NUMBER_BYTES = 4
 
 
 def refresh_centroids(connection: Connection, numbers: Collection[int]) -> None:
@@ -52,25 +54,37 @@ def _pool(connection: Connection, numbers: Collection[int]) -> None:
                 )
             ),
         }
-        for (voice, model), rows in prints.items()
+        for (voice, model), of_model in prints.items()
+        # Imported ones may be of another length: the newest tells which can be compared.
+        if (rows := [row for row in of_model if len(row.vector) == len(of_model[-1].vector)])
     ]
     if pooled:
         connection.execute(insert(centroids), pooled)
 
 
 def read_centroids(
-    connection: Connection, model: str
+    connection: Connection, model: str, dimension: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return the numbers of all voices with prints of a model, and what they sound like by it.
 
-    Shapes (voices,) and (voices, dimension), unit rows; dimension is 0 without voices.
+    Shapes (voices,) and (voices, dimension), unit rows. Prints of another dimension, which an
+    import may have brought, are not the model's.
     """
     rows = connection.execute(
         select(centroids.c.voice, centroids.c.vector)
         .where(centroids.c.model == model)
+        .where(func.length(centroids.c.vector) == dimension * _NUMBER_BYTES)
         .order_by(centroids.c.voice)
     ).all()
-    return np.array([row[0] for row in rows], dtype=np.int64), unpack([row[1] for row in rows])
+    vectors = unpack([row[1] for row in rows]).reshape(len(rows), dimension)
+    return np.array([row[0] for row in rows], dtype=np.int64), vectors
+
+
+def read_kinds(connection: Connection) -> list[tuple[str, int]]:
+    """Return each model and dimension that there are prints of, sorted."""
+    size = func.length(centroids.c.vector)
+    rows = connection.execute(select(centroids.c.model, size).distinct()).all()
+    return sorted((row[0], row[1] // _NUMBER_BYTES) for row in rows)
 
 
 def pack(vector: npt.NDArray[np.float32]) -> bytes:

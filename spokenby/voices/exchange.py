@@ -20,14 +20,17 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from spokenby.errors import InputError
-from spokenby.types import Digest, Frozen
+from spokenby.types import Digest, Frozen, HexDigest
 from spokenby.voices.registry import are_apart, checked_name, name_key, next_number
 from spokenby.voices.tables import aliases, apart, appearances, library, voiceprints, voices
 
-_LARGEST = 10**9
+_LARGEST = 2**31 - 1
+"""What databases hold."""
+_LARGEST_KEPT = 10**6
+"""Voices of larger numbers get new ones: a file must not use the numbers up."""
 Number = Annotated[int, Field(ge=1, le=_LARGEST)]
 Uid = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -66,17 +69,17 @@ class Print(Frozen):
     source: str
     start: Finite
     end: Finite
-    video: Digest | None
+    video: HexDigest | None
     speaker: str | None
 
 
 class Appearance(Frozen):
     """A row of `appearances`."""
 
-    video: Digest
+    video: HexDigest
     speaker: str
     video_name: str
-    embeddings: Digest
+    embeddings: HexDigest
     seconds: Finite
     score: Finite | None
     confidence: Finite | None
@@ -121,6 +124,11 @@ class Content(Frozen):
     def _check(self) -> Self:
         if len(set(self.numbers())) < len(self.numbers()):
             raise ValueError("two voices have one number")
+        sizes: dict[str, int] = {}
+        for voice in self.voices:
+            for print_ in voice.prints:
+                if sizes.setdefault(print_.model, len(print_.vector)) != len(print_.vector):
+                    raise ValueError(f"voiceprints by {print_.model} differ in length")
         return self
 
 
@@ -179,6 +187,7 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
         InputError: `content` is not an export.
     """
     given = _read(content)
+    _check_lengths(connection, given)
     before = set(connection.scalars(select(voices.c.number)))
     places = _add_voices(connection, given)
     prints = _add_prints(connection, given, places)
@@ -222,10 +231,27 @@ def _read(content: Mapping[str, Any]) -> Content:
         ) from None
 
 
+def _check_lengths(connection: Connection, given: Content) -> None:
+    """Refuse voiceprints that cannot be compared with those that are here by the same model."""
+    here: dict[str, set[int]] = defaultdict(set)
+    size = func.length(voiceprints.c.vector)
+    for model, length in connection.execute(select(voiceprints.c.model, size).distinct()):
+        here[model].add(length)
+    for voice in given.voices:
+        for print_ in voice.prints:
+            known = here.get(print_.model)
+            if known and len(print_.vector) not in known:
+                raise InputError(
+                    f"its voiceprints by {print_.model} are of another length than those here",
+                    "use a file that this version of spokenby exported",
+                )
+
+
 def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
     """Add voices that are not there yet; return the number here of each number there."""
     base = next_number(connection)
-    fresh = max(base, given.next_voice, *(number + 1 for number in given.numbers()))
+    used = [given.next_voice, *(number + 1 for number in given.numbers())]
+    fresh = max(base, *(number for number in used if number <= _LARGEST_KEPT + 1), 0)
     uids, names = _known(connection)
     places: dict[int, int] = {}
     added: list[dict[str, Any]] = []
@@ -234,7 +260,8 @@ def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
         number = uids.get(voice.uid, names.get(key or ""))
         if number is None:
             # What was never used here stays as it is.
-            number, fresh = (voice.number, fresh) if voice.number >= base else (fresh, fresh + 1)
+            kept = base <= voice.number <= _LARGEST_KEPT
+            number, fresh = (voice.number, fresh) if kept else (fresh, fresh + 1)
             about = {"name": voice.name, "name_key": key, "created": voice.created}
             added.append({"number": number, "uid": voice.uid, **about})
             uids[voice.uid] = number
@@ -249,7 +276,8 @@ def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
         connection.execute(insert(voices), added)
     for item in given.merged:
         if item.uid not in uids and item.voice in places:
-            number, fresh = (item.number, fresh) if item.number >= base else (fresh, fresh + 1)
+            kept = base <= item.number <= _LARGEST_KEPT
+            number, fresh = (item.number, fresh) if kept else (fresh, fresh + 1)
             values = {"number": number, "uid": item.uid, "voice": places[item.voice]}
             connection.execute(insert(aliases).values(**values))
             uids[item.uid] = places[item.voice]

@@ -19,7 +19,7 @@ from spokenby.errors import InputError
 from spokenby.stages import embeddings as stage
 from spokenby.stages import intervals
 from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Video
-from spokenby.voices.centroids import pack, read_centroids, refresh_centroids
+from spokenby.voices.centroids import pack, read_centroids, read_kinds, refresh_centroids
 from spokenby.voices.matching import (
     Match,
     Params,
@@ -165,8 +165,7 @@ def _matched(
 ) -> list[Match]:
     """Return for each speaker the number of its voice, from the former decision or by its print."""
     known = calibration(heard.model)
-    numbers, prints = read_centroids(connection, heard.model)
-    prints = prints.reshape(-1, heard.vectors.shape[1])
+    numbers, prints = read_centroids(connection, heard.model, heard.vectors.shape[1])
     vectors = heard.vectors.copy()
     vectors[heard.speech < params.shortest_match] = np.nan
     vectors[list(kept)] = np.nan
@@ -227,12 +226,11 @@ def find_reunions(connection: Connection, params: Params) -> Iterator[tuple[int,
     Not those that people divided, nor two that speak in one video.
     """
     names = read_names(connection)
-    models = connection.scalars(select(voiceprints.c.model).distinct().order_by("model")).all()
     done = set()
-    for model in models:
+    for model, dimension in read_kinds(connection):
         if (calibrated := find_calibration(model)) is None:
             continue  # of an encoder that is no more: its voices need new voiceprints
-        numbers, prints = read_centroids(connection, model)
+        numbers, prints = read_centroids(connection, model, dimension)
         named = np.isin(numbers, list(names))
         for first in range(0, int((~named).sum()), _ROWS):
             some = np.flatnonzero(~named)[first : first + _ROWS]
@@ -281,9 +279,9 @@ def check_enrollment(
             f"leave out what is not {name}, or enroll with --force",
         )
     pooled = pool_prints(vectors, np.array([print_.seconds for print_ in prints]))
-    numbers, others = read_centroids(connection, model)
+    numbers, others = read_centroids(connection, model, vectors.shape[1])
     names = read_names(connection)
-    scores = others.reshape(-1, vectors.shape[1]) @ pooled
+    scores = others @ pooled
     for row in np.argsort(-scores, kind="stable").tolist():
         number, score = int(numbers[row]), scores[row]
         same = voice is not None and number == voice.number

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from spokenby.errors import InputError
+from spokenby.errors import InputError, SpokenbyError
 from spokenby.types import Diarization, Digest, Identity, SpeakerEmbeddings, Video
 from spokenby.voices import registry, roster, search
 from spokenby.voices.centroids import refresh_centroids
@@ -301,7 +301,10 @@ class VoiceLibrary:
             )
             connection.execute(delete(voices).where(voices.c.number == voice.number))
             connection.execute(update(library).values(unscrubbed=True))
-        return change._replace(scrubbed=self._store.scrub())
+        try:
+            return change._replace(scrubbed=self._store.scrub())
+        except SpokenbyError:  # it is deleted, but not yet from the free space of the file
+            return change._replace(scrubbed=False)
 
     def reidentify(self, params: Params = _DEFAULT) -> tuple[Change, ...]:
         """Merge voices without a name into named ones that they match, as after an enrollment.

@@ -33,7 +33,7 @@ Voice = Row[Any]
 
 _LIST = "see: spokenby voices list"
 _LONGEST_NAME = 100
-_NUMBER = re.compile(r"(?:speaker[ _]*)?#?(\d{1,9})", re.IGNORECASE)
+_NUMBER = re.compile(r"(?:speaker[ _]*)?#?(\d{1,10})", re.IGNORECASE)
 _RESERVED = re.compile(r"(unknown )?speaker([ _]*#?(\d+|[a-z]))?|#?\d+", re.IGNORECASE)
 
 

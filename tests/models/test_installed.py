@@ -356,3 +356,13 @@ def test_a_record_goes_to_json_and_back(site: Path, whisper: Path) -> None:
     record = Record.model_validate(content)
     assert record.size == sum(map(len, WHISPER.values()))
     assert isinstance(record.files["config.json"], File)
+
+
+def test_a_folder_of_everything_is_not_read(tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(1001):
+        (many / str(number)).touch()
+    for folder in (many, Path("/")):
+        with pytest.raises(InputError, match="holds more than 1000 files: it is not a model"):
+            locate("faster_whisper", str(folder), tmp_path)

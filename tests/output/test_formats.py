@@ -373,6 +373,16 @@ def test_the_dataframe_holds_the_text_exactly_and_missing_speakers_as_missing():
 
 
 @pytest.mark.parametrize(
+    "begins",
+    ["=", "+", "-", "@", "＝", "＋", "－", "＠", "\ufeff=", "\u200b＝", "\t=", "\r@", " \ufeff +"],
+)
+def test_no_cell_is_a_formula(begins):
+    spoken = transcript_of([("S0", [(0, 1, f"{begins}1")])])
+    text = formats.render(spoken, "a", {})["transcript.csv"].decode().removeprefix("\ufeff")
+    assert next(csv.DictReader(io.StringIO(text)))["text"].startswith("'")
+
+
+@pytest.mark.parametrize(
     ("spoil", "named"),
     [
         (lambda text: text[:-20], "cannot be read"),

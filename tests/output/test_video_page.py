@@ -40,3 +40,29 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
         "Outputs: `out`",
     ):
         assert line in page.splitlines(), line
+
+
+def test_markdown_in_names_is_shown_not_obeyed() -> None:
+    image, link = "![x](//evil.example/x.png)", "[x](javascript:alert(1))"
+    transcript = SpeakerTranscript(
+        digest="d",
+        language="en",
+        duration=1,
+        speech=1,
+        speakers=(Speaker(label="SPEAKER_00", name=link, talk_time=1, words=1),),
+        segments=(),
+        turns=(),
+        warnings=(image,),
+    )
+    manifest = {
+        "video": {"name": f"{image}.mp4"},
+        "made_by": f"words by {link}",
+        "words": 1,
+        "seconds": 1.0,
+        "times_real_time": 1.0,
+        "stages": {"speech": {"seconds": 1.0, "from_cache": True, "computed_in": link}},
+    }
+    page = write_video_page(transcript, manifest, Path("out` ![x]"))
+    text, _, folder = page.rpartition("Outputs: ")
+    assert text.count("x\\](") == text.count("](") == 5
+    assert folder == "`` out` ![x] ``"

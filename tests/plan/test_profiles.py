@@ -43,10 +43,16 @@ def test_params_are_set_over_the_profile() -> None:
     ("params", "says"),
     [
         ({"diarize": {"num_speakers": 0}}, "diarize.num_speakers = 0 does not fit"),
-        ({"diarize": {"min_speakers": 3, "max_speakers": 2}}, "at least 3 and at most 2"),
+        (
+            {"diarize": {"min_speakers": 3, "max_speakers": 2}},
+            "diarize does not fit: no number of speakers is at least 3 and at most 2: see",
+        ),
+        ({"transcribe": {"language": "zz"}}, "it is no language that Whisper knows .use a code"),
+        ({"transcribe": {"language": "Germn"}}, "transcribe.language = 'Germn' does not fit"),
+        ({"transcribe": {"language": "Germn"}}, "did you mean German"),
         ({"merge": {"tempo": 1}}, "merge.tempo = 1 does not fit"),
         ({"singing": {"loud": True}}, "singing"),
-        ({"profile": {"loud": True}}, "profile = {'loud': True} does not fit"),
+        ({"profile": {"loud": True}}, "profile does not fit"),
         ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),
         ({"diarize": {"clustering": {"hop": 9}}}, "diarize.clustering.hop = 9 does not fit"),
         (

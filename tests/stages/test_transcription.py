@@ -393,3 +393,28 @@ def test_speed_only_params_do_not_enter_the_key():
     fast = Params(faster_whisper=threads, device="cuda", batch_size=16)
     assert fast.in_key() == Params().in_key()
     assert Params(faster_whisper={"beam_size": 1}).in_key() != Params().in_key()
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ("en", "en"),
+        ("EN", "en"),
+        ("English", "en"),
+        ("en-US", "en"),
+        ("zh_Hant", "zh"),
+        (" haitian  creole ", "ht"),
+        ("iw", "he"),
+        ("haw", "haw"),
+        ("auto-per-part", "auto-per-part"),
+        (None, None),
+    ],
+)
+def test_languages_are_kept_as_codes(given, code):
+    assert Params(language=given).language == code
+
+
+@pytest.mark.parametrize("given", ["zz", "", "-", "klingon", "e n", "english!"])
+def test_what_is_no_language_is_refused(given):
+    with pytest.raises(ValueError, match="no language that Whisper knows"):
+        Params(language=given)

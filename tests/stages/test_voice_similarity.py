@@ -149,6 +149,10 @@ def test_one_voice_goes_under_the_label_heard_first(threshold, heard, joined):
     assert find_joined(diarization(*heard), voices(LIKE), threshold) == joined
 
 
+def test_labels_without_turns_are_joined_in_their_order():
+    assert find_joined(diarization(), voices([[1, 0.9], [0.9, 1]], speakers=(A, B)), 0.8) == {B: A}
+
+
 def test_joined_voiceprints_are_those_of_all_segments_together():
     groups = {A: rows(0, 10, 20), B: rows(200, 210), C: rows(30, 40)}
     every = {**groups, "AC": np.concatenate([groups[A], groups[C]])}

@@ -24,6 +24,7 @@ from tasks.options import RETRY_TRANSIENT, for_plan, missing_limit, stored_stage
 from tasks.speech import detect_speech
 
 CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
+DIGEST = "abc0" * 16
 VIDEO = Video(path="talk.mp4", name="talk", digest="d", duration=1.0, audio_streams=1)
 QUICK = {**RETRY_TRANSIENT, "retry_delay_seconds": 0}
 
@@ -61,7 +62,7 @@ def test_only_what_may_pass_is_tried_again(error: Exception, runs: int) -> None:
 
 def plan(*run: Stage) -> Plan:
     return Plan(
-        digests=dict.fromkeys(Stage, "abc"),
+        digests=dict.fromkeys(Stage, DIGEST),
         run=dict.fromkeys(run, "not stored"),
         stored=tuple(stage for stage in Stage if stage not in run),
     )
@@ -79,20 +80,20 @@ def test_stored_stage_is_computed_once_and_read_without_a_server(tmp_path: Path)
     @flow
     def run(*stages: Stage) -> tuple[str, SpeechRegions]:
         configured = for_plan(detect, Stage.SPEECH, plan(*stages), settings)
-        future = configured.submit(VIDEO, "abc")
+        future = configured.submit(VIDEO, DIGEST)
         future.wait()
         return future.state.name, future.result()
 
-    assert read_stored(Stage.SPEECH, "abc", settings) is None
+    assert read_stored(Stage.SPEECH, DIGEST, settings) is None
     first, result = run(Stage.SPEECH)
     again, same = run()
     assert (first, again) == ("Completed", "Cached")
-    assert result == same == read_stored(Stage.SPEECH, "abc", settings)
+    assert result == same == read_stored(Stage.SPEECH, DIGEST, settings)
     assert computed == ["talk"]
 
-    path = settings.results / storage_key(Stage.SPEECH, "abc")
+    path = settings.results / storage_key(Stage.SPEECH, DIGEST)
     path.write_bytes(path.read_bytes()[:50])
-    assert read_stored(Stage.SPEECH, "abc", settings) is None
+    assert read_stored(Stage.SPEECH, DIGEST, settings) is None
     assert run(Stage.SPEECH)[0] == "Completed"
     assert len(computed) == 2
 

@@ -17,6 +17,11 @@ MODEL = "campplus-zh-en"
 PARAMS = Params(threshold=0.8, margin=0.05)
 
 
+def digest_of(text: str) -> str:
+    """Return digits for a text; their order is that of the texts."""
+    return text.encode(errors="surrogateescape").hex()[:64].ljust(64, "0")
+
+
 def scene(
     name: str,
     *vectors: Any,
@@ -48,12 +53,12 @@ def scene(
         Video(
             path=f"{name}.mp4",
             name=name,
-            digest=f"{name}-{'0' * 56}",
+            digest=digest_of(name),
             duration=100,
             audio_streams=1,
         ),
         SpeakerEmbeddings(
-            digest=digest or f"embeddings of {name}",
+            digest=digest_of(digest or f"embeddings of {name}"),
             model=model,
             speakers=speakers,
             vectors=array,

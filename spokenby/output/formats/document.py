@@ -49,7 +49,7 @@ def read_document(content: bytes | str) -> Document:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"transcript.json: {where}: {first['msg']}", next_step) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"transcript.json cannot be read ({error})", next_step) from error
 
 

@@ -24,6 +24,12 @@ _COLUMNS = {
 }
 
 
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
+"""What begins a formula; spreadsheets of East Asia read the wide ones, too."""
+_UNSEEN = " \ufeff\u00ad\u200b\u200c\u200d\u200e\u200f\u2060"
+"""Left out by some programs before they look."""
+
+
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
     """Return one row a segment; `speaker` and `name` are missing where nobody could be named.
 
@@ -62,7 +68,8 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 
 def _inert(text: str) -> str:
     """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    seen = text.lstrip(_UNSEEN)
+    return f"'{text}" if seen.startswith(_FORMULA) else text
 
 
 WRITERS = {"transcript.csv": write_csv}

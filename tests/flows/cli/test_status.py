@@ -51,14 +51,14 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
 
 
 def test_a_failed_stage_leaves_the_others_stored(site: Site, cli: Here) -> None:
-    """Speech in a language that Whisper does not know."""
+    """Speech in a language that the model does not know."""
     from shutil import copy
 
     from conftest import ROOT
 
     copy(ROOT / "data" / "samples" / "conversation.flac", site.videos / "talk.flac")
-    assert cli.run("transcribe", site.videos / "talk.flac", "--language", "tlh").code == 1
-    shown = cli.run("status", "--language", "tlh")
+    assert cli.run("transcribe", site.videos / "talk.flac", "--language", "yue").code == 1
+    shown = cli.run("status", "--language", "yue")
     assert "failed once: transcribe: " in shown.out
     assert f"{Stage.EXTRACT} {Stage.SPEECH} {Stage.DIARIZE} {Stage.EMBED}" in shown.out
 
