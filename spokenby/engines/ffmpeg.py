@@ -5,6 +5,7 @@ Where the samples go is not decided here; see `audio.py`.
 
 from __future__ import annotations
 
+import io
 import math
 import queue
 import re
@@ -12,11 +13,12 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
+import av
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
@@ -27,6 +29,8 @@ from spokenby.stages.audio import Samples
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, no_progress
 
 _BLOCK_BYTES = 2**18  # 4 s of samples
+_WIDTH = 4
+"""Bytes of a sample."""
 _QUEUED_BLOCKS = 8
 _LOOK_S: Seconds = 0.5
 """How often progress is told, and a wish to stop is seen."""
@@ -105,7 +109,7 @@ class FfmpegDecoder:
             raise InputError(
                 f"{self.command} does not start ({error.strerror})", "check the ffmpeg setting"
             ) from error
-        output = _Output(cast("IO[bytes]", process.stdout))
+        output = _Output(cast("io.BufferedReader", process.stdout))
         complaints = _Complaints(cast("IO[bytes]", process.stderr))
         try:
             done, total = 0, duration * SAMPLE_RATE_HZ or math.inf
@@ -113,9 +117,8 @@ class FfmpegDecoder:
             while (block := output.next()) is not _END:
                 now = time.monotonic()
                 if block is not None:
-                    samples = np.frombuffer(block, "<f4", len(block) // 4)
-                    if len(samples):  # else it ended within one
-                        write(samples)
+                    samples = np.frombuffer(block, "<f4")
+                    write(samples)
                     done += len(samples)
                     heard = now
                 elif now - heard > self.stall_timeout:
@@ -140,6 +143,11 @@ class FfmpegDecoder:
                 f"{source} cannot be decoded ({messages[0] if messages else f'status {status}'})",
                 "play it to see whether it is damaged",
             )
+        if output.error:
+            raise InputError(
+                f"{self.command} put out what is not audio ({output.error})",
+                "check the ffmpeg setting",
+            )
         progress(1.0)
         return messages
 
@@ -158,15 +166,23 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
         options["itsoffset"] = f"{stream.start:.6f}"
     heard = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
     result = heard.output(
-        "pipe:1", af=_filters(stream), format="f32le", acodec="pcm_f32le", ac=1, ar=SAMPLE_RATE_HZ
+        "pipe:1",
+        af=_filters(stream),
+        format="nut",
+        acodec="pcm_f32le",
+        ac=1,
+        ar=SAMPLE_RATE_HZ,
+        avoid_negative_ts="disabled",
     ).global_args("-nostdin", "-hide_banner", "-nostats", "-loglevel", "error")
     return [str(argument) for argument in result.compile(cmd=str(command))]
 
 
 def _filters(stream: AudioStream) -> str:
-    # first_pts=0 and async=1 fill a late start and gaps with silence: times stay the video's.
+    # async=1 fills gaps with silence: times stay the video's. A late start is not filled here: where
+    # rate or channels change inside of a file, ffmpeg builds its filters anew, and they would fill
+    # all that came before again. See `_samples_of`.
     # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
-    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:rematrix_maxval=1"
+    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:rematrix_maxval=1,atrim=start=0"
     if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):
         # Nobody said where the channels belong: microphones, one a person. ffmpeg would take them
         # for loudspeakers and leave out the fourth, the subwoofer.
@@ -181,7 +197,9 @@ _END = b""
 class _Output:
     """Reads a process's output in a thread, so that waiting for it can be given up."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.error: av.error.FFmpegError | None = None
+        """Why it could not be read to its end: also where the process was killed."""
         self._stream = stream
         self._blocks: queue.Queue[bytes] = queue.Queue(_QUEUED_BLOCKS)
         self._abandoned = threading.Event()
@@ -203,10 +221,45 @@ class _Output:
 
     def _read(self) -> None:
         with self._stream:
-            block = b"?"
-            while block and not self._abandoned.is_set():
-                block = self._stream.read(_BLOCK_BYTES)
-                self._blocks.put(block)
+            try:
+                for block in _samples_of(self._stream):
+                    self._blocks.put(block)
+                    if self._abandoned.is_set():
+                        return
+            except av.error.FFmpegError as error:
+                self.error = error
+            self._blocks.put(_END)
+
+
+def _samples_of(stream: io.BufferedReader) -> Iterator[bytes]:
+    """Yield the samples of a NUT stream in blocks, each sample at its time.
+
+    Silence is where nothing is: before a late start, and between filters that ffmpeg built anew.
+    What comes twice there is left out the second time.
+    """
+    if not stream.peek(1):
+        return
+    with av.open(stream, "r", format="nut") as container:
+        due, count = bytearray(), 0
+        for packet in container.demux(audio=0):
+            if packet.pts is None:  # after the last
+                continue
+            gap = packet.pts - count
+            samples = bytes(packet)[max(-gap, 0) * _WIDTH :]
+            count += max(gap, 0) + len(samples) // _WIDTH
+            while gap > 0:
+                step = min(gap, _BLOCK_BYTES // _WIDTH)
+                due += bytes(step * _WIDTH)
+                gap -= step
+                if len(due) >= _BLOCK_BYTES:
+                    yield bytes(due)
+                    due.clear()
+            due += samples
+            if len(due) >= _BLOCK_BYTES:
+                yield bytes(due)
+                due.clear()
+        if due:
+            yield bytes(due)
 
 
 class _Complaints:

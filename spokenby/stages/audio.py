@@ -29,7 +29,7 @@ from spokenby.types import (
     no_progress,
 )
 
-VERSION = 1
+VERSION = 2
 
 SHORT_BY: Seconds = 2.0
 """Audio that ends this much before its video is worth a warning: a cut file, a dead microphone."""

@@ -20,7 +20,7 @@ from spokenby.types import StageParams
 ROOT = Path(__file__).parents[2]
 
 FROZEN = {
-    "extract 1": "0978f92083185810",
+    "extract 2": "0978f92083185810",
     "speech 4": "391b1e3a31116a0f",
     "diarize 6": "d2b7021b846e6aa1",
     "embed 5": "23d81f3d52b1ec89",
