@@ -19,6 +19,18 @@ from pydantic import Field
 from spokenby.errors import InputError
 from spokenby.types import Frozen, Seconds
 
+FORMATS = (
+    "aa aac ac3 ac4 aea aiff amr amrnb amrwb ape asf ast au avi avr caf dhav dsf dts dtshd dv eac3"
+    " flac flv g722 g729 gsm gxf iamf iff ircam kux lc3 live_flv loas lxf matroska mlp mmf mov mp3"
+    " mpc mpc8 mpeg mpegts mxf nistsphere nsv nut nuv ogg oma paf pva pvf qcp rm sbc sds sox spdif"
+    " swf tak truehd tta ty voc vqf w64 wav wsvqa wtv wv xwma"
+).replace(" ", ",")
+"""ffmpeg's names of what holds its sound itself. Others, such as playlists (hls, concat, dash) and
+session descriptions (sdp), name files, addresses and ports that ffmpeg would open."""
+
+_READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
+"""Python opens the file, so ffmpeg's libraries need no protocol."""
+
 _UNDETERMINED = {"und", ""}
 
 
@@ -64,8 +76,13 @@ def probe(path: Path) -> Probe:
             file.seek(0)
             if not start:
                 raise InputError(f"{path} is empty (0 bytes)", "copy or download it again")
-            with av.open(file, "r", metadata_errors="replace") as container:
+            with av.open(file, "r", metadata_errors="replace", options=_READING) as container:
                 return _read(container, path)
+    except av.error.ArgumentError as error:  # not in FORMATS
+        raise InputError(
+            f"{path} is a playlist, a text, or of a format that spokenby does not read",
+            "name the file that it plays, or convert it to mp4",
+        ) from error
     except av.error.InvalidDataError as error:
         if start[4:] == b"ftyp":
             raise InputError(
@@ -146,7 +163,7 @@ def _describe(stream: av.AudioStream, index: int, begin: Fraction) -> AudioStrea
 
 def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Decode a short file completely: samples, shape (samples,), and their rate in Hz."""
-    with path.open("rb") as file, av.open(file, "r") as container:
+    with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
         rate_hz = container.streams.audio[0].rate
         resampler = av.AudioResampler("flt", "mono", rate_hz)
         blocks = [

@@ -23,7 +23,7 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 
-from spokenby.engines.av import AudioStream, Probe, choose_stream, probe
+from spokenby.engines.av import FORMATS, AudioStream, Probe, choose_stream, probe
 from spokenby.errors import InputError, TransientError
 from spokenby.stages.audio import Samples
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, no_progress
@@ -160,7 +160,7 @@ class FfmpegDecoder:
 
 def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) -> list[str]:
     # "file:" keeps a leading dash or a colon in the name from being read as something else.
-    options = {}
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     if probed.jumping and stream.start:
         # For such formats ffmpeg counts from the start of the streams it reads, not of the file.
         options["itsoffset"] = f"{stream.start:.6f}"
@@ -178,9 +178,9 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
 
 
 def _filters(stream: AudioStream) -> str:
-    # async=1 fills gaps with silence: times stay the video's. A late start is not filled here: where
-    # rate or channels change inside of a file, ffmpeg builds its filters anew, and they would fill
-    # all that came before again. See `_samples_of`.
+    # async=1 fills gaps with silence: times stay the video's. A late start is not filled here:
+    # where rate or channels change inside a file, ffmpeg builds its filters anew, and they would
+    # fill all that came before again. See `_samples_of`.
     # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:rematrix_maxval=1,atrim=start=0"
     if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):

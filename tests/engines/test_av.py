@@ -72,7 +72,8 @@ def test_a_stream_that_is_not_there_lists_those_that_are(bilingual: Path, asked:
 
 
 def make_bad(folder: Path, kind: str) -> Path:
-    path = folder / f"{kind}.mp4"
+    path = folder / (f"{kind}.m3u8" if kind == "playlist" else f"{kind}.mp4")
+    make_video(folder / "near.ts", Sound(tone(1)))  # what lists of files name
     match kind:
         case "folder":
             path.mkdir()
@@ -83,7 +84,14 @@ def make_bad(folder: Path, kind: str) -> Path:
         case "subtitles":
             path.write_text("1\n00:00:01,000 --> 00:00:02,000\nHello\n")
         case "playlist":
-            path.write_text("#EXTM3U\n#EXTINF:1\n/etc/passwd\n")
+            path.write_text(
+                "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nnear.ts\n#EXT-X-ENDLIST\n"
+            )
+        case "concatenation":
+            path.write_text("ffconcat version 1.0\nfile near.ts\n")
+        case "session":
+            lines = "v=0", "o=- 0 0 IN IP4 ::1", "s=x", "c=IN IP4 ::1", "m=audio 50123 RTP/AVP 0"
+            path.write_text("\r\n".join(lines))
         case "noise":
             path.write_bytes(np.random.default_rng(0).bytes(10_000))
         case "cut":
@@ -95,6 +103,10 @@ def make_bad(folder: Path, kind: str) -> Path:
 
 
 REPAIR = "copy or download it again, or repair it with a tool such as untrunc"
+LIST = (
+    "is a playlist, a text, or of a format that spokenby does not read: name the file that it"
+    " plays, or convert it to mp4"
+)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +116,10 @@ REPAIR = "copy or download it again, or repair it with a tool such as untrunc"
         ("folder", "is a folder, not a video: name a file"),
         ("empty", "is empty (0 bytes): copy or download it again"),
         ("text", "is not a video or audio file: play it to see whether it is damaged"),
-        ("subtitles", "is not a video or audio file: play it to see whether it is damaged"),
-        ("playlist", "is not a video or audio file: play it to see whether it is damaged"),
+        ("subtitles", LIST),
+        ("playlist", LIST),
+        ("concatenation", LIST),
+        ("session", LIST),
         ("noise", "is not a video or audio file: play it to see whether it is damaged"),
         ("cut", "is cut off: the index at the end of an mp4 file (moov) is missing: " + REPAIR),
         ("mute", "has no audio, only a picture: choose a video with sound, or exclude it"),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from media import Sound, beeps, beeps_at, make_video, silence, tone
 
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.av import choose_stream, probe
+from spokenby.engines.ffmpeg import FfmpegDecoder, _arguments, find_ffmpeg
 from spokenby.errors import InputError, StoppedError, TransientError
 
 RATE_HZ = 16_000
@@ -201,6 +202,26 @@ def test_a_cut_file_gives_what_is_there_and_says_so(tmp_path: Path) -> None:
     assert warnings == (
         "some audio may be damaged (ffmpeg reported problems: 1, first: File ended prematurely)",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nnear.ts\n#EXT-X-ENDLIST\n"),
+        ("a.mp4", "ffconcat version 1.0\nfile near.ts\n"),
+    ],
+    ids=["playlist", "ffconcat"],
+)
+def test_a_list_that_took_a_videos_place_after_probing_leads_ffmpeg_nowhere(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    near = make_video(tmp_path / "near.ts", Sound(tone(1)))
+    probed = probe(near)
+    (tmp_path / name).write_text(text)
+    arguments = _arguments(COMMAND, tmp_path / name, probed, choose_stream(probed, None))
+    ended = subprocess.run(arguments, capture_output=True, check=False)
+    assert (ended.returncode != 0, ended.stdout) == (True, b"")
+    assert b"whitelist" in ended.stderr
 
 
 def test_what_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
