@@ -181,6 +181,11 @@ class Video(Frozen):
     digest: Digest = Field(description="of the file's bytes: a renamed video stays the same video")
     duration: Seconds
     audio_streams: int = Field(description="how many audio streams the file has, at least 1")
+    stamp: tuple[int, int, int] | None = Field(
+        default=None,
+        exclude=True,
+        description="size, time of change and file number when the digest was taken",
+    )
 
 
 class StageResult(Frozen):

@@ -9,7 +9,7 @@ from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing, timed
 from spokenby.settings import read_settings
-from spokenby.site.inventory import inspect
+from spokenby.site.inventory import confirm_unchanged, inspect
 from spokenby.stages import audio
 from spokenby.types import AudioFile, Digest, Span, Video, Waveform
 from tasks.options import passing_stage, stored_stage
@@ -37,6 +37,7 @@ def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFi
             FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s),
             params,
             digest=digest,
+            confirm=confirm_unchanged,
             progress=progress,
         )
 

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from spokenby.digests import DigestIndex, digest_file
 from spokenby.engines.av import probe
-from spokenby.errors import InputError, SpokenbyError, StoppedError
+from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
 from spokenby.output import manifest
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.stages import Stage
@@ -207,6 +207,7 @@ def inspect(path: Path) -> Video:
     """
     with showing(str(path), INSPECT) as progress:
         probed = probe(path)
+        stamp = file_stamp(path)
         digest = digest_file(path, DigestIndex(read_settings().digest_index), progress)
     announce(Step(str(path), INSPECT, "done", 1.0))
     return Video(
@@ -215,7 +216,39 @@ def inspect(path: Path) -> Video:
         digest=digest,
         duration=probed.duration,
         audio_streams=len(probed.audio),
+        stamp=stamp,
     )
+
+
+def confirm_unchanged(video: Video) -> None:
+    """Return if the file still holds the bytes of the video's digest; read only where in doubt.
+
+    Raises:
+        TransientError: it holds others, or is gone.
+    """
+    path = Path(video.path)
+    if video.stamp and file_stamp(path) == video.stamp:
+        return
+    try:
+        # Without the index: a copied file may have the size and time of the one before.
+        same = digest_file(path) == video.digest
+    except InputError as error:
+        raise TransientError(
+            f"{path} was there when the run began and can no longer be read", "put it back"
+        ) from error
+    if not same:
+        raise TransientError(
+            f"{path} changed after the run had read it", "run again when it is complete"
+        )
+
+
+def file_stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced: size, time, number."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatus]:

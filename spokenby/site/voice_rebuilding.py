@@ -25,6 +25,7 @@ from spokenby.settings import Settings
 from spokenby.site.batch import Batch, prepare_batch
 from spokenby.site.find_videos import find_videos, look_for_videos
 from spokenby.site.gpu_slots import gpu_slot
+from spokenby.site.inventory import confirm_unchanged, file_stamp
 from spokenby.site.model_files import FindToken, make_models_ready
 from spokenby.site.stage_results import read_stored
 from spokenby.site.voice_library import folder_at, open_library
@@ -151,14 +152,27 @@ class _Sounds:
         """Extract a video's sound for this once: no run has asked for it to be stored."""
         settings = self._settings
         decoder = FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s)
-        about = Video(path=str(source), name=name, digest=video, duration=0, audio_streams=1)
+        about = Video(
+            path=str(source),
+            name=name,
+            digest=video,
+            duration=0,
+            audio_streams=1,
+            stamp=file_stamp(source),
+        )
         settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix="rebuild-", dir=settings.cache, ignore_cleanup_errors=True
         ) as folder:
             with showing(name, Stage.EXTRACT) as progress:
                 file = audio.extract_audio(
-                    about, Path(folder), decoder, params, digest=digest, progress=progress
+                    about,
+                    Path(folder),
+                    decoder,
+                    params,
+                    digest=digest,
+                    confirm=confirm_unchanged,
+                    progress=progress,
                 )
             yield audio.open_waveform(Path(folder) / file.name, digest)
 

@@ -76,13 +76,23 @@ def extract_audio(
     params: Params,
     *,
     digest: Digest,
+    confirm: Callable[[Video], None],
     progress: Progress = no_progress,
 ) -> AudioFile:
     """Write the video's audio to `<digest>.wav` under `target_root`, all of it or nothing.
 
+    Args:
+        video: what to decode.
+        target_root: made if it is not there.
+        decoder: decodes.
+        params: which sound.
+        digest: names the file.
+        confirm: raises if the file is no longer the video; hours may have passed since it was read.
+        progress: told how far decoding is.
+
     Raises:
         InputError: the video has no such audio, or the target has no room.
-        TransientError: decoding hung.
+        TransientError: decoding hung, or the video was replaced.
     """
     target = target_root / f"{digest}.wav"
     count = 0
@@ -100,7 +110,13 @@ def extract_audio(
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
             file.write(_wav_header(0))
-            warnings = decoder.decode(Path(video.path), params.audio_stream, write, progress)
+            confirm(video)
+            try:
+                warnings = decoder.decode(Path(video.path), params.audio_stream, write, progress)
+            except InputError:
+                confirm(video)  # what cannot be decoded may be another file
+                raise
+            confirm(video)
             if not count:
                 raise InputError(
                     f"the audio of {video.path} holds no samples",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from media import Sound, make_video, silence
 
 from spokenby.digests import digest_file
-from spokenby.errors import InputError
+from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.errors import InputError, TransientError
 from spokenby.plan.stages import Stage
 from spokenby.site import inventory as inventory_module
 from spokenby.site.batch import Batch, prepare_batch
@@ -19,7 +21,9 @@ from spokenby.site.inventory import (
     Inventory,
     State,
     VideoStatus,
+    confirm_unchanged,
     follow_up,
+    inspect,
     list_failed,
     list_site,
     needs_run,
@@ -27,6 +31,7 @@ from spokenby.site.inventory import (
     shared_inventory,
     sharing,
 )
+from spokenby.stages.audio import Params, extract_audio
 
 OLD = 1_700_000_000
 
@@ -95,6 +100,65 @@ def test_files_are_read_when_their_turn_comes_and_once(
         None,
     ]
     assert (statuses[3].stage, needs_run(statuses[3], [Stage.EMBED])) == (INSPECT, False)
+
+
+def replace_alike(path: Path) -> None:
+    """Put other bytes there with the same size and time, as a copying program may."""
+    stat, other = path.stat(), path.with_name("other")
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.replace(path)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (replace_alike, "changed after the run had read it: run again when it is complete"),
+        (grow, "changed after the run had read it: run again when it is complete"),
+        (Path.unlink, "was there when the run began and can no longer be read: put it back"),
+    ],
+)
+def test_no_words_of_another_file_under_a_videos_digest(
+    batch: Batch, change: Callable[[Path], None], says: str
+) -> None:
+    path = make_video(batch.settings.videos / "a.mp4", Sound(silence(1)))
+    os.utime(path, (OLD, OLD))  # long enough ago for the index to know it by
+    video = inspect(path)
+    target = batch.settings.audio
+
+    def extract(during: Callable[[float], None]) -> None:
+        decoder = FfmpegDecoder(find_ffmpeg())
+        extract_audio(
+            video,
+            target,
+            decoder,
+            Params(),
+            digest="d",
+            confirm=confirm_unchanged,
+            progress=during,
+        )
+
+    with pytest.raises(TransientError) as during:
+        extract(lambda fraction: change(path) if path.exists() else None)
+    with pytest.raises(TransientError) as after:
+        extract(lambda fraction: None)
+    assert str(during.value) == str(after.value) == f"{path} {says}"
+    assert list(target.iterdir()) == []
+
+
+def test_a_copy_with_the_same_bytes_is_the_same_video(batch: Batch) -> None:
+    path = make_video(batch.settings.videos / "a.mp4", Sound(silence(1)))
+    video = inspect(path)
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    os.utime(path, (OLD, OLD))
+    confirm_unchanged(video)
 
 
 def test_stage_and_cause_are_fields(batch: Batch) -> None:

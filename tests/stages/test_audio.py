@@ -43,7 +43,9 @@ class Blocks:
 
 
 def extract(folder: Path, decoder: Blocks, video: Video = VIDEO, **params: int) -> AudioFile:
-    return extract_audio(video, folder, decoder, Params(**params), digest="abc")
+    return extract_audio(
+        video, folder, decoder, Params(**params), digest="abc", confirm=lambda video: None
+    )
 
 
 def test_what_was_decoded_is_mapped_as_it_was(tmp_path: Path) -> None:
@@ -121,6 +123,22 @@ def test_a_failure_leaves_nothing_behind_and_what_was_there_alone(
     with pytest.raises(error):
         extract(tmp_path, decoder)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+
+def test_a_video_replaced_while_it_was_decoded_leaves_nothing_behind(tmp_path: Path) -> None:
+    asked = []
+
+    def confirm(video: Video) -> None:
+        asked.append(video.path)
+        if len(asked) == 2:
+            raise TransientError("changed")
+
+    for decoder in (Blocks([0.1]), Blocks([0.1], error=InputError("cannot be decoded"))):
+        asked.clear()
+        with pytest.raises(TransientError, match="changed"):
+            extract_audio(VIDEO, tmp_path, decoder, Params(), digest="abc", confirm=confirm)
+        assert asked == ["talk.mp4", "talk.mp4"]
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_partial_files_of_killed_runs_are_removed_when_they_are_old(tmp_path: Path) -> None:
