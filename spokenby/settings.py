@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     ffmpeg_stall_s: float = Field(
         default=120.0, gt=0, description="an ffmpeg without progress for this long is ended"
     )
+    max_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="a video that lasts longer is refused: a broken file may claim years",
+    )
 
     @property
     def videos(self) -> Path:

@@ -34,7 +34,9 @@ def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFi
             audio.extract_audio,
             video,
             settings.audio,
-            FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s),
+            FfmpegDecoder(
+                find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s, settings.max_hours
+            ),
             params,
             digest=digest,
             confirm=confirm_unchanged,

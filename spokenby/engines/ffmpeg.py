@@ -36,6 +36,8 @@ _LOOK_S: Seconds = 0.5
 """How often progress is told, and a wish to stop is seen."""
 _ENDING_S: Seconds = 10.0
 _MESSAGES = 20
+_MOST_CHANNELS = 64
+"""Of libswresample."""
 
 
 def find_ffmpeg(configured: str | None = None) -> Path:
@@ -57,11 +59,17 @@ def find_ffmpeg(configured: str | None = None) -> Path:
 
 
 class FfmpegDecoder:
-    """Decodes with the ffmpeg at `command`; gives up when nothing came for `stall_timeout`."""
+    """Decodes with the ffmpeg at `command`; gives up when nothing came for `stall_timeout`.
 
-    def __init__(self, command: Path, stall_timeout: Seconds = 60.0) -> None:
+    Refuses what claims to last longer than `max_hours`, or does.
+    """
+
+    def __init__(
+        self, command: Path, stall_timeout: Seconds = 60.0, max_hours: float = 24.0
+    ) -> None:
         self.command = command
         self.stall_timeout = stall_timeout
+        self.max_hours = max_hours
 
     def decode(
         self,
@@ -78,6 +86,14 @@ class FfmpegDecoder:
         """
         probed = probe(source)
         stream = choose_stream(probed, audio_stream)
+        if stream.channels > _MOST_CHANNELS:
+            raise InputError(
+                f"{source} has {stream.channels} channels, ffmpeg converts at most"
+                f" {_MOST_CHANNELS}",
+                "split it into files with fewer",
+            )
+        if not probed.jumping and probed.duration > self.max_hours * 3600:
+            raise self._too_long(source, f"says it lasts {probed.duration / 3600:.1f} hours,")
         arguments = _arguments(self.command, source, probed, stream)
         messages = self._run(arguments, source, write, probed.duration, progress)
         if not messages:
@@ -118,8 +134,10 @@ class FfmpegDecoder:
                 now = time.monotonic()
                 if block is not None:
                     samples = np.frombuffer(block, "<f4")
-                    write(samples)
                     done += len(samples)
+                    if done > self.max_hours * 3600 * SAMPLE_RATE_HZ:
+                        raise self._too_long(source, "lasts")
+                    write(samples)
                     heard = now
                 elif now - heard > self.stall_timeout:
                     raise self._hung(source)
@@ -134,6 +152,12 @@ class FfmpegDecoder:
             process.wait()
             output.abandon()
         messages = complaints.lines()
+        self._check_end(status, messages, output, source)
+        progress(1.0)
+        return messages
+
+    def _check_end(self, status: int, messages: list[str], output: _Output, source: Path) -> None:
+        """Raise what ended ffmpeg too early."""
         if status < 0:  # not on Windows
             raise TransientError(
                 f"ffmpeg was killed by signal {-status} in {source}", "see whether memory is short"
@@ -148,8 +172,12 @@ class FfmpegDecoder:
                 f"{self.command} put out what is not audio ({output.error})",
                 "check the ffmpeg setting",
             )
-        progress(1.0)
-        return messages
+
+    def _too_long(self, source: Path, lasts: str) -> InputError:
+        return InputError(
+            f"{source} {lasts} more than {self.max_hours:g} hours",
+            "check its times, or set SPOKENBY_MAX_HOURS",
+        )
 
     def _hung(self, source: Path) -> TransientError:
         return TransientError(
@@ -198,7 +226,7 @@ class _Output:
     """Reads a process's output in a thread, so that waiting for it can be given up."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
-        self.error: av.error.FFmpegError | None = None
+        self.error: Exception | None = None
         """Why it could not be read to its end: also where the process was killed."""
         self._stream = stream
         self._blocks: queue.Queue[bytes] = queue.Queue(_QUEUED_BLOCKS)
@@ -226,7 +254,7 @@ class _Output:
                     self._blocks.put(block)
                     if self._abandoned.is_set():
                         return
-            except av.error.FFmpegError as error:
+            except (av.error.FFmpegError, OSError, ValueError, LookupError) as error:
                 self.error = error
             self._blocks.put(_END)
 

@@ -151,7 +151,9 @@ class _Sounds:
     ) -> Iterator[Waveform]:
         """Extract a video's sound for this once: no run has asked for it to be stored."""
         settings = self._settings
-        decoder = FfmpegDecoder(find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s)
+        decoder = FfmpegDecoder(
+            find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s, settings.max_hours
+        )
         about = Video(
             path=str(source),
             name=name,

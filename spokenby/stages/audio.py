@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import struct
 import time
 from collections.abc import Callable
@@ -107,6 +109,7 @@ def extract_audio(
     with explaining(target_root, "set another cache folder (an hour of video takes 230 MB)"):
         target_root.mkdir(parents=True, exist_ok=True)
         _sweep(target_root)
+        _check_room(target_root, video.duration)
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
             file.write(_wav_header(0))
@@ -190,6 +193,13 @@ def _wav_header(count: int) -> bytes:
         + struct.pack("<4sI", b"data", min(count * width, _LARGEST))
     )
     return struct.pack("<4sI", b"RIFF", min(len(chunks) + count * width, _LARGEST)) + chunks
+
+
+def _check_room(folder: Path, duration: Seconds) -> None:
+    """Raise what writing so much audio would end with, hours earlier."""
+    due, free = duration * SAMPLE_RATE_HZ * _FLOAT.itemsize, shutil.disk_usage(folder).free
+    if due > free:
+        raise OSError(errno.ENOSPC, f"{due / 1e6:.0f} MB needed, {free / 1e6:.0f} free")
 
 
 def _sweep(folder: Path) -> None:

@@ -236,6 +236,49 @@ def test_what_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def write_wav(path: Path, rate_hz: int, channels: int, frames: int) -> Path:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(bytes(2 * channels * frames))
+    return path
+
+
+def test_what_claims_to_last_for_days_is_refused_at_once(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", 1, 1, 2_500_000)
+    with pytest.raises(InputError) as caught:
+        decode(path)
+    assert str(caught.value) == (
+        f"{path} says it lasts 694.4 hours, more than 24 hours: check its times, or set"
+        " SPOKENBY_MAX_HOURS"
+    )
+
+
+def test_what_lasts_longer_than_it_says_is_refused_there(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.ts", Sound(tone(30)))
+    heard: list[np.ndarray] = []
+    decoder = FfmpegDecoder(COMMAND, max_hours=10 / 3600)
+    assert probe(path).jumping  # what such a file says is not believed
+    with pytest.raises(InputError, match=r"a\.ts lasts more than 0\.00277778 hours"):
+        decoder.decode(path, None, heard.append)
+    assert sum(map(len, heard)) <= 10 * RATE_HZ
+
+
+@pytest.mark.parametrize("channels", [64, 65, 255])
+def test_more_channels_than_ffmpeg_converts_are_one_line(tmp_path: Path, channels: int) -> None:
+    path = write_wav(tmp_path / "a.wav", RATE_HZ, channels, RATE_HZ // 10)
+    if channels == 64:
+        assert len(decode(path)[0]) == RATE_HZ // 10
+        return
+    with pytest.raises(InputError) as caught:
+        decode(path)
+    assert str(caught.value) == (
+        f"{path} has {channels} channels, ffmpeg converts at most 64: split it into files with"
+        " fewer"
+    )
+
+
 def test_progress_ends_at_1_and_can_stop(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", Sound(tone(1)))
     told: list[float] = []

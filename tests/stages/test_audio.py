@@ -1,4 +1,5 @@
 import os
+import shutil
 import struct
 import time
 from collections.abc import Callable
@@ -139,6 +140,15 @@ def test_a_video_replaced_while_it_was_decoded_leaves_nothing_behind(tmp_path: P
             extract_audio(VIDEO, tmp_path, decoder, Params(), digest="abc", confirm=confirm)
         assert asked == ["talk.mp4", "talk.mp4"]
         assert list(tmp_path.iterdir()) == []
+
+
+def test_audio_that_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path) -> None:
+    needed = shutil.disk_usage(tmp_path).total / (4 * 16_000)
+    video = VIDEO.model_copy(update={"duration": needed + 1})
+    decoder = Blocks([0.1], error=AssertionError("was begun"))
+    with pytest.raises(InputError, match=r"is full \(\d+ MB needed, \d+ free\): free some space"):
+        extract(tmp_path, decoder, video)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_partial_files_of_killed_runs_are_removed_when_they_are_old(tmp_path: Path) -> None:

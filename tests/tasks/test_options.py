@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.futures import wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from spokenby.digests import digest_file
 from spokenby.errors import InputError, TransientError
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
@@ -117,7 +118,9 @@ def test_waveform_is_mapped_and_passed_by_reference(
 ) -> None:
     """It cannot be pickled: had Prefect copied or stored it, the run would have failed."""
     monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
-    video = VIDEO.model_copy(update={"path": str(CONVERSATION)})
+    video = VIDEO.model_copy(
+        update={"path": str(CONVERSATION), "digest": digest_file(CONVERSATION)}
+    )
 
     @flow
     def run() -> tuple[Waveform, SpeechRegions]:
