@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,9 +16,12 @@ from spokenby.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"}
-    | {".3gp"}
+    | {".3gp", ".3g2", ".mts", ".m2ts", ".vob", ".ogv", ".mxf", ".asf"}
 )
-AUDIO_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma"})
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus", ".aac", ".wma", ".amr", ".m4b", ".aiff"}
+    | {".w64", ".mka", ".oga", ".caf", ".mp2", ".ac3"}
+)
 SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 """What counts in a folder. A file that is named itself may be called anything."""
 
@@ -25,6 +29,9 @@ OnProblem = Callable[[str | Path, InputError], None]
 """Takes the path and what is wrong with it."""
 
 _UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
+
+_HALF = re.compile(r"(.+\.)f[\w+-]+\.\w+")
+"""talk.f251.webm: yt-dlp's name of a sound or picture that it has yet to join."""
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Path]:
@@ -123,12 +130,23 @@ def _walk(top: Path, on_problem: OnProblem) -> Iterator[Path]:
                 path.suffix.lower() in SUFFIXES
                 and not _is_hidden(name)
                 and not path.stem.lower().endswith(_UNFINISHED)
+                and not _is_half(name, names)
                 and path.is_file()
             ):
                 try:
                     yield _with_text_name(path)
                 except InputError as error:
                     on_problem(path, error)
+
+
+def _is_half(name: str, beside: Collection[str]) -> bool:
+    """Return whether the other half is still under way, or both are being joined."""
+    if not (half := _HALF.fullmatch(name)):
+        return False
+    return any(
+        other.startswith(half[1]) and (other.endswith((".part", ".ytdl")) or ".temp." in other)
+        for other in beside
+    )
 
 
 def _with_text_name(path: Path) -> Path:

@@ -43,6 +43,17 @@ def pitch_hz(samples: np.ndarray) -> int:
         ("5.1", 6, 48_000, "aac", "a.mp4"),
         ("7.1", 8, 48_000, "aac", "a.mp4"),
         ("7.1", 8, 48_000, "pcm_s16le", "a.wav"),
+        ("stereo", 2, 48_000, "pcm_s16be", "a.aiff"),
+        ("stereo", 2, 48_000, "pcm_s16le", "a.w64"),
+        ("stereo", 2, 48_000, "pcm_s16le", "a.caf"),
+        ("stereo", 2, 48_000, "aac", "a.m2ts"),
+        ("stereo", 2, 48_000, "ac3", "a.vob"),
+        ("stereo", 2, 48_000, "aac", "a.mka"),
+        ("stereo", 2, 48_000, "libopus", "a.oga"),
+        ("stereo", 2, 48_000, "mp2", "a.mp2"),
+        ("5.1", 6, 48_000, "ac3", "a.ac3"),
+        ("stereo", 2, 44_100, "libmp3lame", "a.asf"),
+        ("mono", 1, 8_000, "aac", "a.3g2"),
     ],
 )
 def test_any_audio_becomes_mono_at_16_khz(

@@ -40,6 +40,27 @@ def test_hidden_and_unfinished_files_are_skipped(tmp_path: Path) -> None:
     assert names(find_videos([tmp_path]), tmp_path) == ["a.mp4"]
 
 
+@pytest.mark.parametrize(
+    "suffix",
+    "amr m4b mts m2ts vob aiff w64 mka ogv oga mxf caf asf 3g2 mp2 ac3".split(),  # noqa: SIM905
+)
+def test_what_recorders_cameras_and_studios_write_is_found(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, f"a.{suffix}", f"B.{suffix.upper()}")
+    assert names(find_videos([tmp_path]), tmp_path) == [f"a.{suffix}", f"B.{suffix.upper()}"]
+
+
+@pytest.mark.parametrize(
+    "beside", ["a b.f137.mp4.part", "a b.f137.mp4.ytdl", "a b.mp4.part", "a b.temp.mp4"]
+)
+def test_half_a_download_is_skipped_until_the_other_half_is_there(
+    tmp_path: Path, beside: str
+) -> None:
+    touch(tmp_path, "a b.f251.webm", beside, "other.f251.webm", "x.mp4")
+    assert names(find_videos([tmp_path]), tmp_path) == ["other.f251.webm", "x.mp4"]
+    (tmp_path / beside).unlink()
+    assert "a b.f251.webm" in names(find_videos([tmp_path]), tmp_path)
+
+
 def test_named_files_keep_their_order_and_may_be_called_anything(tmp_path: Path) -> None:
     touch(tmp_path, "z.mp4", "a.mp4", "talk", ".hidden.mp4")
     given = [tmp_path / name for name in ("z.mp4", "talk", ".hidden.mp4", "a.mp4")]
@@ -98,7 +119,7 @@ def test_patterns_are_resolved_where_the_shell_did_not(tmp_path: Path) -> None:
         ("a.mp4/b.mp4", "b.mp4 does not exist"),
         ("no\0name", "does not exist"),
         ("gone*.mp4", "gone*.mp4 does not exist"),
-        ("empty", "empty holds no video: put files there ending in 3gp aac avi"),
+        ("empty", "empty holds no video: put files there ending in 3g2 3gp aac ac3 aiff"),
         ("new\nline", "new line does not exist"),
     ],
 )
