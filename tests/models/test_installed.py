@@ -9,6 +9,7 @@ import pytest
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError
 from spokenby.models import (
+    locate,
     CATALOGUE,
     KINDS,
     RECORD,
