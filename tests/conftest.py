@@ -155,7 +155,7 @@ raise ImportError(__name__ + " of the user's own was imported")
 SPOKENBY = shutil.which("spokenby", path=Path(sys.executable).parent) or "spokenby"
 """The command of this environment."""
 
-STRANGERS = ("flows", "flows.cli", "flows.server", "flows.server.server_start", "tasks", "spokenby")
+STRANGERS = ("flows", "flows.cli", "flows.server", "tasks.server_start", "tasks", "spokenby")
 """Modules that a user's folder may hold, too."""
 
 

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -29,7 +30,14 @@ class Served(Site):
         super().__init__(folder, {"SPOKENBY_GPU_LANES": "1"})
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
-        self.environment["PREFECT_API_URL"] = self.url
+        self.environments = folder / "environments of runs"
+        self.environments.mkdir(exist_ok=True)
+        self.environment |= {
+            "PREFECT_API_URL": self.url,
+            "RUN_ENVIRONMENTS": str(self.environments),
+            "PYTHONPATH": os.pathsep.join((str(CUTTING), str(ROOT))),
+        }
+        self._token: dict[str, str] = {}
         self.parts: dict[str, subprocess.Popen[str]] = {}
 
     def up(self, part: str, *words: str) -> None:
@@ -58,10 +66,15 @@ class Served(Site):
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Ask, and ask again while SQLite is locked, as Prefect's own clients do."""
         for _ in range(20):
-            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
-            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            answer = httpx.request(
+                method, f"{self.url}{path}", json=body, timeout=60, headers=self._token
+            )
+            if answer.status_code == HTTPStatus.FORBIDDEN:
+                self._token = csrf_token(self.url)
+            elif answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 break
-            time.sleep(0.5)
+            else:
+                time.sleep(0.5)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -73,8 +86,11 @@ class Served(Site):
     ) -> str:
         """Start a run of a deployment, with more in its environment."""
         found = self.api("GET", f"/deployments/name/{deployment}/{deployment}")
-        body = {"parameters": parameters, "job_variables": {"env": environment or {}}}
+        body = {"parameters": parameters}
         run: str = self.api("POST", f"/deployments/{found['id']}/create_flow_run", body)["id"]
+        fresh = self.environments / f"{run}.new"
+        fresh.write_text(json.dumps(environment or {}))
+        fresh.rename(fresh.with_suffix(".json"))
         return run
 
     def run_of(self, run: str) -> dict[str, Any]:
@@ -112,7 +128,6 @@ class Served(Site):
         environment = {
             "SPOKENBY_DATA_DIR": str(site.data),
             "SPOKENBY_GPU_TAG": "none",
-            "PYTHONPATH": os.pathsep.join((str(CUTTING), str(ROOT))),
             "CUT_STAGE": stage,
             "CUT_SIGNAL": str(by.value),
             "CUT_MARK": str(mark),
@@ -120,6 +135,13 @@ class Served(Site):
         return CutRun(
             self.trigger(environment=environment, paths=[str(site.videos / video.name)]), site, mark
         )
+
+
+def csrf_token(api: str) -> dict[str, str]:
+    """Return the headers that let a client change something on a server."""
+    client = str(uuid.uuid4())
+    token = httpx.get(f"{api}/csrf-token", params={"client": client}, timeout=60).json()["token"]
+    return {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
 
 
 class CutRun(NamedTuple):

@@ -75,6 +75,7 @@ def _enroll(
     from flows.enroll_voice import enroll_voice
     from spokenby.progress import is_stopping
 
+    prefect_settings.protect_temporary_server()
     with progress_shown(console):
         state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
     if is_stopping():

@@ -98,8 +98,10 @@ def _start_server(console: Console, host: str, port: int, url: str, logs: Path) 
     return Child(
         "server",
         ["server", "start", "--host", host, "--port", str(port)],
-        # The UI would ask port 4200, whatever --port says.
-        prefect_settings.for_child(prefect_settings.SERVER, PREFECT_SERVER_UI_API_URL=url),
+        prefect_settings.for_child(
+            {**prefect_settings.SERVER, **prefect_settings.origins(url)},
+            PREFECT_SERVER_UI_API_URL=url,  # the UI would ask port 4200, whatever --port says
+        ),
         logs / "server.log",
         OUTLIVES_S,
     )

@@ -82,6 +82,7 @@ def sweep(
             choice = Choice(stable_s, limit, newest_first, max_attempts)
             statuses = survey(where, inventory, choice)
         else:
+            prefect_settings.protect_temporary_server()
             with sharing(inventory):
                 run: Any = sweep_folder(
                     where,
@@ -182,6 +183,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
             ledger.forget(*(attempt.key for attempt, _ in failed))
             started = [attempt.started for attempt, _ in failed]
             ready = {status.path: status for _, status in failed}
+            prefect_settings.protect_temporary_server()
             ended, message = run_videos(list(ready), request, inventory, started)
             statuses += follow_up([*ready.values()], inventory, ended=ended, message=message)
     if not statuses:

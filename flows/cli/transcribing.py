@@ -236,6 +236,7 @@ def _transcribe(
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines
 
+    prefect_settings.protect_temporary_server()
     with sharing(inventory):
         state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
     return results_of(state), take_lines()

@@ -31,5 +31,9 @@ def end_with_parent(grace_s: float) -> None:
 if __name__ == "__main__":
     grace_s, *words = sys.argv[1:]
     threading.Thread(target=end_with_parent, args=(float(grace_s),), daemon=True).start()
+    if words[0] == "server":
+        from flows.server.guard import guard_server
+
+        guard_server()
     sys.argv = ["prefect", *words]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

@@ -5,7 +5,9 @@ has set are kept.
 """
 
 import os
+import secrets
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 HEARTBEAT_S = 30
 """How often a running flow says that it lives. Prefect's least; its default is 180."""
@@ -21,8 +23,7 @@ SETTINGS = {
     # Nothing leaves the machine unasked.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    # A killed process leaves its run Running for ever unless its silence can be told from work;
-    # prefect.yaml gives the same to runs of workers that spokenby did not start.
+    # A killed process leaves its run Running for ever unless its silence can be told from work.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
     # A run goes on when its worker, which reads what it prints, was killed.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "tasks.prefect_patches.LastingConsoleHandler",
@@ -33,6 +34,16 @@ SETTINGS = {
     # A library's log line outside of a run, at import, is not a reason to warn.
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
+
+FLOW_RUN_SETTINGS = {
+    name: SETTINGS[name]
+    for name in (
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS",
+        "PYTHONSAFEPATH",
+    )
+}
+"""What runs of workers that spokenby did not start need, too: the work pool gives it to them."""
 
 TERMINAL = {
     # The terminal belongs to the progress display; the run's log in the UI keeps everything.
@@ -47,6 +58,8 @@ SERVER = {
     ),
     # A task that waits for a slot asks again after up to this long: the GPU's idle time (10).
     "PREFECT_SERVER_TASKS_TAG_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    # What changes something needs a token that other sites cannot read; see guard.py.
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     # Prefect's second UI asks an outside service for its settings; the first one asks nobody.
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -70,6 +83,36 @@ def apply(*, verbose: bool = False) -> None:
     """
     for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
         os.environ.setdefault(name, value)
+
+
+def protect_temporary_server() -> None:
+    """Give the temporary server of this process a password, if it is going to start one.
+
+    Any web page could send requests to its port while a run lasts.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url or "PREFECT_SERVER_API_AUTH_STRING" in os.environ:
+        return
+    password = f"spokenby:{secrets.token_urlsafe(32)}"
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = password
+    os.environ["PREFECT_API_AUTH_STRING"] = password
+    refresh_global_settings_context()
+
+
+def origins(url: str) -> dict[str, str]:
+    """Return the setting that names the pages which may use a server: its own UI's.
+
+    Behind a proxy, set it to the proxy's address as well.
+
+    Args:
+        url: of the server's API.
+    """
+    address = urlsplit(url)
+    names = dict.fromkeys((address.netloc, f"localhost:{address.port}"))
+    allowed = ",".join(f"{address.scheme}://{name}" for name in names)
+    return {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": allowed}
 
 
 def for_child(own: Mapping[str, str], **given: str) -> dict[str, str]:

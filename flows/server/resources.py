@@ -7,22 +7,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]  # comes with Prefect, without types
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from prefect.settings import get_current_settings
 from prefect.utilities.callables import parameter_schema
-from prefect.workers.process import ProcessWorker
 
-from flows.server.prefect_settings import DEAD_AFTER_S
+from flows.server.prefect_settings import DEAD_AFTER_S, FLOW_RUN_SETTINGS
 from spokenby.errors import InputError
 from spokenby.settings import Settings
 from spokenby.site.gpu_slots import tag_limit
@@ -120,17 +120,41 @@ def _pool_problem(client: SyncPrefectClient) -> str:
         found = client.read_work_pool(POOL)
     except ObjectNotFound:
         return "missing: nothing assigns runs to a worker"
-    return "" if found.type == "process" else f"is of type {found.type}, should be process"
+    if found.type != "process":
+        return f"is of type {found.type}, should be process"
+    same = found.base_job_template == _job_template()
+    return "" if same else "lets runs bring commands of their own"
 
 
 def _create_pool(client: SyncPrefectClient) -> None:
     if problem := _pool_problem(client):
-        if not problem.startswith("missing"):
+        if problem.startswith("is of type"):
             raise InputError(f"the work pool {POOL} {problem}", "delete it, or rename it")
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
-        )
+        template = _job_template()
+        if problem.startswith("missing"):
+            client.create_work_pool(
+                WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+            )
+        else:
+            client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+
+
+def _job_template() -> dict[str, Any]:
+    """Return how the pool's workers start a run: nothing of it is the run's to choose.
+
+    Prefect's own template takes command, environment and folder from whoever creates a run.
+    """
+    return {
+        "job_configuration": {
+            "command": None,
+            "env": FLOW_RUN_SETTINGS,
+            "labels": {},
+            "name": None,
+            "stream_output": True,
+            "working_dir": None,
+        },
+        "variables": {"type": "object", "properties": {}},
+    }
 
 
 def _entries() -> list[dict[str, Any]]:
@@ -147,7 +171,9 @@ def _deployment(entry: dict[str, Any]) -> Need:
     name = entry["name"]
 
     def problem(client: SyncPrefectClient) -> str:
-        flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
+        # Not by Prefect, which would look for it in the current directory first.
+        module, _, attribute = entry["entrypoint"].rpartition(".")
+        flow: Flow[..., Any] = getattr(import_module(module), attribute)
         try:
             found = client.read_deployment_by_name(f"{name}/{name}")
         except ObjectNotFound:
@@ -158,7 +184,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "description": found.description == entry["description"],
             "tags": sorted(found.tags) == sorted(entry["tags"]),
             "work pool": found.work_pool_name == entry["work_pool"]["name"],
-            "job variables": found.job_variables == entry["work_pool"].get("job_variables", {}),
+            "job variables": not found.job_variables,
             "form": _form(found.parameter_openapi_schema)
             == _form(parameter_schema(flow).model_dump()),
             "folder": _folders(found) <= {ROOT},
@@ -239,7 +265,7 @@ def _automation(wanted: AutomationCore) -> Need:
             client.delete_automation(old.id)
         client.create_automation(wanted)
 
-    return Need(f"automation «{wanted.name}»", problem, create)
+    return Need(f'automation "{wanted.name}"', problem, create)
 
 
 def _essence(automation: AutomationCore) -> Any:

@@ -117,7 +117,7 @@ def test_a_package_that_is_gone_costs_one_line_or_one_download(site: Site, tmp_p
     site.environment |= {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path / "login")}
     words = ["transcribe", "--profile", "embedded"]
     for field in ("engine=faster_whisper", f"model={model.name}"):
-        words += ["--set", f"transcription.{field}"]
+        words += ["--set", f"transcribe.{field}"]
     ran = site.run(*words, HF_HUB_OFFLINE="1")
     assert ran.returncode == 2
     (line,) = ran.stderr.strip().splitlines()

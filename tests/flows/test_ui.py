@@ -9,13 +9,17 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 from conftest import Site, free_port
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+from served import csrf_token
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -64,6 +68,109 @@ def page(desk: Site) -> Iterator[Page]:
         yield page
         browser.close()
     assert hosts - {""} == {"127.0.0.1"}, "the UI asked an outside service"  # "": blobs, data
+
+
+class Attacker(BaseHTTPRequestHandler):
+    """A page of another site."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<h1>another site</h1>")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def another_site() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Attacker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+ATTACK = """async ([api, deployment]) => {
+    const tried = {};
+    const attempt = async (name, ask) => {
+        try { tried[name] = (await ask()).status } catch { tried[name] = "refused" }
+    };
+    const body = JSON.stringify({parameters: {paths: []}, job_variables: {command: "touch stolen"}});
+    const create = `${api}/deployments/${deployment}/create_flow_run`;
+    const json = {"content-type": "application/json"};
+    await attempt("read runs", () => fetch(`${api}/flow_runs/filter`, {method: "POST", body: "{}", headers: json}));
+    await attempt("create", () => fetch(create, {method: "POST", body, headers: json}));
+    await attempt("create, plain", () => fetch(create, {method: "POST", body}));
+    await attempt("token", () => fetch(`${api}/csrf-token?client=me`));
+    tried.blind = await fetch(create, {method: "POST", body, mode: "no-cors"}).then(() => "sent", () => "refused");
+    tried.socket = await new Promise(done => {
+        const socket = new WebSocket(`${api.replace("http", "ws")}/events/out`);
+        socket.onopen = () => done("open");
+        socket.onerror = () => done("refused");
+    });
+    return tried;
+}"""  # noqa: E501 - the attacker's
+
+
+def runs_of(desk: Site) -> int:
+    url = f"{desk.home}/api"  # type: ignore[attr-defined]
+    count = httpx.post(f"{url}/flow_runs/count", json={}, headers=csrf_token(url))
+    return int(count.json())
+
+
+def test_a_page_of_another_site_neither_reads_nor_starts_runs(
+    desk: Site, another_site: int
+) -> None:
+    home: str = desk.home  # type: ignore[attr-defined]
+    found = httpx.get(f"{home}/api/deployments/name/transcribe-videos/transcribe-videos")
+    before = runs_of(desk)
+    port = httpx.URL(home).port
+    rules = f"MAP rebound.example 127.0.0.1:{port}, MAP evil.example 127.0.0.1:{another_site}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", f"--host-resolver-rules={rules}"]
+        )
+        page = browser.new_page()
+        page.goto(f"http://evil.example:{another_site}/")
+        tried = page.evaluate(ATTACK, [f"{home}/api", found.json()["id"]])
+        assert tried.pop("blind") in {"sent", "refused"}  # a page can send blindly: without effect
+        assert set(tried.values()) == {"refused"}, tried
+        # Rebinding: the name of the other site leads to our server, so to the browser it is one.
+        answer = page.goto(f"http://rebound.example:{port}/")
+        assert answer
+        assert answer.status == 403
+        assert "does not answer to the name" in answer.text()
+        # Prefect's second UI, which asks an analytics service, is not served.
+        hosts = set()
+        page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
+        for path in ("/v2", "/v2/dashboard", "/"):
+            page.goto(f"{home}{path}")
+            page.wait_for_load_state("networkidle")
+        assert hosts - {""} == {"127.0.0.1"}
+        browser.close()
+    assert runs_of(desk) == before
+
+
+def test_a_run_cannot_bring_its_own_command(desk: Site, tmp_path: Path) -> None:
+    url = f"{desk.home}/api"  # type: ignore[attr-defined]
+    found = httpx.get(f"{url}/deployments/name/transcribe-videos/transcribe-videos").json()
+    stolen = tmp_path / "stolen"
+    body = {
+        "parameters": {"paths": [str(desk.videos / "telephone talk.mp4")]},
+        "job_variables": {"command": f"touch '{stolen}'", "env": {"SPOKENBY_DATA_DIR": "/nowhere"}},
+    }
+    answer = httpx.post(
+        f"{url}/deployments/{found['id']}/create_flow_run", json=body, headers=csrf_token(url)
+    )
+    run = answer.json()["id"] if answer.is_success else ""
+    deadline = time.monotonic() + A_RUN_MS / 1000
+    while run and time.monotonic() < deadline:
+        if httpx.get(f"{url}/flow_runs/{run}").json()["state"]["type"] == "COMPLETED":
+            break
+        time.sleep(0.5)
+    else:
+        assert answer.is_client_error, "the run did not complete"
+    assert not stolen.exists()
 
 
 def field(page: Page, name: str) -> Locator:

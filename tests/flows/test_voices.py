@@ -346,7 +346,7 @@ def test_voiceprints_are_made_anew_from_stored_sound(
         stored = site.results / "extract" / f"{site.manifest(name)['stages']['extract']['digest']}"
         stored.with_suffix(".json").unlink()
         if video:
-            (tmp_path / video).mkdir()
+            (tmp_path / video).mkdir(exist_ok=True)
             shutil.move(site.videos / f"{name}.mp4", tmp_path / video)
     ran = here.run("voices", "rebuild")
     assert ran.code == 1

@@ -21,6 +21,7 @@ from spokenby.models import (
     import_models,
     installed,
     is_inside,
+    locate,
     put_in_place,
     read_record,
     verify,

@@ -499,8 +499,8 @@ def test_labels_that_do_not_fit_the_voices_are_told():
     words = [(t / 2, t / 2 + 0.4) for t in range(12)]
     one, two = merge(words, THREE, alike=ALIKE).warnings
     assert one == (
-        f"{A} and {C} sound like one voice (similarity 0.90, where 1 is the same and what two have was "
-        "not measured): --merge-same-voice puts them under one label"
+        f"{A} and {C} sound like one voice (similarity 0.90, where 1 is the same and what two have"
+        " was not measured): --merge-same-voice puts them under one label"
     )
     assert two == (
         f"{B} sounds like two voices (similarity of its parts 0.25, where 1 is the same): "

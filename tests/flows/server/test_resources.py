@@ -72,7 +72,7 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         "deployment transcribe-videos: missing",
         "deployment enroll-voice: missing",
         "deployment sweep-folder: missing",
-        "automation «spokenby: mark dead runs»: missing",
+        'automation "spokenby: mark dead runs": missing',
     ):
         assert missing in before.stdout
 

@@ -2,7 +2,9 @@
 
 Prefect's servers import this module: it is an entry point of the group "prefect.collections". So do
 workers and blocks, in which no database module is loaded. It is not tasks/prefect_patches.py
-itself, which logging imports before the database module exists.
+itself, which logging imports before the database module exists. It is in `tasks`, because that is
+imported by then: after its migrations, the server has the current directory on its path, where the
+user may have a folder of this name.
 """
 
 import sys
