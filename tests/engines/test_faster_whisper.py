@@ -126,7 +126,9 @@ def test_a_language_can_be_set(engine):
     sound, windows, _ = talk("en", (4,))
     assert engine.transcribe(sound, windows, Params(language="de"), no_progress).language == "de"
     with pytest.raises(InputError, match="does not know the language 'xx'"):
-        engine.transcribe(sound, windows, Params().model_copy(update={"language": "xx"}), no_progress)
+        engine.transcribe(
+            sound, windows, Params().model_copy(update={"language": "xx"}), no_progress
+        )
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])

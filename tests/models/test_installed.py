@@ -9,7 +9,6 @@ import pytest
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError
 from spokenby.models import (
-    locate,
     CATALOGUE,
     KINDS,
     RECORD,
