@@ -1,5 +1,6 @@
 """The command line: commands, exit codes, and one line for every expected problem."""
 
+import os
 import sys
 from importlib.metadata import version
 
@@ -36,6 +37,9 @@ MISSING = 1
 """Exit code: something does not work on this machine."""
 WRONG = 2
 """Exit code: nothing was tried; the words on the command line or a setting don't fit."""
+
+PRIVATE = 0o077
+"""The umask, also of child processes: voices and transcripts are for their owner alone."""
 
 
 @app.command(name="params")
@@ -97,6 +101,7 @@ def doctor() -> int:
 
 def main() -> None:
     """Run the command line; every expected problem is one line on standard error."""
+    os.umask(PRIVATE)
     errors = Console(stderr=True)
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")

@@ -1,6 +1,8 @@
 """Check what could keep spokenby from working on this machine; repair nothing."""
 
+import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -55,6 +58,8 @@ def examine() -> Iterator[Finding]:
     yield from _gpu()
     yield from _models(settings)
     yield _voices(settings)
+    if os.name == "posix":
+        yield _privacy(settings)
     yield _disk(settings)
     yield _prefect(settings)
 
@@ -191,6 +196,27 @@ def _voices(settings: Settings) -> Finding:
             "run: spokenby voices rebuild",
         )
     return Finding(Light.GREEN, "voices", says)
+
+
+def _privacy(settings: Settings) -> Finding:
+    """Find what other users of this machine may read: an earlier version made it so."""
+    from prefect.settings import get_current_settings
+
+    ours = [settings.transcripts, settings.cache, settings.runs]
+    if settings.voices.startswith("sqlite:///"):
+        ours.append(Path(settings.voices.removeprefix("sqlite:///")))
+    ours.append(get_current_settings().home / "prefect.db")
+    open_to_others = [
+        shlex.quote(str(path)) for path in ours if path.exists() and path.stat().st_mode & 0o077
+    ]
+    if open_to_others:
+        return Finding(
+            Light.YELLOW,
+            "privacy",
+            f"other users of this machine may read {', '.join(open_to_others)}",
+            f"unless that is intended, run: chmod -R go= {' '.join(open_to_others)}",
+        )
+    return Finding(Light.GREEN, "privacy", "only this user can read voices, transcripts and runs")
 
 
 def _disk(settings: Settings) -> Finding:

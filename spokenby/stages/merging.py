@@ -386,7 +386,7 @@ def _share_with_words(
 
 
 def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
-    """Say where another language is spoken than was written down, or that it was a guess."""
+    """Say where another language is spoken than was transcribed, or that it was a guess."""
     probability = transcript.language_probability
     if probability is None or not transcript.language:
         return
@@ -399,7 +399,7 @@ def _language_warnings(transcript: Transcript, params: Params) -> Iterator[str]:
     if others and len(others) == len(sure) and len({part.language for part in others}) == 1:
         language = others[0].language
         yield (
-            f"this sounds like {language} ({others[0].probability:.2f} of 1) and was written down "
+            f"this sounds like {language} ({others[0].probability:.2f} of 1) and was transcribed "
             f"as {transcript.language}: set the language to {language}"
         )
     elif others:

@@ -250,8 +250,8 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     worker.send_signal(signal.SIGSTOP)
     monkeypatch.setattr("flows.deployment_runs.START_WITHIN_S", 1)
     ran = cli.run("sweep")
-    assert (ran.code, "which a worker does" in ran.out) == (0, True)
-    assert "has not begun" in latest_table(site)["by a worker.mp4"][1]
+    assert (ran.code, ", on a worker" in ran.out) == (0, True)
+    assert "has not started" in latest_table(site)["by a worker.mp4"][1]
     add(site, "later.mp4", hz=800)
     cli.run("sweep")
     queued = ("waiting", "queued in a run that has not started")

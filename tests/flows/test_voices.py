@@ -187,7 +187,7 @@ def test_a_terminal_is_asked(site: Site, answer: str, code: int) -> None:
     os.close(ours)
     os.close(theirs)
     assert process.returncode == code, out
-    assert "Go on? [y/N]" in out
+    assert "Continue? [y/N]" in out
     assert ("nothing was changed" in out) == bool(code)
     joined = "Speaker 3" if code else "Speaker 2"
     assert names(site, "conversation") == ["Speaker 1", "Speaker 2", joined]
@@ -381,7 +381,7 @@ def test_without_identification_names_are_those_of_the_video(site: Site, here: H
 def test_export_and_import(site: Site, here: Here, tmp_path: Path) -> None:
     done(here.run("voices", "name", "1", "Ada Lovelace"))
     done(here.run("voices", "export", tmp_path / "voices.json"))
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         here.run("voices", "export", tmp_path / "voices.json")
     other = Site(tmp_path / "other", {})
     with Here(other) as there:

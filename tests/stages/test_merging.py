@@ -287,7 +287,7 @@ def parts(*rows):
         (0.9, parts((0, 9, "en", 0.99), (9, 10, "cy", 0.4)), ""),
         (0.4, parts((0, 9, "en", 0.4)), "the language en is uncertain (0.40 of 1)"),
         (0.3, parts((0, 9, "th", 0.5)), "the language en is uncertain (0.30 of 1)"),
-        (0.02, parts((0, 9, "de", 0.97)), "this sounds like de (0.97 of 1) and was written down"),
+        (0.02, parts((0, 9, "de", 0.97)), "this sounds like de (0.97 of 1) and was transcribed"),
         (
             0.7,
             parts((0, 30, "fr", 0.9), (30, 180, "en", 0.9)),

@@ -81,3 +81,21 @@ def test_terminal_progress_shows_every_stage() -> None:
         announce(Step("/v/talk.mp4", "extract", "done", 1.0))
         announce(Step("/v/talk.mp4", "diarize", "running", 0.42))
     assert "diarize 42%" in out.getvalue()
+
+
+def test_names_cannot_command_the_terminal() -> None:
+    name = "\x1b[2J\x9b31m\u202egpj[red].mp4"
+    bad = DONE._replace(path=f"/v/{name}", folder=f"/t/{name}")
+    text = shown(bad, FAILED._replace(path=f"/v/{name}", cause=name))
+    assert not set("\x1b\x9b\u202e") & set(text)
+    assert text.count("gpj[red].mp4") == 4  # the table folds it
+    assert "inspect: \ufffd[2J" in text
+
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True)
+    with progress_shown(console):
+        announce(Step(f"/v/{name}", "diarize", "running", 0.1, name))
+        announce(Step(name, "model", "running", 0.1, name))
+    assert not set("\x9b\u202e") & set(out.getvalue())
+    assert "\x1b[2J" not in out.getvalue()
+    assert "gpj[red].mp4" in out.getvalue()

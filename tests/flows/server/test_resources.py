@@ -169,9 +169,9 @@ def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, c
         assert ended["state"]["name"] == "Completed", cut
         if cut.run != cuts[0].run:
             silent = number < len(REBOOTED)  # nobody was left to say that it had ended
-            told = "no sign of life" if silent else "Process exited with status code: -9"
+            told = "no heartbeat" if silent else "Process exited with status code: -9"
             assert told in served.history_of(cut.run), cut
-            assert ("no sign of life" in served.history_of(cut.run)) == silent, cut
+            assert ("no heartbeat" in served.history_of(cut.run)) == silent, cut
             assert not silent or "status code: -9" not in served.history_of(cut.run), cut
             assert ended["run_count"] == 2, cut
         assert before.items() <= cut.stored().items(), cut  # nothing was computed twice
