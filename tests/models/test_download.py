@@ -258,7 +258,7 @@ def test_a_disk_that_fills_up_is_one_line(hub: Hub, tmp_path: Path) -> None:
     staging = tmp_path / TINY.name / f".fetching-{hub.repos[TINY.repo].commit}"
     staging.mkdir(parents=True)
     (staging / "model.bin").symlink_to("/dev/full")
-    with pytest.raises(InputError, match=r"is full \(No space left on device\): make room"):
+    with pytest.raises(InputError, match=r"is full \(No space left on device\): free some space"):
         fetch(hub, tmp_path)
 
 

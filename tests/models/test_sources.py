@@ -393,7 +393,7 @@ def test_a_disk_that_fills_up_is_one_line(
         return opened(Path("/dev/full") if "w" in mode else self, mode, *rest, **more)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(InputError, match=r"is full \(No space left on device\): make room"):
+    with pytest.raises(InputError, match=r"is full \(No space left on device\): free some space"):
         join_small(site)
     monkeypatch.undo()
     assert not (site / "small-whisper" / ".joining").exists()

@@ -45,6 +45,7 @@ def test_stage_that_prints_to_nobody_goes_on(tmp_path: Path) -> None:
         env={
             **prefect_settings.for_child(prefect_settings.WORKER),
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
             "PYTHONUNBUFFERED": "",
         },
         stdout=subprocess.PIPE,

@@ -57,7 +57,10 @@ def test_forget_says_what_remains(
     assert "Speaker 2 is forgotten" in capsys.readouterr().out
 
 
-def test_names_are_data(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_data(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # on a narrow terminal the name is cut into lines
     name = "\x1b[31m\x9bm[bold]a[/bold]\u202egpj\n[/x].mp4"
     library = voice_library.open_library(settings)
     library.identify(*scene(name, np.eye(3)[0]), PARAMS)
