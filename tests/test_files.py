@@ -27,7 +27,8 @@ def test_a_full_disk_is_one_line_with_a_way_out() -> None:
     with (
         pytest.raises(
             InputError,
-            match=r"the disk of cache is full \(No space left on device\): free some space, or use mine,",
+            match=r"the disk of cache is full \(No space left on device\): "
+            r"free some space, or use mine,",
         ),
         explaining(Path("cache"), "use mine"),
         Path("/dev/full").open("wb", buffering=0) as file,
