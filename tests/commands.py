@@ -1,4 +1,4 @@
-"""The command line in this process lives here: a run costs no new interpreter.
+"""Run the command line in this process, without the cost of a new interpreter.
 
 In a process of its own it is `conftest.Site.run`, for what is killed or runs beside others.
 """

@@ -207,7 +207,7 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
 
 def _filters(stream: AudioStream) -> str:
     # async=1 fills gaps with silence: times stay the video's. A late start is not filled here:
-    # where rate or channels change inside a file, ffmpeg builds its filters anew, and they would
+    # where rate or channels change inside a file, ffmpeg rebuilds its filters, and they would
     # fill all that came before again. See `_samples_of`.
     # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:rematrix_maxval=1,atrim=start=0"
@@ -262,7 +262,7 @@ class _Output:
 def _samples_of(stream: io.BufferedReader) -> Iterator[bytes]:
     """Yield the samples of a NUT stream in blocks, each sample at its time.
 
-    Silence is where nothing is: before a late start, and between filters that ffmpeg built anew.
+    Silence is where nothing is: before a late start, and between filters that ffmpeg rebuilt.
     What comes twice there is left out the second time.
     """
     if not stream.peek(1):

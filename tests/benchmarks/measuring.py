@@ -1,4 +1,4 @@
-"""What the benchmarks share lives here: sounds, costs, processes, tables, results.
+"""What the benchmarks share: sounds, costs, processes, tables, results.
 
 What each of them measures does not; see the scripts beside it. Sites that spokenby runs on are in
 `sites.py`.

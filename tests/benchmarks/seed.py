@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="after --: more words for spokenby transcribe")
     options = parser.parse_args()
     if options.models and not options.models.is_dir():
-        raise Missing(f"{options.models} is no folder of models")
+        raise Missing(f"{options.models} is not a folder of models")
     count, minutes = SCALES[options.scale]
     count, minutes = options.videos or count, options.minutes or minutes
     with temporary_folder() as folder, server() as api:

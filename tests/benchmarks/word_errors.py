@@ -1,4 +1,4 @@
-"""How many words of a reference were heard wrongly, spelled and punctuated alike, lives here."""
+"""Count the words of a reference that were transcribed wrongly, spelling and punctuation aside."""
 
 from __future__ import annotations
 
