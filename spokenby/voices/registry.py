@@ -49,12 +49,12 @@ def checked_name(name: str) -> str:
         InputError: it is empty, too long, or reads like a number that spokenby gives.
     """
     tidy = " ".join(unicodedata.normalize("NFC", name).split())
-    if not tidy or not tidy.isprintable():
-        raise InputError(f"{name!r} is not a name", "give one that can be read")
     if len(tidy) > _LONGEST_NAME:
         raise InputError(
             f"a name of {len(tidy)} characters is too long", f"use {_LONGEST_NAME} at most"
         )
+    if not tidy or not tidy.isprintable():
+        raise InputError(f"{tidy!r} is not a name", "give one that can be read")
     if _RESERVED.fullmatch(tidy):
         raise InputError(
             f"{tidy!r} is how voices without a name are shown",
