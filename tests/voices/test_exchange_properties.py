@@ -186,7 +186,7 @@ def crafted(draw: st.DrawFn):
             case "remove":
                 del inner[path[-1]]
             case "add" if isinstance(inner, dict):
-                inner[draw(st.text(max_size=3))] = draw(st.sampled_from(JUNK))
+                inner[draw(st.text(max_size=3))] = deepcopy(draw(st.sampled_from(JUNK)))
             case "again" if isinstance(inner, list):
                 inner.append(deepcopy(inner[path[-1]]))
             case _:
