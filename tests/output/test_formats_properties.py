@@ -26,8 +26,11 @@ MEANS_SOMETHING = (
     *("-->", "\r\n\r\n", "\n\n1\n00:00:01,000 --> 00:00:02,000\n", "<v Eve>", "</v>", "{\\an8}"),
     *("=HYPERLINK(0)", "&lt;", "NOTE", "WEBVTT", "1", "NA", "nan", "<NA>", "[00:00:01] Eve:"),
 )
-PIECES = st.lists(st.sampled_from(MEANS_SOMETHING) | st.text(max_size=60), max_size=12)
-TIMES = (0.0, 0.0004, 0.02, 0.4996, 1.0, 2.5, 9.0, 59.9996, 3600.0)
+WORDS = ("so", "Yes.", "unverständlich", "什么？", "well - ")
+PIECES = st.lists(
+    st.sampled_from(MEANS_SOMETHING + WORDS * 4) | st.text(max_size=60), min_size=6, max_size=14
+)
+TIMES = (0.0, 0.0, 0.0, 0.0004, 0.02, 0.4996, 1.0, 2.5, 9.0, 59.9996, 3600.0)
 LABELS = ("SPEAKER_00", "SPEAKER_01", None)
 CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
