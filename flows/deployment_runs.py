@@ -16,8 +16,7 @@ from flows.transcribe_videos import transcribe_videos
 from spokenby.digests import digest_of
 from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
-
-DEPLOYMENT = "transcribe-videos/transcribe-videos"
+from tasks.again import DEPLOYMENT
 
 START_WITHIN_S = 120.0
 """How long to wait for a worker to take a run. Who waits may hold the worker's only place."""

@@ -22,8 +22,8 @@ from flows.parameters import (
 )
 from spokenby.progress import is_stopping
 from spokenby.site.batch import prepare_batch
-from spokenby.site.inventory import FIND, VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.inventory import State as VideoState
+from spokenby.site.inventory import VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.new_videos import Choice, survey
 from spokenby.wording import markdown_cell
 from tasks.artifacts import tell_prefect
@@ -132,9 +132,6 @@ def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     if is_stopping():
         return final_states.stopped(f"stopped on request: {message}", statuses)
     if failed := [status for status in statuses if status.state is VideoState.FAILED]:
-        causes = "; ".join(
-            status.note if status.stage == FIND else f"{status.path}: {status.note}"
-            for status in failed
-        )
-        return final_states.failed(f"{message}: {causes}", statuses)
+        causes = "; ".join(status.headline for status in failed)
+        return final_states.failed(f"{causes} ({message})", statuses)
     return Completed(message=message, data=statuses)

@@ -27,8 +27,11 @@ from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
 from spokenby.site.voice_library import note_unchanged
 from spokenby.types import Video
+from spokenby.wording import count_of
 from tasks import audio
+from tasks.again import again_of_run
 from tasks.options import missing_limit
+from tasks.overview import overview_shown
 from tasks.run_report import watch_run
 
 WAITING_FOR_RUN = "waiting for another run of this video"
@@ -97,7 +100,8 @@ def transcribe_videos(
     order: dict[str, int] = {}
     claimed: list[Video] = []
     watched = watch_run(flow_run.name or "a run", batch.settings)
-    with watched, inventory.claims, calling_on_exit(run.note_stopped):
+    shown = overview_shown(again_of_run())
+    with shown, watched, inventory.claims, calling_on_exit(run.note_stopped):
         for status in inventory.look_below(paths, audio.inspect_video):
             order[status.path] = len(order)
             if not status.video:
@@ -121,16 +125,13 @@ def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     """Return the flow's final state: failed, with the causes, if any video failed."""
     if is_stopping():
         return final_states.stopped("stopped on request", statuses)
-    failed = [status for status in statuses if status.state is VideoState.FAILED]
+    failed = [status.headline for status in statuses if status.state is VideoState.FAILED]
     if failed:
-        causes = [_cause_in_words(status) for status in failed]
-        for line in causes:
+        for line in failed:
             get_run_logger().error("%s", line)
-        message = f"{len(failed)} of {len(statuses)} videos failed: {'; '.join(causes)}"
+        # The cause comes first: the UI cuts messages.
+        message = (
+            f"{'; '.join(failed)} ({len(failed)} of {count_of(len(statuses), 'video')} failed)"
+        )
         return final_states.failed(message, statuses)
-    return Completed(message=f"{len(statuses)} videos done", data=statuses)
-
-
-def _cause_in_words(status: VideoStatus) -> str:
-    problem = status.problem
-    return problem if problem.startswith(status.path) else f"{status.path}: {problem}"
+    return Completed(message=f"{count_of(len(statuses), 'video')} done", data=statuses)

@@ -1,6 +1,5 @@
 """Every Prefect option of every task: retries, cache keys, the GPU tag, storage."""
 
-from functools import partial
 from typing import Any, TypedDict
 
 from prefect import Task
@@ -16,14 +15,11 @@ from prefect.tasks import exponential_backoff
 from spokenby.errors import TransientError
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
-from spokenby.progress import LONG_S, show_long_stages
 from spokenby.settings import Settings
 from spokenby.site.stage_results import storage_key
-from tasks.artifacts import ProgressBar
 from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
-show_long_stages(partial(ProgressBar, every_s=LONG_S))
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
