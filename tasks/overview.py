@@ -102,8 +102,6 @@ def _row(video: VideoProgress, name: str, again: Again) -> str:
         state = f"unchanged: {markdown_code(video.note)}"
     elif video.note:
         state = f"{video.state}: {markdown_cell(video.note)}"
-    elif video.state == "waiting":
-        state = f"waiting {video.detail}".strip()
     bar = f"{'█' * round(_BAR * video.fraction):░<{_BAR}} {video.fraction:.0%}"
     left = "" if video.left is None else about(video.left)
     ended_badly = video.note and video.state not in {"done", "unchanged"}

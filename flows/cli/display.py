@@ -94,7 +94,7 @@ class _Board:
         table = Table.grid(padding=(0, 2))
         table.add_column(overflow="ellipsis", no_wrap=True, ratio=3)
         table.add_column(width=_BAR)
-        table.add_column(justify="right")
+        table.add_column(justify="right", width=4)
         table.add_column(overflow="ellipsis", no_wrap=True, ratio=4)
         table.add_column(justify="right", no_wrap=True)
         table.expand = True

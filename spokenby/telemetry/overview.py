@@ -32,6 +32,9 @@ DECISIVE: frozenset[str] = frozenset({Stage.DIARIZE, Stage.TRANSCRIBE})
 ENOUGH = 0.02
 """A running stage has shown its rate after this fraction."""
 
+FAIR = 0.1
+"""A video has shown its speed after this fraction: it begins with waiting and loading models."""
+
 _READY = {"done", "unchanged"}
 _WAITS = "waiting"
 
@@ -174,10 +177,15 @@ class Overview:
             state, detail = video.end.state, ""
         elif running:
             state = "running"
-            detail = ", ".join(f"{step.stage} {step.fraction:.0%}" for step in running)
+            detail = ", ".join(
+                f"{step.stage} {step.fraction:.0%}" if step.fraction else step.stage
+                for step in running
+            )
         else:
             state = _WAITS if not video.planned or notes else "running"
-            detail = ", ".join(dict.fromkeys(notes)) or ("" if video.planned else "for its turn")
+            detail = ", ".join(dict.fromkeys(notes)) or (
+                "" if video.planned else "waits for its turn"
+            )
         spent = (video.ended_at or self._now()) - min(video.began.values(), default=self._now())
         heard = video.fraction * video.duration
         return VideoProgress(
@@ -185,7 +193,7 @@ class Overview:
             state,
             detail,
             video.fraction,
-            heard / spent if spent > 1 and heard and video.planned else None,
+            heard / spent if video.fraction >= FAIR and spent > 0 and heard else None,
             left,
             video.end.note if video.end else "",
             video.end.digest if video.end else "",
@@ -222,7 +230,12 @@ class Overview:
             open_part = 1 - video.fraction_of(stage)
             if open_part and stage in DECISIVE and stage not in rates:
                 return None
-            work += open_part * rates.get(stage, 0.0) * duration
+            whole = rates.get(stage, 0.0) * duration
+            # Some engines report rarely: meanwhile the time that has passed tells more.
+            if stage in video.began and open_part:
+                spent = self._now() - video.began[stage]
+                open_part = min(open_part, max(1 - spent / whole, ENOUGH)) if whole else 0.0
+            work += open_part * whole
         return work
 
     def _rates(self) -> dict[str, float]:

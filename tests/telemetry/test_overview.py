@@ -104,7 +104,7 @@ def test_a_row_says_what_is_at_work_and_what_is_waited_for() -> None:
     assert (rows["1"].state, rows["1"].detail) == ("waiting", "diarize waits for the GPU")
     assert (rows["2"].state, rows["2"].detail) == ("waiting", "waiting for another run of it")
     assert (rows["3"].state, rows["3"].note) == ("failed", "inspect: no sound")
-    assert (rows["4"].state, rows["4"].detail) == ("waiting", "for its turn")
+    assert (rows["4"].state, rows["4"].detail) == ("waiting", "waits for its turn")
     assert overview.summary() == "0 of 5 done, 1 failed, time left not known yet"
 
 

@@ -129,7 +129,7 @@ def test_triggered_run_is_named_after_its_video_and_done(served: Served, talk: s
     shutil.rmtree(served.output(TALK))
     shown = {"profile": "default", "language": "detect", "num_speakers": 0, "output": ""}
     run = served.wait_for(served.trigger(paths=[talk], **shown), "Completed", "Failed", "Crashed")
-    assert (run["name"], run["state"]["message"]) == (f"{TALK}.mp4", "1 videos done")
+    assert (run["name"], run["state"]["message"]) == (f"{TALK}.mp4", "1 video done")
     assert served.computed(TALK) == set()
 
 
