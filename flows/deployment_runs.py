@@ -5,6 +5,7 @@ from time import monotonic, sleep, time
 from typing import Any, cast
 
 import httpx
+from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun
@@ -12,11 +13,13 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.transcribe_videos import transcribe_videos
+from flows.transcribe_videos import name_of, transcribe_videos
 from spokenby.digests import digest_of
 from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
+from spokenby.wording import markdown_cell, one_line
 from tasks.again import DEPLOYMENT
+from tasks.artifacts import tell_prefect
 
 START_WITHIN_S = 120.0
 """How long to wait for a worker to take a run. Who waits may hold the worker's only place."""
@@ -103,6 +106,7 @@ def _run_of(
             run = run_deployment(
                 DEPLOYMENT,
                 parameters={"paths": paths, "force": [], **given},
+                flow_run_name=name_of(paths),
                 timeout=0,
                 idempotency_key=name,
             )
@@ -113,7 +117,14 @@ def _run_of(
 
 
 def _follow(client: SyncPrefectClient, run: FlowRun) -> tuple[bool, str]:
-    announce(Step("sweep", "wait", "waiting", note=f"in run {run.name}, on a worker"))
+    announce(Step("sweep", "run", "waiting", note=f"in run {run.name}, on a worker"))
+    tell_prefect(
+        create_link_artifact,
+        f"/runs/flow-run/{run.id}",
+        link_text=one_line(run.name),
+        key="run-of-sweep",
+        description=f"transcribes what this sweep found: {markdown_cell(run.name)}",
+    )
     begun = monotonic()
     while True:
         state = run.state

@@ -110,7 +110,7 @@ class VideosInFlight:
 
     def _end(self, status: VideoStatus) -> None:
         self.ended.append(status)
-        note = status.folder or status.problem
+        note = status.folder or status.headline
         announce(VideoEnded(status.path, status.state, note, status.digest))
 
     def _status_from(self, video: Video, futures: Futures) -> VideoStatus:

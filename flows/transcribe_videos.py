@@ -39,7 +39,11 @@ WAITING_FOR_RUN = "waiting for another run of this video"
 
 def run_name() -> str:
     """Name a run after its videos: the first one, and how many more there are."""
-    paths: list[str] = flow_run.parameters["paths"]
+    return name_of(flow_run.parameters["paths"])
+
+
+def name_of(paths: list[str]) -> str:
+    """Return the name of a run of these videos."""
     first = " ".join(Path(paths[0]).name.split()) if paths else "nothing"
     return f"{first} and {len(paths) - 1} more" if len(paths) > 1 else first
 

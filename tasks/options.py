@@ -16,7 +16,9 @@ from spokenby.errors import TransientError
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
+from spokenby.site.gpu_slots import shares_gpu
 from spokenby.site.stage_results import storage_key
+from tasks import run_log  # noqa: F401 - sets up the log of task runs
 from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
@@ -85,12 +87,13 @@ def passing_task(run_name: str) -> dict[str, Any]:
 def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings) -> Task[Any, Any]:
     """Return a stage's task with the options that depend on the site and on what is stored.
 
-    A stored stage carries no GPU tag: it would queue for a slot that it does not use. One that is
-    to run ignores what is stored: it was forced, or what is stored can't be used.
+    Without the GPU tag, which queues for a slot: a stage that is stored, and any on a machine that
+    has no GPU to share. A stage that is to run ignores what is stored: it was forced, or what is
+    stored can't be used.
     """
     runs = stage in plan.run
     return task.with_options(
-        tags={settings.gpu_tag} if runs and stage.spec.gpu else set(),
+        tags={settings.gpu_tag} if runs and stage.spec.gpu and shares_gpu(settings) else set(),
         refresh_cache=runs,
         result_storage=settings.results.resolve(),
     )

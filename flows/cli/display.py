@@ -79,14 +79,14 @@ class _Lines:
 
 
 class _Board:
-    """The whole run in a line, then a line a video at work. What concerns models stays above."""
+    """The whole run in a line, then a line a video at work. What concerns no video stays above."""
 
     def __init__(self, console: Console, overview: Overview) -> None:
         self._console = console
         self._overview = overview
 
     def note(self, event: Event) -> None:
-        if isinstance(event, Step) and event.stage == "model" and event.note:
+        if isinstance(event, Step) and event.stage in {"model", "run"} and event.note:
             say(self._console, f"{event.video}: {event.note}")
 
     def __rich__(self) -> Group:

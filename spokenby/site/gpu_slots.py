@@ -41,7 +41,7 @@ def on_gpu(video: str, stage: str, load: AbstractContextManager[Engine]) -> Iter
     asked = time.perf_counter()
     announce(Step(video, stage, "waiting", note=f"{stage} waits for its model"))
     with load as engine:
-        if list_gpus():
+        if shares_gpu(read_settings()):
             announce(Step(video, stage, "waiting", note=f"{stage} waits for the GPU"))
         with gpu_slot(asked):
             yield engine
@@ -81,6 +81,11 @@ def gpu_slot(asked: float | None = None) -> Iterator[None]:
         if is_stopping():
             raise StoppedError("stopped on request", "run again to continue where it stopped")
         time.sleep(ASK_EVERY_S)
+
+
+def shares_gpu(settings: Settings) -> bool:
+    """Return whether stages take turns here: there is a GPU, or lanes are set."""
+    return bool(settings.gpu_lanes or list_gpus())
 
 
 def _lanes(settings: Settings) -> list[FileLock]:

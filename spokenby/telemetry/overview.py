@@ -119,6 +119,8 @@ class Overview:
                     video.end, video.ended_at = event, self._now()
                 case Step(stage="model"):
                     self._models[event.video] = event
+                case Step(stage="run"):
+                    pass  # of all videos, elsewhere
                 case Step(path, stage, state):
                     self._note_step(self._of(path), stage, state, event)
 
