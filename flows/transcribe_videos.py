@@ -1,6 +1,7 @@
 """Transcribe videos: find them, work on a few at a time, return how each ended."""
 
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -18,6 +19,7 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    titled,
 )
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
@@ -50,15 +52,15 @@ def name_of(paths: list[str]) -> str:
 
 @flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
-    paths: list[str],
+    paths: Annotated[list[str], titled("Videos or folders")],
     profile: ProfileOrDefault = None,
     language: LanguageOrDetect = None,
-    num_speakers: CountOrUnknown = None,
-    min_speakers: CountOrUnknown = None,
-    max_speakers: CountOrUnknown = None,
+    num_speakers: Annotated[CountOrUnknown, titled("Number of speakers", default=0)] = None,
+    min_speakers: Annotated[CountOrUnknown, titled("Minimum number of speakers", default=0)] = None,
+    max_speakers: Annotated[CountOrUnknown, titled("Maximum number of speakers", default=0)] = None,
     audio_stream: IndexOrDefault = None,
     output: FolderOrDefault = None,
-    force: tuple[Stage, ...] = (),
+    force: Annotated[tuple[Stage, ...], titled("Stages to compute again")] = (),
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
     """Transcribe videos: who said what, when.

@@ -14,6 +14,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
+from spokenby.types import LANGUAGE_LABELS
+
 DEPLOYMENT = "transcribe-videos/transcribe-videos"
 
 
@@ -37,8 +39,10 @@ class Again(NamedTuple):
         if not self.deployment:
             return ""
         given = {name: value for name, value in self.parameters.items() if value is not None}
-        asked = {**given, "paths": [path], "force": list(force)}
-        query = urlencode({"parameters": json.dumps(asked, default=str)})
+        if (language := given.get("language")) in LANGUAGE_LABELS:
+            given["language"] = LANGUAGE_LABELS[language]
+        given |= {"paths": [path], "force": list(force)}
+        query = urlencode({"parameters": json.dumps(given, default=str)})
         return f"[{text}](/deployments/deployment/{self.deployment}/run?{query})"
 
 
