@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import httpx
+from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_logger
 
 
@@ -16,6 +18,22 @@ def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return None
 
 
-def video_key(digest: str) -> str:
-    """Return the key of a video's artifact."""
-    return f"video-{digest[:8]}"
+_pages: dict[str, UUID] = {}
+"""The artifacts of the videos that this process wrote, by digest."""
+
+
+def show_video(digest: str, page: str, description: str) -> None:
+    """Make a video's artifact."""
+    made = tell_prefect(
+        create_markdown_artifact, page, key=f"video-{digest[:8]}", description=description
+    )
+    if made:
+        _pages[digest] = made
+
+
+def link_to_video(digest: str, text: str) -> str:
+    """Return a Markdown link to a video's artifact; the text alone if this process made none.
+
+    By the id of the artifact: behind its key, the UI shows a list of its versions.
+    """
+    return f"[{text}](/artifacts/artifact/{_pages[digest]})" if digest in _pages else text

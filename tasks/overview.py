@@ -16,7 +16,7 @@ from spokenby.telemetry.overview import Overview, VideoProgress, about, names, s
 from spokenby.types import Seconds
 from spokenby.wording import clock, markdown_cell, markdown_code
 from tasks.again import Again
-from tasks.artifacts import tell_prefect, video_key
+from tasks.artifacts import link_to_video, tell_prefect
 
 KEY = "overview"
 EVERY_S: Seconds = 5.0
@@ -96,8 +96,8 @@ def write_overview(overview: Overview, again: Again) -> str:
 def _row(video: VideoProgress, name: str, again: Again) -> str:
     cell = markdown_cell(name)
     state = video.detail or video.state
-    if video.state == "done" and video.digest:
-        cell = f"[{cell}](/artifacts/key/{video_key(video.digest)})"
+    if video.state == "done":
+        cell = link_to_video(video.digest, cell)
     elif video.note and video.state == "unchanged":
         state = f"unchanged: {markdown_code(video.note)}"
     elif video.note:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from spokenby.output import folders, formats, manifest
 from spokenby.output.video_page import write_video_page
@@ -19,7 +18,7 @@ from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from spokenby.wording import markdown_cell
 from tasks.again import again_of_run
-from tasks.artifacts import tell_prefect, video_key
+from tasks.artifacts import show_video
 from tasks.options import passing_stage
 
 
@@ -63,12 +62,10 @@ def write_outputs(
         note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
     summary = manifest.summarize_folder(folder, computed=True)
-    tell_prefect(
-        create_markdown_artifact,
+    show_video(
+        video.digest,
         write_video_page(transcript, run, folder, again_from(plan.digests, video.path)),
-        key=video_key(video.digest),
-        description=f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript"
-        " is",
+        f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript is",
     )
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []

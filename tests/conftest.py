@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -201,10 +201,12 @@ class Site:
         models = shutil.ignore_patterns("models")
         shutil.copytree(other.data, self.data, ignore=models, dirs_exist_ok=True)
 
-    def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
-        """Start `spokenby` with some words."""
+    def start(
+        self, *words: str | Path, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start `spokenby` with some words, and others before it on the command line."""
         return subprocess.Popen(
-            [SPOKENBY, *map(str, words)],
+            [*before, SPOKENBY, *map(str, words)],
             cwd=self.elsewhere,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,

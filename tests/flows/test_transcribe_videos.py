@@ -292,15 +292,3 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: telephone talk.mp4: write: ")
     assert "blocked" in line
-
-
-def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
-    """Without an address spokenby starts Prefect's temporary server, which ends with the run."""
-    shutil.copytree(finished.data / "cache", site.data / "cache")
-    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
-    site.environment.pop("PREFECT_API_URL")
-    ran = site.run("transcribe")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 of 1 videos" in ran.stdout
-    # It starts in the user's current directory, with whatever `flows` and `tasks` that has.
-    assert site.strangers_imported == ""
