@@ -8,7 +8,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound
-from prefect.serializers import JSONSerializer
 from prefect.settings import get_current_settings
 from prefect.tasks import exponential_backoff
 
@@ -19,6 +18,7 @@ from spokenby.settings import Settings
 from spokenby.site.gpu_slots import shares_gpu
 from spokenby.site.stage_results import storage_key
 from tasks import run_log  # noqa: F401 - sets up the log of task runs
+from tasks.checked_json import CheckedJSONSerializer
 from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
@@ -63,7 +63,7 @@ def stored_stage(stage: Stage) -> dict[str, Any]:
         "cache_key_fn": _cache_key(stage),
         "persist_result": True,
         # JSON: readable in ten years and by other programs; pickle is neither.
-        "result_serializer": JSONSerializer(),
+        "result_serializer": CheckedJSONSerializer(),
         # Kept in memory, the results of every video would add up over a batch.
         "cache_result_in_memory": False,
     }

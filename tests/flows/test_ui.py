@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Site, free_port
+from conftest import Site, free_port, migrate
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from served import csrf_token
 
@@ -37,6 +37,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     """Yield a copy of the finished site with `spokenby serve` running; stop it with Ctrl-C."""
     site = Site(tmp_path_factory.mktemp("desk"), {})
     site.copy_data(finished)
+    migrate(site)
     site.environment.pop("PREFECT_API_URL", None)
     site.home = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
     port = site.home.rpartition(":")[2]  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, Site
+from conftest import ROOT, Site, migrate
 from media import Sound, make_video
 from served import Served, children, wait
 
@@ -52,6 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator
         pytest.skip("kills processes the POSIX way")
     site = Served(tmp_path_factory.mktemp("served"))
     site.copy_data(finished)
+    migrate(site)
     try:
         site.up("server")
         site.before = site.run("up", "--check")  # type: ignore[attr-defined]
