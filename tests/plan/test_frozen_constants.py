@@ -24,7 +24,7 @@ FROZEN = {
     "speech 4": "391b1e3a31116a0f",
     "diarize 6": "d2b7021b846e6aa1",
     "embed 5": "23d81f3d52b1ec89",
-    "transcribe 3": "51ed6687a4fcbbd1",
+    "transcribe 3": "6e72bbcb747572b4",
     "edges 2": "ebaa075e2ab26d2d",
     "merge 3": "4ec3568441341aa5",
 }
