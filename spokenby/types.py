@@ -107,6 +107,10 @@ def no_progress(fraction: float) -> None:
     """Ignore the finished fraction: for callers that show no progress."""
 
 
+def no_release() -> None:
+    """Release nothing: for callers that share neither engine nor device."""
+
+
 def _to_array(value: Any) -> npt.NDArray[np.float32]:
     array = np.asarray(value, dtype=np.float32)
     array.setflags(write=False)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages import clustering, intervals, local_speakers
-from spokenby.stages.diarization import Params, no_release
+from spokenby.stages.diarization import Params
 from spokenby.stages.embeddings import Embedder
 from spokenby.types import (
     SAMPLE_RATE_HZ,
@@ -19,6 +19,7 @@ from spokenby.types import (
     Turn,
     Waveform,
     no_progress,
+    no_release,
 )
 
 SNAP_S: Seconds = 0.3
@@ -102,12 +103,12 @@ def _overlaps(
     edges = local_speakers.to_frame(np.column_stack([start, end])).clip(0, frames)
     for (first, last), row in zip(edges.tolist(), alike, strict=True):
         similarity[first : last + 1] = row
-    whose = np.full(frames, -1)
+    owner = np.full(frames, -1)
     for turn in exclusive:
         first, last = local_speakers.to_frame(np.array([turn.start, turn.end])).clip(0, frames)
-        whose[first : last + 1] = int(turn.speaker)
+        owner[first : last + 1] = int(turn.speaker)
     times, speakers = local_speakers.find_second_speakers(
-        active, whose, similarity, share=TWO_SPEAKERS
+        active, owner, similarity, share=TWO_SPEAKERS
     )
     return [
         Turn(start=s, end=e, speaker=str(speaker))

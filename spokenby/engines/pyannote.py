@@ -44,8 +44,8 @@ from spokenby.engines.torch import (
 )
 from spokenby.errors import InputError, SpokenbyError, TransientError
 from spokenby.stages.clustering import fit_count, link, unit_rows
-from spokenby.stages.diarization import Params, no_release
-from spokenby.types import Progress, SpeechRegions, Turn, Waveform, no_progress
+from spokenby.stages.diarization import Params
+from spokenby.types import Progress, SpeechRegions, Turn, Waveform, no_progress, no_release
 
 logger = logging.getLogger(__name__)
 
@@ -222,9 +222,9 @@ class OnePassDiarization(SpeakerDiarization):
         chunks, frames, slots = segmentations.data.shape
         clustered = np.full((chunks, frames, hard_clusters.max() + 1), np.nan)
         for slot in range(slots):
-            (heard,) = np.nonzero(hard_clusters[:, slot] != NOBODY)
-            whose = heard, slice(None), hard_clusters[heard, slot]
-            clustered[whose] = np.fmax(clustered[whose], segmentations.data[heard, :, slot])
+            (active,) = np.nonzero(hard_clusters[:, slot] != NOBODY)
+            place = active, slice(None), hard_clusters[active, slot]
+            clustered[place] = np.fmax(clustered[place], segmentations.data[active, :, slot])
         feature = SlidingWindowFeature(clustered, segmentations.sliding_window)
         return self.to_diarization(feature, count)
 

@@ -19,6 +19,7 @@ from spokenby.types import (
     Turn,
     Waveform,
     no_progress,
+    no_release,
 )
 
 VERSION = 6
@@ -93,10 +94,6 @@ class Params(StageParams):
 
 MOST_SPEAKERS = 20
 """What an automatic count never exceeds."""
-
-
-def no_release() -> None:
-    """Release nothing: for callers that share neither engine nor device."""
 
 
 class Diarizer(Protocol):

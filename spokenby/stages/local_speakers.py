@@ -155,16 +155,16 @@ def _filled(labels: Ints) -> Ints:
 def _long_runs(labels: Ints) -> Ints:
     """Return where runs of equal labels begin, and the end, after short runs joined a neighbor."""
     edges = np.r_[0, np.flatnonzero(np.diff(labels)) + 1, len(labels)]
-    whose = labels[edges[:-1]] if len(labels) else labels
+    run_labels = labels[edges[:-1]] if len(labels) else labels
     while len(edges) > 2:
         length = np.diff(edges)
         shortest = int(length.argmin())
         if length[shortest] * FRAME_STEP_S >= SHORTEST_PIECE_S:
             break
         beside = [i for i in (shortest - 1, shortest + 1) if 0 <= i < len(length)]
-        whose[shortest] = whose[max(beside, key=lambda i: length[i])]
-        keep = np.r_[True, whose[1:] != whose[:-1]]
-        edges, whose = np.r_[edges[:-1][keep], edges[-1]], whose[keep]
+        run_labels[shortest] = run_labels[max(beside, key=lambda i: length[i])]
+        keep = np.r_[True, run_labels[1:] != run_labels[:-1]]
+        edges, run_labels = np.r_[edges[:-1][keep], edges[-1]], run_labels[keep]
     return np.asarray(edges)
 
 
@@ -206,21 +206,21 @@ def find_second_speakers(
 
 
 def _match(active: Bools, first: Ints, similarity: Floats) -> list[tuple[int, int]]:
-    """Match the local speakers of a chunk to speakers: by whose turns they have, then by sound."""
+    """Match the local speakers of a chunk to speakers: by the turns they share, then by sound."""
     from scipy.optimize import linear_sum_assignment
 
-    here = np.flatnonzero(active.any(axis=0)).tolist()
-    if not here:
+    present = np.flatnonzero(active.any(axis=0)).tolist()
+    if not present:
         return []
     alone = active & (active.sum(axis=1, keepdims=True) == 1)
     score = []
-    for local in here:
+    for local in present:
         sure = alone[:, local].sum() >= SURE_FRAMES
         at = np.flatnonzero(alone[:, local] if sure else active[:, local])
         turns = np.bincount(first[at][first[at] >= 0], minlength=similarity.shape[1]) / len(at)
         score.append(turns + 0.2 * similarity[at].mean(axis=0))
-    if len(here) <= similarity.shape[1]:
+    if len(present) <= similarity.shape[1]:
         _, speakers = linear_sum_assignment(-np.array(score))
     else:
         speakers = np.argmax(score, axis=1)
-    return list(zip(here, speakers.tolist(), strict=True))
+    return list(zip(present, speakers.tolist(), strict=True))

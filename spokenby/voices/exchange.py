@@ -233,13 +233,13 @@ def _read(content: Mapping[str, Any]) -> Content:
 
 def _check_lengths(connection: Connection, given: Content) -> None:
     """Refuse voiceprints that cannot be compared with those that are here by the same model."""
-    here: dict[str, set[int]] = defaultdict(set)
+    lengths: dict[str, set[int]] = defaultdict(set)
     size = func.length(voiceprints.c.vector)
     for model, length in connection.execute(select(voiceprints.c.model, size).distinct()):
-        here[model].add(length)
+        lengths[model].add(length)
     for voice in given.voices:
         for print_ in voice.prints:
-            known = here.get(print_.model)
+            known = lengths.get(print_.model)
             if known and len(print_.vector) not in known:
                 raise InputError(
                     f"its voiceprints by {print_.model} are of another length than those here",

@@ -29,9 +29,8 @@ class VoiceSummary(NamedTuple):
     videos: int
     seconds: Seconds
     """Of speech in all videos."""
-    first_seen: float | None
     last_seen: float | None
-    """Seconds since the epoch when a video with it was identified; `None` if only enrolled."""
+    """When it was last identified in a video, seconds since the epoch; `None` if only enrolled."""
     prints: int
     models: tuple[str, ...]
     """Embedding models that it has prints of."""
@@ -84,7 +83,6 @@ def read_summaries(connection: Connection, voice: Voice | None = None) -> list[V
             appearances.c.voice,
             func.count(appearances.c.video.distinct()).label("videos"),
             func.sum(appearances.c.seconds).label("seconds"),
-            func.min(appearances.c.identified).label("first"),
             func.max(appearances.c.identified).label("last"),
         )
         .group_by(appearances.c.voice)
@@ -117,7 +115,6 @@ def read_summaries(connection: Connection, voice: Voice | None = None) -> list[V
             known=row.name is not None,
             videos=row.videos or 0,
             seconds=row.seconds or 0.0,
-            first_seen=row.first,
             last_seen=row.last,
             prints=row.prints,
             models=tuple(models[row.number]),
