@@ -1,4 +1,4 @@
-"""Tell voices apart by clustering: windows over speech, and labels for their vectors."""
+"""Distinguish voices by clustering: windows over speech, and labels for their vectors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unit_rows(vectors: Vectors) -> Vectors:
 
 
 def centroids(vectors: Vectors, labels: Labels, count: int) -> Vectors:
-    """Return the unit mean of each label's rows, shape (count, dimension); zeros if it has none."""
+    """Return the unit mean of each label's rows, shape (count, dimension); zeros without rows."""
     order = np.argsort(labels, kind="stable")
     present, first = np.unique(labels[order], return_index=True)
     sums = np.zeros((count, vectors.shape[1]))
@@ -54,9 +54,9 @@ def centroids(vectors: Vectors, labels: Labels, count: int) -> Vectors:
 def link(vectors: Vectors, method: str, metric: Literal["cosine", "euclidean"]) -> Vectors:
     """Return the linkage tree of rows as `scipy.cluster.hierarchy.linkage` does, shape (rows-1, 4).
 
-    scipy holds Python's lock for the seconds that many rows take, so that nothing else runs, and
-    computes each distance by itself. Here they are matrix products, a block of rows at a time; they
-    differ from scipy's by float64 rounding. Takes 4 · rows² bytes.
+    scipy holds the GIL for the seconds that many rows take, and computes each distance separately.
+    Here distances are matrix products of blocks of rows; they differ from scipy's by float64
+    rounding. Takes 4 · rows² bytes.
     """
     import fastcluster  # type: ignore[import-untyped]
 
@@ -76,32 +76,34 @@ def link(vectors: Vectors, method: str, metric: Literal["cosine", "euclidean"]) 
             filled += len(row) - number
     tree = np.empty((count - 1, 4))
     if count > 1:
-        # What fastcluster.linkage calls; that would copy the distances first.
+        # What fastcluster.linkage calls after copying the distances.
         fastcluster.linkage_wrap(count, distances, tree, fastcluster.mthidx[method])
     return tree
 
 
 LINK_ROWS = 256
-"""Rows whose distances to all others are computed at once: bounds what is held twice."""
+"""Rows whose distances to all others are computed at once: bounds the memory of a block."""
 
 MOST_ROWS = 2500
-"""Linkage takes memory and time of rows²: more are thinned out evenly, the others assigned."""
+"""Linkage takes memory and time of rows²: of more rows, an even selection is clustered and the
+others are assigned."""
 
 CLEAR_WINDOW_S: Seconds = 1.0
-"""A shorter window says too little of a voice to found a cluster."""
+"""Shorter windows hold too little of a voice to found a cluster."""
 
 SHORTEST_VOICE_S: Seconds = 2.0
-"""A cluster with less speech is not a speaker, unless the recording is short itself."""
+"""A cluster with less speech is not a speaker, unless the recording is short."""
 
 DOUBT_S: Seconds = 0.6
-"""The less speech the smaller of two voices has, the less alike they must be: this over it."""
+"""This over the speech of the smaller of two voices is added to their similarity: the less speech,
+the more different they must be."""
 
 USUAL_LIKENESS = 0.55
-"""Mean cosine of windows of one voice, where a recording is too short to show it: 0.45 to 0.66 by
+"""Mean cosine of windows of one voice, for recordings too short to measure it: 0.45 to 0.66 by
 CAM++ on meetings, telephone, readers and synthetic voices; of two voices 0.02 to 0.23."""
 
 PRIOR_PAIRS = 40
-"""How many pairs of windows the mean over all clusters counts for in `voice_similarity`."""
+"""Weight of the mean over all clusters in `voice_similarity`, in pairs of windows."""
 
 
 def label_windows(
@@ -109,15 +111,15 @@ def label_windows(
 ) -> Labels:
     """Return a speaker for each window, 0…speakers-1.
 
-    Windows that hold enough of a voice are clustered, all are given to a cluster and smoothed in
-    time; a number of speakers that is known only then merges or splits what was found. There may
-    be fewer speakers than that: what sounds like one voice is not split.
+    Windows that hold enough of a voice are clustered, the others assigned, and all smoothed in
+    time. Only then a known number of speakers merges or splits clusters. There may be fewer
+    speakers than requested: what sounds like one voice is not split.
 
     Args:
         vectors: unit rows.
         start: of each window.
         end: of each window.
-        piece: which stretch of one local speaker a window is in, ascending.
+        piece: index of the piece, the stretch of one local speaker, of each window, ascending.
         params: `clustering.join_similarity`, `clustering.hop` and the number of speakers.
     """
     clear = end - start >= CLEAR_WINDOW_S
@@ -135,8 +137,8 @@ def label_windows(
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:
     """Return a label for each window, 0…speakers-1; `vectors` are unit rows.
 
-    Average linkage is cut where the silhouette is best, then voices too alike are joined. Neither
-    step holds a threshold on the distance itself, whose scale differs between encoders and sounds.
+    Average linkage is cut where the silhouette is best, then voices too similar are joined. Neither
+    step uses a threshold on the distance itself, whose scale depends on encoder and recording.
     """
     if len(vectors) <= 2:
         return np.zeros(len(vectors), np.int64)
@@ -168,7 +170,7 @@ def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labe
     distance = cosine_distances(vectors, vectors)
     np.fill_diagonal(distance, 0)
     smallest = min(SHORTEST_VOICE_S, 0.2 * float(weights.sum()))
-    # Without a cut that leaves enough clusters of some size, the bare count decides.
+    # Used if no cut leaves enough clusters of sufficient size.
     best, best_score = _renumbered(fcluster(tree, least, "maxclust")), -np.inf
     for height in np.linspace(0.4, 1.0, 31) * tree[-1, 2]:
         labels = _absorb(
@@ -183,10 +185,10 @@ def _cut_tree(vectors: Vectors, weights: Vectors, least: int, most: int) -> Labe
 
 
 def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Labels) -> Vectors:
-    """Return how alike the voices behind labels are, noise removed, shape (labels, labels).
+    """Return the similarity of the voices behind labels, noise removed, shape (labels, labels).
 
-    1 for one voice cut at random, however noisy single windows are. Pairs of windows that share
-    sound are left out.
+    1 for one voice cut at random, however noisy single windows are. Pairs of overlapping windows
+    are left out.
     """
     count = int(labels.max()) + 1
     members = np.eye(count)[labels]
@@ -204,7 +206,7 @@ def voice_similarity(vectors: Vectors, start: Vectors, end: Vectors, labels: Lab
             np.subtract.at(pairs, (labels[one], labels[other]), 1)
     inside, inside_pairs = np.diag(total), np.diag(pairs)
     usual = inside.sum() / inside_pairs.sum() if inside_pairs.sum() else USUAL_LIKENESS
-    # Clusters whose windows all share sound say nothing against being one voice.
+    # Clusters whose windows all overlap are no evidence against being one voice.
     between: Vectors = np.where(pairs > 0, total / np.maximum(pairs, 1), usual)
     return correct_attenuation(between, inside, inside_pairs, usual, PRIOR_PAIRS)
 
@@ -239,7 +241,7 @@ def _absorb(vectors: Vectors, labels: Labels, weights: Vectors, smallest: Second
 
 
 def _nearest(vectors: Vectors, labels: Labels) -> Labels:
-    """Move rows to the nearest centroid, three times at most, as long as no label vanishes."""
+    """Move rows to the nearest centroid, at most three times, as long as no label disappears."""
     count = int(labels.max()) + 1
     for _ in range(3):
         moved = np.argmax(vectors @ centroids(vectors, labels, count).T, axis=1)
@@ -260,15 +262,15 @@ def smooth_labels(
 ) -> Labels:
     """Smooth labels in time: Viterbi over cosine similarity to the centroids, twice.
 
-    A label may vanish; the others are renumbered.
+    A label may disappear; the others are renumbered.
 
     Args:
         vectors: unit rows.
         labels: of the rows.
         piece: which piece a row is in, ascending.
-        weights: how much a row's similarity counts, 1 for a whole window.
-        inside: what a change of speaker costs inside a piece: segmentation heard none there.
-        pause: what it costs between two.
+        weights: of a row's similarity, 1 for a whole window.
+        inside: cost of a change of speaker inside a piece, where segmentation found none.
+        pause: its cost between two pieces.
     """
     price = np.where(np.diff(piece, prepend=-1) == 0, inside, pause).tolist()
     weighted = vectors * weights[:, None]
@@ -292,12 +294,13 @@ def smooth_labels(
 
 SMALLEST_PART_S: tuple[Seconds, Seconds] = (0.6, 10.0)
 SMALLEST_PART = 0.02
-"""What is split off a cluster is that share of all speech, within these bounds, if possible."""
+"""A part split off a cluster has at least this share of all speech, clipped to these bounds, if
+possible."""
 
 TWO_VOICES = 0.3
-"""A cluster is split for a number that was requested if its parts are so unlike, after `DOUBT_S`.
-Measured by CAM++: one voice up to 0.15, 0.22 where others are heard in it; of 1,200 pairs of voices
-92 % are above it by 3 windows or fewer of each, 98 % by 8, all by 16."""
+"""A cluster is split to reach a requested number if its parts are at least this different, after
+`DOUBT_S`. Measured with CAM++: one voice up to 0.15, 0.22 with others in the background; of 1,200
+pairs of voices 92 % are above it with 3 windows or fewer of each, 98 % with 8, all with 16."""
 
 
 def fit_count(
@@ -308,19 +311,18 @@ def fit_count(
     most: int,
     clear: npt.NDArray[np.bool] | None = None,
 ) -> Labels:
-    """Return labels 0…k-1 with least ≤ k ≤ most: those given, merged or split where k is not.
+    """Merge or split clusters until their number k fits a known one; return labels 0…k-1.
 
-    For a number of speakers that is known. Clusters are merged, the two most alike first; or a
-    branch of a cluster's own linkage tree is split off, the one least like the rest of its cluster
-    first. All other rows stay with the rows they were with.
+    Clusters are merged, the two most similar first; or a branch of a cluster's linkage tree is
+    split off, the one least similar to the rest of its cluster first. All other rows stay together.
 
     Args:
         vectors: unit rows.
-        weights: the speech in each, over 0 s; sound that rows share is counted once.
-        labels: found without knowing the number. What they are called does not matter.
-        least: is missed where there are fewer rows.
-        most: at least `least`.
-        clear: rows that hold enough of a voice to found a cluster. With it, `least` is missed, too,
+        weights: the speech in each, over 0 s; audio that rows share is counted once.
+        labels: found without knowing the number; their values do not matter.
+        least: the least k, unless there are fewer rows.
+        most: the most, at least `least`.
+        clear: rows that hold enough of a voice to found a cluster. With it, k stays below `least`
             where no cluster's parts are clearly two voices; without it, splits are forced.
     """
     labels = _by_first_row(labels)
@@ -355,10 +357,10 @@ def _best_split(
     smallest: Seconds,
     clear: npt.NDArray[np.bool] | None,
 ) -> tuple[bool, float, Labels]:
-    """Return how good the best split of a cluster is, and the rows that it splits off.
+    """Return the quality of a cluster's best split, and the rows that it splits off.
 
-    How good: whether both parts have enough speech, then how unlike each other they are, less
-    what the smaller one's speech leaves in doubt if only `clear` rows count.
+    The quality is whether both parts have enough speech, then how different they are, less the
+    doubt due to the smaller one's speech if only `clear` rows count.
     """
     rows = np.flatnonzero(cluster)
     founding = np.arange(len(rows)) if clear is None else np.flatnonzero(clear[rows])
@@ -387,18 +389,18 @@ def _best_split(
 
 
 def _summands(vectors: Vectors, weights: Vectors) -> Vectors:
-    """Return what is added up over a cluster for `_likeness`, shape (rows, dimension + 2)."""
+    """Return the terms that `_likeness` sums over a cluster, shape (rows, dimension + 2)."""
     return np.column_stack([vectors * weights[:, None], weights, weights**2])
 
 
 def _likeness(one: Vectors, other: Vectors, usual: Vectors, weights: Vectors) -> Vectors:
-    """Return how alike the voices of clusters are: 1 for one voice cut at random, however noisy.
+    """Return the similarity of clusters' voices: 1 for one voice cut at random, however noisy.
 
-    From sums over rows, of shape (…, dimension + 2), with pairs of rows weighted by the speech in
-    both. The mean cosine inside a cluster is the squared length of its voice without the noise, so
-    this is the distance of two voices, on the scale of the mean inside the `usual` clusters, on
-    which a cluster with few pairs leans, too. A ratio, as in `voice_similarity`, would favor small
-    branches of a tree.
+    Computed from sums over rows, of shape (…, dimension + 2), with pairs of rows weighted by the
+    speech in both. The mean cosine inside a cluster is the squared length of its voice without the
+    noise, so this is the distance of two voices, on the scale of the mean inside the `usual`
+    clusters, toward which a cluster with few pairs is shrunk. A ratio, as in `voice_similarity`,
+    would favor small branches of a tree.
     """
 
     def inside(sums: Vectors) -> tuple[Vectors, Vectors]:
@@ -416,6 +418,6 @@ def _likeness(one: Vectors, other: Vectors, usual: Vectors, weights: Vectors) ->
 
 
 def _by_first_row(labels: Labels) -> Labels:
-    """Return labels 0…k-1 in the order in which they first come up."""
+    """Return labels renumbered 0…k-1 in the order of their first rows."""
     _, first, numbers = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[numbers]

@@ -102,7 +102,7 @@ def join_voices(
     diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
 ) -> JoinedVoices:
     """Put labels that are one voice under one label if `merge_same_voice` is set; note doubts."""
-    doubts = voice_similarity.tell_doubts(
+    doubts = voice_similarity.describe_doubts(
         embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
     )
     joined = {}
