@@ -10,6 +10,7 @@ import numpy.typing as npt
 from spokenby.stages import clustering, intervals, local_speakers
 from spokenby.stages.diarization import Params
 from spokenby.stages.embeddings import Embedder
+from spokenby.stages.linkage import centroids, unit_rows
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     Progress,
@@ -70,7 +71,7 @@ class Clustering:
         if not usable.any():
             return [], []
         start, end, piece = start[usable], end[usable], piece[usable]
-        rows = clustering.unit_rows(vectors[usable].astype(np.float64))
+        rows = unit_rows(vectors[usable].astype(np.float64))
         labels = clustering.label_windows(rows, start, end, piece, params)
         exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, chosen.max_gap)
         overlaps = _overlaps(active, exclusive, rows, start, end, labels, frames)
@@ -98,7 +99,7 @@ def _overlaps(
     frames: int,
 ) -> list[Turn]:
     """Return turns of those who speak while an exclusive turn is somebody else's."""
-    alike = rows @ clustering.centroids(rows, labels, int(labels.max()) + 1).T
+    alike = rows @ centroids(rows, labels, int(labels.max()) + 1).T
     similarity = np.zeros((frames, alike.shape[1]))
     edges = local_speakers.to_frame(np.column_stack([start, end])).clip(0, frames)
     for (first, last), row in zip(edges.tolist(), alike, strict=True):

@@ -43,8 +43,9 @@ from spokenby.engines.torch import (
     release_memory,
 )
 from spokenby.errors import InputError, SpokenbyError, TransientError
-from spokenby.stages.clustering import fit_count, link, unit_rows
 from spokenby.stages.diarization import Params
+from spokenby.stages.linkage import link, unit_rows
+from spokenby.stages.speaker_count import fit_count
 from spokenby.types import Progress, SpeechRegions, Turn, Waveform, no_progress, no_release
 
 logger = logging.getLogger(__name__)

@@ -28,8 +28,8 @@ from spokenby.engines.torch import full_precision
 from spokenby.errors import InputError, StoppedError
 from spokenby.models.catalogue import default_model
 from spokenby.models.packaged import in_package
-from spokenby.stages.clustering import unit_rows
 from spokenby.stages.diarization import Params
+from spokenby.stages.linkage import unit_rows
 from spokenby.types import Span, SpeechRegions, Turn, Waveform
 from tests.checkpoints.pyannote import build_pipeline
 from tests.scoring import SAMPLE_RTTM, diarization_error
