@@ -1,6 +1,6 @@
-"""Query a voice library for people: who is in it, who speaks where, who said what.
+"""Query a voice library: who is in it, who speaks where, who said what.
 
-Every function works inside its caller's transaction; see store.py.
+Every function runs in its caller's transaction; see store.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class VoiceSummary(NamedTuple):
     voice: int
     name: str
     known: bool
-    """Somebody gave it its name."""
+    """Whether somebody named it."""
     videos: int
     seconds: Seconds
     """Of speech in all videos."""
@@ -33,11 +33,11 @@ class VoiceSummary(NamedTuple):
     """When it was last identified in a video, seconds since the epoch; `None` if only enrolled."""
     prints: int
     models: tuple[str, ...]
-    """Embedding models that it has prints of."""
+    """Embedding models of its prints."""
 
 
 def lacking_prints(voices: Sequence[VoiceSummary], encoder: str) -> list[VoiceSummary]:
-    """Return the voices that have voiceprints, but none by a speaker encoder of this engine."""
+    """Return the voices that have voiceprints, but none by this speaker encoder."""
     return [
         voice
         for voice in voices
@@ -53,13 +53,13 @@ class AppearanceSummary(NamedTuple):
     speaker: str
     seconds: Seconds
     sample: Span | None
-    """Somewhere to listen: its longest stretch in which nobody else speaks."""
+    """A sample to listen to: its longest stretch in which nobody else speaks."""
     score: float | None
     confidence: float | None
     identified: float
     """Seconds since the epoch."""
     folder: str | None
-    """Of the transcript as noted, `None` if there is none."""
+    """Of the transcript, `None` if there is none."""
 
 
 class Hit(NamedTuple):
@@ -71,7 +71,7 @@ class Hit(NamedTuple):
     start: Seconds
     end: Seconds
     speaker: str
-    """As shown to people, with today's names."""
+    """The displayed name."""
     voice: int | None
     text: str
 
