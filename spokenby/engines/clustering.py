@@ -86,7 +86,7 @@ def _heard(
     lacking = np.maximum(LEAST_HEARD_S - (end - start), 0) / 2
     first = (start - lacking).clip(0, max(duration - LEAST_HEARD_S, 0))
     last = np.maximum(end + lacking, first + np.minimum(LEAST_HEARD_S, duration))
-    return [Span(start=s, end=e) for s, e in zip(first.tolist(), last.tolist(), strict=True)]
+    return intervals.spans(first, last)
 
 
 def _overlaps(

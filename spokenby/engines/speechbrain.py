@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # On import it would switch TF32 on and the JIT's profiling off, for the whole process.
@@ -31,7 +31,7 @@ from spokenby.engines.torch import (
 )
 from spokenby.errors import InputError
 from spokenby.stages import intervals
-from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
+from spokenby.types import SAMPLE_RATE_HZ, Device, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
 vars(ruamel.yaml)["Loader"].max_depth = 0
@@ -69,7 +69,7 @@ class Speechbrain:
     def __init__(
         self,
         path: Path,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Device = "auto",
         batch_size: int | None = None,
         compute_type: str = "float32",
     ) -> None:

@@ -1,4 +1,4 @@
-"""Write the Markdown page of a video: who spoke, what took how long, what to mind."""
+"""Write the Markdown page of a video: speakers, durations, warnings."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from spokenby.wording import clock, markdown_cell, markdown_code
 
 
 def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
-    """Return a page about one video: who spoke how long, what took how long, what to mind.
+    """Return a page about one video: talk times, durations of stages, warnings.
 
     Args:
         transcript: as written.

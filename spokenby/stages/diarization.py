@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from spokenby.types import (
+    Device,
     Diarization,
     Digest,
     Progress,
@@ -63,7 +64,7 @@ class Params(StageParams):
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
         "bfloat16 on hardware that supports it natively (on such a CPU: half the time)",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    device: Device = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
     clustering: ClusteringParams = ClusteringParams()
 

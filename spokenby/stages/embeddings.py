@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from pydantic import Field, model_validator
 from spokenby.stages import intervals
 from spokenby.stages.voice_similarity import measure_likeness, split_voice
 from spokenby.types import (
+    Device,
     Diarization,
     Digest,
     Progress,
@@ -46,7 +46,7 @@ class Params(StageParams):
         default="auto",
         description="number type of the encoder; auto: bfloat16 where the hardware supports it",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    device: Device = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
     @model_validator(mode="after")
@@ -214,5 +214,5 @@ def _subtract(span: Span, holes: npt.NDArray[np.float64]) -> list[Span]:
 def _split(span: Span, longest: Seconds) -> list[Span]:
     """Split a span into the fewest equal parts of at most `longest`."""
     parts = max(int(np.ceil(span.duration / longest - 1e-9)), 1)
-    edges = np.linspace(span.start, span.end, parts + 1).tolist()
-    return [Span(start=s, end=e) for s, e in pairwise(edges)]
+    edges = np.linspace(span.start, span.end, parts + 1)
+    return intervals.spans(edges[:-1], edges[1:])

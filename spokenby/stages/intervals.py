@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spokenby.types import Seconds, Span
+from spokenby.types import Seconds, Span, Turn
 
 Floats = npt.NDArray[np.float64]
 
@@ -18,6 +18,17 @@ INSTANT: Seconds = 1e-6
 def array(spans: Sequence[Span]) -> Floats:
     """Return shape (spans, 2): starts, ends."""
     return np.array([(span.start, span.end) for span in spans], dtype=np.float64).reshape(-1, 2)
+
+
+def spans(starts: Floats, ends: Floats) -> list[Span]:
+    """Return starts and ends as spans."""
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    return [Span(start=start, end=end) for start, end in pairs]
+
+
+def by_speaker(turns: Sequence[Turn], speakers: Sequence[str]) -> list[Floats]:
+    """Return when each speaker speaks, as from `union`, shape (stretches, 2) each."""
+    return [union(array([turn for turn in turns if turn.speaker == name])) for name in speakers]
 
 
 def union(times: Floats) -> Floats:

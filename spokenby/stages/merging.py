@@ -142,11 +142,7 @@ def merge_transcript(
         dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
     )
     regular, exclusive = (
-        [
-            intervals.union(intervals.array([turn for turn in turns if turn.speaker == label]))
-            for label in labels
-        ]
-        for turns in (diarization.turns, diarization.exclusive)
+        intervals.by_speaker(turns, labels) for turns in (diarization.turns, diarization.exclusive)
     )
 
     words = transcript.words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from spokenby.stages import local_speakers
 from spokenby.stages.local_speakers import CLASSES
 from spokenby.types import (
     SAMPLE_RATE_HZ,
+    Device,
     Digest,
     Progress,
     Seconds,
@@ -82,9 +83,7 @@ class Params(StageParams):
     window_pause: Seconds = Field(
         default=3.0, ge=0, description="a window never holds a longer pause"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="where the segmentation network runs"
-    )
+    device: Device = Field(default="auto", description="where the segmentation network runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
     def models(self) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from spokenby.stages.word_gaps import find_gaps, insert_words, widen_gap
 from spokenby.stages.words import clip_spans, repeats_itself, tidy_words
 from spokenby.types import (
+    Device,
     Digest,
     LanguagePart,
     Progress,
@@ -82,7 +83,7 @@ class Params(StageParams):
         description="language code such as en or de; empty: detect it where the engine can; "
         f"{EACH_PART}: detect it in every window",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    device: Device = Field("auto", description="where the model runs")
     batch_size: int | None = Field(
         None, ge=1, le=256, description="windows per batch; empty: by device"
     )

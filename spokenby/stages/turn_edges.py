@@ -126,5 +126,4 @@ def find_doubtful(
 def _extents(times: intervals.Floats, shortest: Seconds) -> list[Span]:
     """Return the spans to embed: the words, with as much around them as the encoder needs."""
     middle, half = times.mean(axis=1), (times[:, 1] - times[:, 0]).clip(shortest) / 2
-    start, end = (middle - half).clip(0).tolist(), (middle + half).tolist()
-    return [Span(start=s, end=e) for s, e in zip(start, end, strict=True)]
+    return intervals.spans((middle - half).clip(0), middle + half)

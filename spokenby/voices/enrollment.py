@@ -130,14 +130,8 @@ def _decibel(ratio: float) -> float:
 
 
 def _talk_times(diarization: Diarization) -> dict[str, Seconds]:
-    return {
-        label: intervals.length(
-            intervals.union(
-                intervals.array([turn for turn in diarization.turns if turn.speaker == label])
-            )
-        )
-        for label in diarization.speakers
-    }
+    spoken = intervals.by_speaker(diarization.turns, diarization.speakers)
+    return dict(zip(diarization.speakers, map(intervals.length, spoken), strict=True))
 
 
 def _too_short(path: str, speech: Seconds) -> InputError:

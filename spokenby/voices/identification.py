@@ -141,17 +141,14 @@ def _carried_over(
     That is better evidence than any print, and it is valid across embedding models.
     """
     found: dict[int, Row[Any]] = {}
-    spoken = [
-        intervals.array([turn for turn in diarization.exclusive if turn.speaker == speaker])
-        for speaker in speakers
-    ]
+    spoken = intervals.by_speaker(diarization.exclusive, speakers)
     for row in sorted(former, key=lambda row: row.seconds):  # of two who became one, the longer
         samples = np.array(json.loads(row.samples)).reshape(-1, 2)
         length = intervals.length(samples)
         if row.voice is None or not length:
             continue
         for number, turns in enumerate(spoken):
-            spoken_in = intervals.covered(intervals.union(turns), *samples.T)
+            spoken_in = intervals.covered(turns, *samples.T)
             if spoken_in.sum() >= _SAME_TIME * length:
                 found[number] = row
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from spokenby.engines.torch import (
     release_memory,
 )
 from spokenby.stages.diarization import Params
-from spokenby.types import Progress, SpeechRegions, Turn, Waveform, no_progress, no_release
+from spokenby.types import Device, Progress, SpeechRegions, Turn, Waveform, no_progress, no_release
 
 SEGMENTATION_BATCH = {"cpu": 16, "cuda": 128}
 EMBEDDING_BATCH = {"cpu": 4, "cuda": 32}
@@ -51,7 +51,7 @@ class Pyannote:
     def __init__(
         self,
         path: Path,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Device = "auto",
         compute_type: str = "float32",
         threads: int | None = None,
     ) -> None:
