@@ -381,7 +381,9 @@ def test_another_model_under_a_known_name_is_refused(
 
 def test_only_the_known_revision_is_taken(site: Path) -> None:
     assert find_model("segmentation", "segmentation-3.0@e66f3d3b", site).is_file()
-    with pytest.raises(InputError, match=r"available only at the revision e66f\w+: use segmentation"):
+    with pytest.raises(
+        InputError, match=r"available only at the revision e66f\w+: use segmentation"
+    ):
         find_model("segmentation", "segmentation-3.0@main", site)
 
 
