@@ -141,7 +141,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     stop_on_ctrl_c(console)
     inventory = Inventory(batch)
     with progress_shown(console):
-        statuses, lines = _transcribe(inventory, where, request, force)
+        statuses, lines = _transcribe(console, inventory, where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
     for line in filter(None, [sum_up_left_out(inventory.left_out), *lines]):
         say(console, line)
@@ -218,7 +218,11 @@ def _site_videos(console: Console) -> str:
 
 
 def _transcribe(
-    inventory: Inventory, paths: list[str], request: dict[str, Any], force: tuple[Stage, ...]
+    console: Console,
+    inventory: Inventory,
+    paths: list[str],
+    request: dict[str, Any],
+    force: tuple[Stage, ...],
 ) -> tuple[list[VideoStatus], list[str]]:
     """Return how each video ended, and the lines about the run; there is none if all is done.
 
@@ -237,6 +241,7 @@ def _transcribe(
             note_unread(status, inventory, request_of(inventory.batch, request))
         return note_unchanged(statuses, inventory.batch.settings), []
 
+    say(console, prefect_settings.starting())
     from flows.final_states import results_of
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines

@@ -25,7 +25,7 @@ _COLUMNS = {
 
 
 _FORMULA = "=+-@＝＋－＠"
-"""What begins a formula; spreadsheets of East Asia read the wide ones, too."""
+"""Characters that start a formula; East Asian spreadsheets also accept full-width ones."""
 
 
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
     Columns: segment (position, from 0), start, end (seconds), speaker (label), name, confidence,
     overlap, words (how many), text.
     """
-    import pandas as pd  # half a second that no command should wait for before it needs it
+    import pandas as pd  # takes half a second, needed by few commands
 
     names = names_of(transcript)
     rows = [
@@ -65,8 +65,8 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 
 
 def _inert(text: str) -> str:
-    """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
-    # Some programs leave out what cannot be seen before they look.
+    """Keep spreadsheets from reading spoken text as a formula, which could load or run things."""
+    # Some programs strip invisible characters first.
     first = next((sign for sign in text if sign.isprintable() and not sign.isspace()), "")
     return f"'{text}" if first and first in _FORMULA else text
 
