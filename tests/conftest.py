@@ -167,6 +167,7 @@ class Site:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.command: tuple[str, ...] = (SPOKENBY,)
         self.folder = folder
         self.data = folder / "data"
         self.videos = self.data / "videos"
@@ -204,7 +205,7 @@ class Site:
     def start(self, *words: str | Path, **environment: str) -> subprocess.Popen[str]:
         """Start `spokenby` with some words."""
         return subprocess.Popen(
-            [SPOKENBY, *map(str, words)],
+            [*self.command, *map(str, words)],
             cwd=self.elsewhere,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,

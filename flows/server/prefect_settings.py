@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from spokenby import QUIET
+
 HEARTBEAT_S = 30
 """How often a running flow says that it lives. Prefect's least; its default is 180."""
 
@@ -21,8 +23,8 @@ SETTINGS = {
     # the default gives up after 20.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # Nothing leaves the machine unasked.
+    **QUIET,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
     # A killed process leaves its run Running for ever unless its silence can be told from work.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
     # A run goes on when its worker, which reads what it prints, was killed.
@@ -38,6 +40,7 @@ SETTINGS = {
 FLOW_RUN_SETTINGS = {
     name: SETTINGS[name]
     for name in (
+        *QUIET,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS",
         "PYTHONSAFEPATH",

@@ -11,7 +11,6 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, Literal
 
-os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # it reports usage to an outside endpoint otherwise
 os.environ["HF_HUB_OFFLINE"] = "1"
 # It imports speechbrain, which would switch TF32 on for the whole process.
 os.environ["SB_DISABLE_QUIRKS"] = "allow_tf32,disable_jit_profiling"
