@@ -1,20 +1,9 @@
-"""Videos in, transcripts out; nothing is sent anywhere unasked."""
+"""Turn long videos into transcripts that say who said what, when."""
 
 import os
 
-QUIET = {
-    # onnxruntime: each process looks up its vendor's host and writes an identifier of this device
-    # into ~/.cache. It reads no other variable.
-    "ORT_DISABLE_TELEMETRY": "1",
-    # pyannote.audio: reports usage to an outside endpoint.
-    "PYANNOTE_METRICS_ENABLED": "0",
-    # huggingface_hub, also when a model is fetched that somebody asked for.
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    # Prefect's client.
-    "DO_NOT_TRACK": "1",
-}
-"""What keeps libraries from reporting. Each reads its variable when it is imported: that is after
-this package. A user's own value is kept."""
-
-for name, value in QUIET.items():
-    os.environ.setdefault(name, value)
+# Libraries that report to their vendors unless told not to, each in its own way and before its
+# import. onnxruntime also keeps an id of the device in the user's folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -26,6 +26,9 @@ Seconds = float
 SpeakerEncoder = Literal["campplus", "speechbrain"]
 """The engines that turn a voice into a vector."""
 
+Device = Literal["auto", "cpu", "cuda"]
+"""Where an engine runs; `auto` is a GPU that it can use, else the CPU."""
+
 TorchType = Literal["auto", "float32", "bfloat16", "float16"]
 """What a torch network computes in; `auto` is bfloat16 where the hardware supports it."""
 
@@ -57,6 +60,12 @@ _LANGUAGES = """
 WHISPER_LANGUAGES = _LANGUAGES[::2]
 """Languages as codes, for people to choose from; which of them a model knows, its engine says."""
 
+LANGUAGE_LABELS = {
+    code: f"{code} – {name.replace('_', ' ')}"
+    for code, name in zip(WHISPER_LANGUAGES, _LANGUAGES[1::2], strict=True)
+}
+"""How a form offers each of them."""
+
 _LANGUAGE_CODES = {
     **{
         name.replace("_", " ").casefold(): code
@@ -79,13 +88,13 @@ _LANGUAGE_CODES = {
 
 
 def language_code(text: str) -> str:
-    """Return the code of a language, from a code, a tag such as en-US, or its English name.
+    """Return the code of a language, from a code, a tag such as en-US, its name or its label.
 
     Raises:
         ValueError: it is none that Whisper models know.
     """
     wanted = " ".join(text.casefold().split())
-    for word in (wanted, re.split("[-_]", wanted)[0]):
+    for word in (wanted, re.split(r"\s*[-_–]", wanted)[0]):
         if word in _LANGUAGE_CODES:
             return _LANGUAGE_CODES[word]
     close = difflib.get_close_matches(
@@ -105,6 +114,10 @@ regular expression."""
 
 def no_progress(fraction: float) -> None:
     """Ignore the finished fraction: for callers that show no progress."""
+
+
+def no_release() -> None:
+    """Release nothing: for callers that share neither engine nor device."""
 
 
 def _to_array(value: Any) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ def detect_speech(
 ) -> SpeechRegions:
     """Find where somebody speaks, and the windows that recognizers read.
 
-    Who waits for the GPU holds no engine: the next video may use voice activity detection.
+    The detector is released before waiting for the GPU: the next video may use it.
     """
     models = read_settings().models
     with ExitStack() as held:
@@ -30,9 +30,9 @@ def detect_speech(
                 speech.detect_speech,
                 waveform,
                 vad,
-                on_gpu(load_segmenter(params, models)),
+                on_gpu(video.path, Stage.SPEECH, load_segmenter(params, models)),
                 params,
                 digest=digest,
                 progress=progress,
-                let_go=held.close,
+                release=held.close,
             )

@@ -139,7 +139,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_ctrl_c(console)
     with progress_shown(console):
-        statuses, lines = _transcribe(Inventory(batch), where, request, force)
+        statuses, lines = _transcribe(console, Inventory(batch), where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
     for line in lines:
         say(console, line)
@@ -213,7 +213,11 @@ def _site_videos(console: Console) -> str:
 
 
 def _transcribe(
-    inventory: Inventory, paths: list[str], request: dict[str, Any], force: tuple[Stage, ...]
+    console: Console,
+    inventory: Inventory,
+    paths: list[str],
+    request: dict[str, Any],
+    force: tuple[Stage, ...],
 ) -> tuple[list[VideoStatus], list[str]]:
     """Return how each video ended, and the lines about the run; there is none if all is done.
 
@@ -232,6 +236,7 @@ def _transcribe(
             note_unread(status, inventory, request_of(inventory.batch, request))
         return note_unchanged(statuses, inventory.batch.settings), []
 
+    say(console, prefect_settings.starting())
     from flows.final_states import results_of
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines

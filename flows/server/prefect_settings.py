@@ -7,9 +7,8 @@ has set are kept.
 import os
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
-
-from spokenby import QUIET
 
 HEARTBEAT_S = 30
 """How often a running flow says that it lives. Prefect's least; its default is 180."""
@@ -23,8 +22,8 @@ SETTINGS = {
     # the default gives up after 20.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # Nothing leaves the machine unasked.
-    **QUIET,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
     # A killed process leaves its run Running for ever unless its silence can be told from work.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
     # A run goes on when its worker, which reads what it prints, was killed.
@@ -40,7 +39,7 @@ SETTINGS = {
 FLOW_RUN_SETTINGS = {
     name: SETTINGS[name]
     for name in (
-        *QUIET,
+        "DO_NOT_TRACK",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS",
         "PYTHONSAFEPATH",
@@ -74,7 +73,7 @@ WORKER = {
     # A run waits up to 4 minutes for a server that is away, 2 + 4 + ... + 128 s, not one (5).
     "PREFECT_CLIENT_MAX_RETRIES": "7",
     # How long a click in the UI waits before the worker sees it (10).
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
 }
 
 
@@ -86,6 +85,15 @@ def apply(*, verbose: bool = False) -> None:
     """
     for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
         os.environ.setdefault(name, value)
+
+
+def starting() -> str:
+    """Say that Prefect starts, which takes some seconds of silence, and more the first time."""
+    if "PREFECT_API_URL" in os.environ:
+        return "starting Prefect"
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    first = not (home / "prefect.db").exists()
+    return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")
 
 
 def protect_temporary_server() -> None:

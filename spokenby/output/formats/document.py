@@ -1,4 +1,4 @@
-"""transcript.json: everything, to be read back exactly."""
+"""Document: transcript.json, the complete transcript, which can be read back exactly."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 
 
 class Document(NamedTuple):
-    """What transcript.json holds: the arguments of `render`."""
+    """The content of transcript.json: the arguments of `render`."""
 
     transcript: SpeakerTranscript
     name: str
@@ -32,7 +32,7 @@ def read_transcript(content: bytes | str) -> SpeakerTranscript:
 
 
 def read_document(content: bytes | str) -> Document:
-    """Read the whole of transcript.json back; rendered again, it comes to the same files.
+    """Read all of transcript.json; rendering it again gives the same files.
 
     Raises:
         InputError: see `read_transcript`.
@@ -54,9 +54,9 @@ def read_document(content: bytes | str) -> Document:
 
 
 def write_json(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> str:
-    """Write a line a field, and a line a member of a list: to be read, compared, and written fast.
+    """Write one line per field, and per member of a list: readable, comparable, and fast.
 
-    Python's own indentation takes five times as long as all the rest.
+    Python's indentation would take five times as long as everything else.
     """
     document = {
         "schema_version": SCHEMA_VERSION,
