@@ -31,6 +31,16 @@ _LARGEST_KEPT = 10**6
 Number = Annotated[int, Field(ge=1, le=_LARGEST)]
 Uid = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=2.5e11)]
+"""In seconds since the epoch, of a year with four digits: others cannot be shown."""
+Label = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""PostgreSQL takes no NUL."""
+
+
+def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("not base64")  # noqa: TRY004 - what pydantic reports
+    return base64.b64decode(text, validate=True)
 
 
 def _unit(packed: bytes) -> bytes:
@@ -49,7 +59,7 @@ def _name(text: str) -> str:
 
 Vector = Annotated[
     bytes,
-    BeforeValidator(lambda value: base64.b64decode(value, validate=True)),
+    BeforeValidator(_decoded),
     AfterValidator(_unit),
     PlainSerializer(lambda value: base64.b64encode(value).decode(), return_type=str),
 ]
@@ -59,7 +69,7 @@ Vector = Annotated[
 class Print(Frozen):
     """A row of `voiceprints`."""
 
-    model: str
+    model: Label
     vector: Vector
     seconds: Finite
     spread: Finite | None
@@ -67,21 +77,21 @@ class Print(Frozen):
     start: Finite
     end: Finite
     video: HexDigest | None
-    speaker: str | None
+    speaker: Label | None
 
 
 class Appearance(Frozen):
     """A row of `appearances`."""
 
     video: HexDigest
-    speaker: str
+    speaker: Label
     video_name: str
     embeddings: HexDigest
     seconds: Finite
     score: Finite | None
     confidence: Finite | None
     samples: tuple[tuple[Finite, Finite], ...]
-    identified: Finite
+    identified: Moment
 
 
 class Voice(Frozen):
@@ -90,7 +100,7 @@ class Voice(Frozen):
     number: Number
     uid: Uid
     name: Annotated[str, AfterValidator(_name)] | None
-    created: Finite
+    created: Moment
     prints: tuple[Print, ...]
     appearances: tuple[Appearance, ...]
 

@@ -48,12 +48,12 @@ def checked_name(name: str) -> str:
         InputError: it is empty, too long, or of the form that spokenby gives to unnamed voices.
     """
     tidy = " ".join(unicodedata.normalize("NFC", name).split())
-    if not tidy or not tidy.isprintable():
-        raise InputError(f"{name!r} is not a name", "give one of printable characters")
     if len(tidy) > _LONGEST_NAME:
         raise InputError(
             f"a name of {len(tidy)} characters is too long", f"use {_LONGEST_NAME} at most"
         )
+    if not tidy or not tidy.isprintable():
+        raise InputError(f"{tidy!r} is not a name", "give one of printable characters")
     if _RESERVED.fullmatch(tidy):
         raise InputError(
             f"{tidy!r} is reserved for voices without a name",

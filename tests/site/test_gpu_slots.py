@@ -72,14 +72,20 @@ def test_a_folder_that_holds_no_lanes_is_one_line(tmp_path: Path) -> None:
     lanes = tmp_path / "cache" / "lanes"
     lanes.parent.mkdir()
     lanes.touch()
-    with pytest.raises(InputError, match="lanes cannot be written"), on_gpu(nullcontext()):
+    with (
+        pytest.raises(InputError, match="lanes cannot be written"),
+        on_gpu("talk", "diarize", nullcontext()),
+    ):
         pass
     lanes.unlink()
     next(iter(gpu_slots._lanes(read_settings()))).acquire().lock.release()
     (lane,) = lanes.iterdir()
     lane.unlink()
     lane.mkdir()
-    with pytest.raises(SpokenbyError, match="cannot be written"), on_gpu(nullcontext()):
+    with (
+        pytest.raises(SpokenbyError, match="cannot be written"),
+        on_gpu("talk", "diarize", nullcontext()),
+    ):
         pass
 
 

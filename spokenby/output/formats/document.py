@@ -1,6 +1,7 @@
 """Document: transcript.json, the complete transcript, which can be read back exactly."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +13,10 @@ from spokenby.types import SpeakerTranscript
 
 SCHEMA_VERSION = 1
 """Of transcript.json. Raised when a field changes its meaning or goes, not when one is added."""
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+"""JSON may hold them as they are, but terminals obey some, and programs break lines at others."""
 
 
 class Document(NamedTuple):
@@ -70,8 +75,10 @@ def write_json(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any
 def _listed(value: Any) -> str:
     encode = partial(json.dumps, ensure_ascii=False, allow_nan=False)
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(map(encode, value)) + "\n]"
-    return encode(value)
+        text = "[\n" + ",\n".join(map(encode, value)) + "\n]"
+    else:
+        text = encode(value)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 WRITERS = {"transcript.json": write_json}

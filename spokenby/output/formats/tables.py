@@ -24,10 +24,8 @@ _COLUMNS = {
 }
 
 
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
+_FORMULA = "=+-@＝＋－＠"
 """Characters that start a formula; East Asian spreadsheets also accept full-width ones."""
-_UNSEEN = " \ufeff\u00ad\u200b\u200c\u200d\u200e\u200f\u2060"
-"""Invisible; some programs strip them first."""
 
 
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
@@ -68,8 +66,9 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 
 def _inert(text: str) -> str:
     """Keep spreadsheets from reading spoken text as a formula, which could load or run things."""
-    seen = text.lstrip(_UNSEEN)
-    return f"'{text}" if seen.startswith(_FORMULA) else text
+    # Some programs strip invisible characters first.
+    first = next((sign for sign in text if sign.isprintable() and not sign.isspace()), "")
+    return f"'{text}" if first and first in _FORMULA else text
 
 
 WRITERS = {"transcript.csv": write_csv}
