@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger("spokenby")
 _WAIT_S = 5
 """How long to wait for another process's transaction."""
 
@@ -30,7 +32,8 @@ class Database:
             return self._try(work)
         except (sqlite3.OperationalError, OSError):  # locked, read-only, no such folder
             return otherwise
-        except sqlite3.DatabaseError:  # corrupt
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # corrupt, or its message is
+            _LOG.warning("%s is damaged (%s): it is started over", self._path, error)
             try:
                 self._path.unlink(missing_ok=True)
                 return self._try(work)

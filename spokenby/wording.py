@@ -28,7 +28,8 @@ _DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Invisible; they make a text look like another."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Terminals obey them, ESC and its one-byte forms above all; surrogates cannot be printed."""
-_MARKDOWN = re.compile(r"[\\`*_\[\]|~]")
+_MARKDOWN = re.compile(r"[\\`*_\[\]|~@]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+"""What marks something up, and what makes an address of a page or of a person a link."""
 
 
 def printable(text: str) -> str:
@@ -44,7 +45,7 @@ def one_line(text: str) -> str:
 def markdown_cell(text: str) -> str:
     """Return an outside text as a heading or a table's cell of a Markdown page can hold it.
 
-    It is shown as it is: it becomes no image, and no link that reads otherwise.
+    It is shown as it is: it becomes no image and no link.
     """
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\g<0>", plain)

@@ -34,11 +34,14 @@ def test_what_a_terminal_would_obey_is_not_printed(text: str, shown: str) -> Non
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
-        ("![x](http://a.b/c.png)", "!\\[x\\](http://a.b/c.png)"),
+        ("![x](http://a.b/c.png)", "!\\[x\\](http\\://a.b/c.png)"),
         ("[x](javascript:alert(1))", "\\[x\\](javascript:alert(1))"),
         ("<img src=x> &lt;", "&lt;img src=x> &amp;lt;"),
         ("`a` *b* _c_ ~d~ \\", "\\`a\\` \\*b\\* \\_c\\_ \\~d\\~ \\\\"),
         ("a|b\n# c", "a\\|b # c"),
+        ("HTTPS://a.b/c: d", "HTTPS\\://a.b/c: d"),
+        ("see WWW.a.b, wwww.c", "see WWW\\.a.b, wwww.c"),
+        ("talk to me@a.b", "talk to me\\@a.b"),
     ],
 )
 def test_markdown_in_a_name_is_text(text: str, cell: str) -> None:

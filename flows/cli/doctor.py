@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -21,10 +22,16 @@ from spokenby.models import Source, locate
 from spokenby.plan.profiles import Profile, make_recipe, models_used
 from spokenby.settings import Settings, read_settings
 from spokenby.site.batch import site_params
+from spokenby.site.shares import share_of, shared_locks
 from spokenby.voices.roster import lacking_prints
 
 LOW_DISK_GB = 20
 """An hour of video takes 0.23 GB of extracted audio; below this a batch may run out."""
+
+
+CLOCKS_APART_S = 20
+"""Heartbeats come every 30 s, and 90 s of silence are death: see flows/server/prefect_settings.py.
+The server takes the time of a heartbeat from the machine that sent it."""
 
 
 class Light(IntEnum):
@@ -61,6 +68,7 @@ def examine() -> Iterator[Finding]:
     if os.name == "posix":
         yield _privacy(settings)
     yield _disk(settings)
+    yield _shares(settings)
     yield _prefect(settings)
 
 
@@ -233,10 +241,33 @@ def _disk(settings: Settings) -> Finding:
     )
 
 
+def _shares(settings: Settings) -> Finding:
+    """Find databases and locks on a network share; `voices` says so of the voice library."""
+    from prefect.settings import get_current_settings
+
+    if warning := shared_locks(settings):
+        says, _, next_step = warning.partition(": ")
+        return Finding(Light.YELLOW, "shares", says, next_step)
+    current = get_current_settings()
+    url, home = current.server.database.connection_url, current.home
+    own = url is None or "sqlite" in url.get_secret_value()
+    if not current.api.url and own and (kind := share_of(home)):
+        return Finding(
+            Light.YELLOW,
+            "shares",
+            f"Prefect's database in {home} is on a network share ({kind}), where SQLite can lose"
+            " data",
+            "set PREFECT_HOME to a folder on a disk of this machine",
+        )
+    return Finding(Light.GREEN, "shares", "locks and databases are on disks of this machine")
+
+
 def _prefect(settings: Settings) -> Finding:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.settings import get_current_settings
+
+    from flows.server.crashed_runs import server_time
 
     url = get_current_settings().api.url
     if not url:
@@ -258,6 +289,16 @@ def _prefect(settings: Settings) -> Finding:
                 f"{url} has no limit on the tag {settings.gpu_tag}",
                 "run: spokenby setup",
             )
+        ahead = (datetime.now(UTC) - server_time(client)).total_seconds()
+    if abs(ahead) > CLOCKS_APART_S:
+        return Finding(
+            Light.RED,
+            "Prefect",
+            f"the clock of this machine is {abs(ahead):.0f} s"
+            f" {'ahead of' if ahead > 0 else 'behind'} the one of {url}:"
+            " the server may take runs here for dead",
+            "set the clock, and let it be kept right (NTP)",
+        )
     return Finding(
         Light.GREEN,
         "Prefect",

@@ -17,16 +17,31 @@ from spokenby.types import Digest
 OverwriteEdited = Annotated[bool, Parameter(name="--overwrite-edited")]
 
 
-def apply_changes(changes: Collection[Any], message: str, *, overwrite: bool) -> int:
-    """Say what was changed, and put it into the transcripts concerned; return the exit code."""
+def apply_changes(
+    changes: Collection[Any], message: str, *, overwrite: bool, in_edited: str = ""
+) -> int:
+    """Say what was changed, and put it into the transcripts concerned; return the exit code.
+
+    Args:
+        changes: of voices.
+        message: says what they were.
+        overwrite: also rewrite transcripts that were edited by hand.
+        in_edited: what to say if some edited transcripts were left as they are, which is a failure
+            then.
+    """
     console = open_console()
     say(console, message)
-    return rewrite(
-        console, {video for each in changes for video in each.videos}, overwrite=overwrite
-    )
+    videos = {video for each in changes for video in each.videos}
+    return rewrite(console, videos, overwrite=overwrite, in_edited=in_edited)
 
 
-def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: bool) -> int:
+def rewrite(
+    console: Console,
+    videos: Collection[Digest] | None,
+    *,
+    overwrite: bool,
+    in_edited: str = "",
+) -> int:
     """Write the transcripts of some videos again, all if `None`, and print the result for each."""
     from spokenby.site.voice_library import open_library, rewrite_transcripts
 
@@ -45,10 +60,11 @@ def rewrite(console: Console, videos: Collection[Digest] | None, *, overwrite: b
             transient=True,
             disable=not console.is_terminal,
         ),
+        in_edited,
     )
 
 
-def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
+def sum_up(console: Console, rewritten: Iterable[Any], in_edited: str = "") -> int:
     """Print the result of each rewritten transcript; return the exit code."""
     rewritten = list(rewritten)
     for each in rewritten:
@@ -62,6 +78,9 @@ def sum_up(console: Console, rewritten: Iterable[Any]) -> int:
         words |= {"edited": "edited", "failed": "failed"}
         parts = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
         say(console, f"transcripts: {', '.join(parts)}")
+    if counts["edited"] and in_edited:
+        say(console, in_edited)
+        return FAILED
     return FAILED if counts["failed"] else 0
 
 

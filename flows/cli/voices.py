@@ -195,7 +195,8 @@ def split(
 def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited = False) -> int:
     """Delete everything known about a voice, permanently: voiceprints, name, where it speaks.
 
-    The words stay in the transcripts, spoken by an unknown speaker.
+    The words stay in the transcripts, spoken by an unknown speaker. Ends with exit code 1 if traces
+    remain: in a file that cannot be written, or in a transcript that was edited by hand.
 
     For example:
 
@@ -219,7 +220,12 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     message = f"{voice.name} is forgotten"
     if remains:
         message = f"{voice.name} is deleted from the voice library, but traces remain"
-    code = apply_changes([change], message, overwrite=overwrite_edited)
+    code = apply_changes(
+        [change],
+        message,
+        overwrite=overwrite_edited,
+        in_edited=f"edited transcripts still name {voice.name}: see above",
+    )
     for line in remains:
         say(open_console(), line)
     return FAILED if remains else code

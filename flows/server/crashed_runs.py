@@ -3,9 +3,12 @@
 An automation marks them Crashed; see flows/server/resources.py. A run that starts again computes
 only what was cut: the rest is stored. An automation could start them, too, but after a restart of
 the server Prefect holds events back for 15 minutes.
+
+Only the server's clock counts: hosts may be minutes apart.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -38,7 +41,7 @@ SILENT_AFTER = timedelta(seconds=2 * DEAD_AFTER_S)
 
 def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
     """Start crashed runs of some deployments again; return their names."""
-    now = datetime.now(UTC)
+    now = server_time(client)
     for run in _runs(client, deployments, StateType.PENDING):
         if run.state and now - run.state.timestamp > STUCK_AFTER:
             client.set_flow_run_state(run.id, Crashed(message="its worker was killed"))
@@ -74,15 +77,26 @@ def _runs(client: SyncPrefectClient, deployments: list[str], state: StateType) -
     )
 
 
+def server_time(client: SyncPrefectClient) -> datetime:
+    """Return the time by the server's clock, to the second."""
+    return parsedate_to_datetime(client.request("GET", "/health").headers["date"])
+
+
 def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
-    """Return whether a run has said that it lives."""
+    """Return whether the server has heard from a run that it lives.
+
+    An event says when it occurred by the clock of its host, and when the server received it.
+    """
     heartbeats = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run.id}"]},
-        "occurred": {"since": since.isoformat()},
+        "occurred": {"until": (since + timedelta(days=365)).isoformat()},  # a clock may be ahead
+        "order": "DESC",
     }
     found = client.request("POST", "/events/filter", json={"filter": heartbeats, "limit": 1})
-    return bool(found.json()["events"])
+    return any(
+        datetime.fromisoformat(event["received"]) >= since for event in found.json()["events"]
+    )
 
 
 def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None:

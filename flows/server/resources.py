@@ -30,6 +30,8 @@ from spokenby.site.gpu_slots import tag_limit
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
+CLOSED = "additionalProperties"
+"""JSON schema's word: false where parameters that a flow does not have are refused."""
 
 OWN_SERVER = "http://127.0.0.1:4200/api"
 """Where `spokenby serve` answers, for commands that were not told of another server."""
@@ -186,7 +188,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "work pool": found.work_pool_name == entry["work_pool"]["name"],
             "job variables": not found.job_variables,
             "form": _form(found.parameter_openapi_schema)
-            == _form(parameter_schema(flow).model_dump()),
+            == _form({**parameter_schema(flow).model_dump(), CLOSED: False}),
             "folder": _folders(found) <= {ROOT},
         }
         differs = [what for what, same in changed.items() if not same]
@@ -195,6 +197,15 @@ def _deployment(entry: dict[str, Any]) -> Need:
     def create(client: SyncPrefectClient) -> None:
         before = _find_deployment(client, name)
         _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
+        deployed = client.read_deployment_by_name(f"{name}/{name}")
+        # Else a misspelt parameter is found only when the run starts.
+        form = {**(deployed.parameter_openapi_schema or {}), CLOSED: False}
+        client.request(
+            "PATCH",
+            "/deployments/{id}",
+            path_params={"id": deployed.id},
+            json={"parameter_openapi_schema": form},
+        ).raise_for_status()
         if before:
             _restore(client, before)
 
@@ -242,7 +253,8 @@ def _restore(client: SyncPrefectClient, before: DeploymentResponse) -> None:
 
 
 def _form(schema: dict[str, Any] | None) -> list[Any]:
-    return [(schema or {}).get(part) or {} for part in ("properties", "definitions", "required")]
+    parts = ("properties", "definitions", "required")
+    return [(schema or {}).get(CLOSED), *((schema or {}).get(part) or {} for part in parts)]
 
 
 def _folders(deployment: DeploymentResponse) -> set[Path]:

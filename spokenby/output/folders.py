@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from spokenby.errors import TransientError
-from spokenby.files import explaining
+from spokenby.files import explain, explaining
 from spokenby.types import Digest
 
 MANIFEST = "manifest.json"
@@ -64,29 +64,40 @@ def one_writer(locks: Path, folder: Path) -> Iterator[None]:
         folder: the folder to write.
 
     Raises:
+        SpokenbyError: the folder for the locks cannot be written.
         TransientError: another process holds the lock for more than a minute.
     """
-    locks.mkdir(parents=True, exist_ok=True)
+    # No soft lock where the disk has no real ones: it would outlive its process.
+    lock = FileLock(locks / f"{folder.name}.lock", timeout=_WAIT_S, fallback_to_soft=False)
     try:
-        with FileLock(locks / f"{folder.name}.lock", timeout=_WAIT_S):
-            yield
+        locks.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as error:
         raise TransientError(
             f"another process has been writing {folder} for {_WAIT_S} s", "end it, or try again"
         ) from error
+    except OSError as error:
+        raise explain(error, locks, "set SPOKENBY_CACHE_DIR") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
     """Write the files as the whole content of `folder`, completely or not at all.
 
-    An existing folder is replaced. If its manifest.json does not match its files (one was edited or
-    added by hand), it is kept as `<folder>.edited-1` (the next free number) and that path is
+    An existing folder is replaced; a link to one stays, and leads to the new one. If its
+    manifest.json does not match its files (one was edited or added by hand), it is kept as
+    `<folder>.edited-1` (the next free number) and that path is
     returned.
 
     Raises:
         InputError: no permission, no space left, or the name cannot be a folder's.
         TransientError: a file of the folder is in use, or the disk cannot be reached.
     """
+    if folder.is_symlink() and folder.is_dir():
+        folder = folder.resolve()
     unfinished = f".{folder.name}.tmp-"
     fresh = folder.with_name(unfinished + secrets.token_hex(4))
     try:

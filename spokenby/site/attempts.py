@@ -20,6 +20,25 @@ CUT = "its run was cut off (killed, crashed, or the power went)"
 """The cause of an attempt that nobody ended."""
 
 
+# The column `asked` holds the request: databases of earlier versions call it so.
+_COLUMNS = {
+    "key": "TEXT PRIMARY KEY",
+    "video": "TEXT",
+    "path": "TEXT",
+    "attempts": "INTEGER",
+    "stage": "TEXT",
+    "cause": "TEXT",
+    "started": "REAL",
+    "ended": "REAL",
+    "stored": "INTEGER",
+    "asked": "TEXT",
+}
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS attempts"
+    f" ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})"
+)
+
+
 class Attempt(NamedTuple):
     """The last attempt at one transcript. A row of the ledger, in the order of its columns."""
 
@@ -56,13 +75,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        # The column `asked` holds the request: databases of earlier versions call it so.
-        self._database = Database(
-            path,
-            "CREATE TABLE IF NOT EXISTS attempts (key TEXT PRIMARY KEY, video TEXT, path TEXT,"
-            " attempts INTEGER, stage TEXT, cause TEXT, started REAL, ended REAL, stored INTEGER,"
-            " asked TEXT)",
-        )
+        self._database = Database(path, _SCHEMA)
 
     def begin(
         self, key: Digest, video: Digest, path: str, *, stored: int = 0, request: str = "{}"
@@ -113,10 +126,7 @@ class Ledger:
     def read(self) -> dict[Digest, Attempt]:
         """Return every attempt that has not come to a transcript, by key, the oldest first."""
         none: list[tuple[Any, ...]] = []
-        rows = self._database.use(
-            lambda database: database.execute("SELECT * FROM attempts ORDER BY started").fetchall(),
-            none,
-        )
+        rows = self._database.use(_rows, none)
         attempts = (Attempt(*row) for row in rows)
         return {
             attempt.key: attempt._replace(request=_with_new_names(attempt.request))
@@ -125,6 +135,13 @@ class Ledger:
 
     def _change(self, statement: str, values: Collection[object]) -> None:
         self._database.use(lambda database: database.execute(statement, tuple(values)), None)
+
+
+def _rows(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    columns = [row[1] for row in database.execute("PRAGMA table_info(attempts)")]
+    if columns != list(_COLUMNS):
+        raise sqlite3.DatabaseError("its columns are those of another version of spokenby")
+    return database.execute("SELECT * FROM attempts ORDER BY started").fetchall()
 
 
 def _with_new_names(asked: str) -> str:

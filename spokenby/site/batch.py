@@ -18,6 +18,7 @@ from spokenby.plan.profiles import (
 )
 from spokenby.plan.stages import Stage, with_upstream
 from spokenby.settings import Settings, read_settings
+from spokenby.site.shares import shared_locks
 from spokenby.site.stage_results import read_stored
 from spokenby.stages import audio
 from spokenby.types import AudioFile, Digest, Span, Video
@@ -94,6 +95,8 @@ def prepare_batch(
             f"; voiceprints by {encoder}, which are not compared with those by"
             f" {settings.voice_encoder}, this site's encoder"
         )
+    if warning := shared_locks(settings):
+        reason += f"; {warning}"
     return Batch(
         settings=settings,
         recipe=recipe,

@@ -11,12 +11,14 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 from spokenby.engines.gpus import list_gpus
 from spokenby.errors import StoppedError
+from spokenby.files import explain, explaining
 from spokenby.progress import Step, announce, holding_slot, is_stopping
 from spokenby.settings import Settings, read_settings
 
@@ -59,6 +61,7 @@ def gpu_slot(queued: float | None = None) -> Iterator[None]:
 
     Raises:
         StoppedError: this process was asked to stop.
+        SpokenbyError: the folder of the lanes does not allow it.
     """
     queued = time.perf_counter() if queued is None else queued
     lanes = _lanes(read_settings())
@@ -72,6 +75,8 @@ def gpu_slot(queued: float | None = None) -> Iterator[None]:
                 lane.acquire(blocking=False)
             except Timeout:
                 continue
+            except OSError as error:
+                raise explain(error, Path(lane.lock_file), "set SPOKENBY_CACHE_DIR") from error
             try:
                 with holding_slot(queued):
                     yield
@@ -93,9 +98,13 @@ def _lanes(settings: Settings) -> list[FileLock]:
     count = settings.gpu_lanes or sum(1 + (gpu.memory >= ROOMY_BYTES) for gpu in list_gpus()[:1])
     folder = settings.cache / "lanes"
     if count:
-        folder.mkdir(parents=True, exist_ok=True)
+        with explaining(folder, "set SPOKENBY_CACHE_DIR"):
+            folder.mkdir(parents=True, exist_ok=True)
     host = platform.node()  # hosts may share the folder, not the GPU
-    return [FileLock(folder / f"{host}-{number}.lock") for number in range(count)]
+    return [
+        FileLock(folder / f"{host}-{number}.lock", fallback_to_soft=False)
+        for number in range(count)
+    ]
 
 
 def tag_limit(settings: Settings) -> int:

@@ -40,7 +40,7 @@ class Claims:
             lock.acquire(blocking=False)
         except Timeout:
             return False
-        except (OSError, NotImplementedError) as error:
+        except OSError as error:
             raise InputError(
                 f"cannot lock a file in {self._folder} ({error})",
                 "permit it, or set SPOKENBY_CACHE_DIR to a folder on a disk that has file locks",

@@ -12,6 +12,7 @@ from spokenby.output.rename_speakers import TRANSCRIPT, Rewritten, rewrite_folde
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.inventory import State, VideoStatus
+from spokenby.site.shares import check_library
 from spokenby.site.stage_results import storage_key
 from spokenby.types import Digest, Identity, SpeakerTranscript, Video
 from spokenby.voices.library import Change, Line, VoiceLibrary
@@ -38,6 +39,7 @@ def open_library(settings: Settings) -> VoiceLibrary:
     Raises:
         SpokenbyError: it cannot be reached or used.
     """
+    check_library(settings)
     return _open(settings.voices)
 
 

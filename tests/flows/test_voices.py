@@ -168,6 +168,14 @@ def test_merge_split_and_forget(site: Site, here: Here) -> None:
     assert [voice["voice"] for voice in listed(here)].count(1) == 0
     assert {path.stem for path in (site.results / "embed").iterdir()} == stored - prints
 
+    (site.output("again") / "transcript.txt").write_text("my own words")
+    ran = here.run("voices", "forget", "6", "--yes")
+    assert ran.code == 1
+    assert "edited transcripts still name Speaker 6" in ran.out
+    assert names(site, "again") == ["Speaker 6", "Unknown speaker A"]
+    done(here.run("voices", "identify", "--overwrite-edited"))
+    assert names(site, "again") == ["Unknown speaker A", "Unknown speaker B"]
+
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals are made in another way")
 @pytest.mark.parametrize(("answer", "code"), [("", 2), ("n", 2), ("Yes", 0)])

@@ -128,6 +128,27 @@ def test_what_loses_nothing_is_no_edit(folder, touch):
     assert content(folder) == NEW
 
 
+def test_a_link_to_a_folder_stays_and_leads_to_what_is_new(folder, tmp_path):
+    elsewhere = tmp_path / "other disk" / "moved"
+    folders.write_folder(elsewhere, OLD)
+    folder.parent.mkdir(exist_ok=True)
+    folder.symlink_to(elsewhere)
+    assert folders.write_folder(folder, NEW) is None
+    assert folder.is_symlink()
+    assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == NEW
+    assert list(folder.parent.iterdir()) == [folder]
+    assert list(elsewhere.parent.iterdir()) == [elsewhere]
+
+
+def test_a_folder_that_holds_no_locks_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"file cannot be written .* SPOKENBY_CACHE_DIR"),
+        folders.one_writer(tmp_path / "file", tmp_path / "out"),
+    ):
+        pass
+
+
 def test_a_file_in_the_way_stays(folder):
     folder.parent.mkdir()
     folder.write_bytes(b"precious")

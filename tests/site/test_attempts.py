@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,19 @@ def test_processes_share_a_ledger(tmp_path: Path) -> None:
     rows = Ledger(path).read()
     assert len(rows) == 25
     assert rows["same"].attempts == 24
+
+
+def test_a_ledger_of_another_version_is_started_over_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE attempts (key TEXT, tries INTEGER)")
+        database.execute("INSERT INTO attempts VALUES ('key', 1)")
+    ledger = Ledger(path)
+    assert ledger.read() == {}
+    (line,) = caplog.messages
+    assert str(path) in line
+    assert "another version" in line
+    assert tried(ledger, "first") == (1, ("transcribe", "first"))
+    assert caplog.messages == [line]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from spokenby.engines.gpus import Gpu
-from spokenby.settings import Settings
+from spokenby.errors import InputError, SpokenbyError
+from spokenby.settings import Settings, read_settings
 from spokenby.site import gpu_slots
 from spokenby.site.gpu_slots import on_gpu, tag_limit
 from spokenby.stages.diarization import Params
@@ -65,6 +66,27 @@ def test_tag_admits_more_than_there_are_lanes(
     count: int | None, in_flight: int, limit: int
 ) -> None:
     assert tag_limit(Settings(gpu_lanes=count, videos_in_flight=in_flight)) == limit
+
+
+def test_a_folder_that_holds_no_lanes_is_one_line(tmp_path: Path) -> None:
+    lanes = tmp_path / "cache" / "lanes"
+    lanes.parent.mkdir()
+    lanes.touch()
+    with (
+        pytest.raises(InputError, match="lanes cannot be written"),
+        on_gpu("talk", "diarize", nullcontext()),
+    ):
+        pass
+    lanes.unlink()
+    next(iter(gpu_slots._lanes(read_settings()))).acquire().lock.release()
+    (lane,) = lanes.iterdir()
+    lane.unlink()
+    lane.mkdir()
+    with (
+        pytest.raises(SpokenbyError, match="cannot be written"),
+        on_gpu("talk", "diarize", nullcontext()),
+    ):
+        pass
 
 
 def test_who_waits_for_an_engine_holds_no_lane() -> None:

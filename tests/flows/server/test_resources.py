@@ -82,6 +82,11 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         assert missing in before.stdout
 
 
+def test_a_parameter_that_no_flow_has_is_refused_before_a_run_exists(served: Served) -> None:
+    with pytest.raises(AssertionError, match="num_speaker'"):
+        served.trigger(paths=[], num_speaker=2)
+
+
 def test_setting_up_again_changes_nothing(served: Served) -> None:
     stamp = "/deployments/name/sweep-folder/sweep-folder"
     deployed = served.api("GET", stamp)
