@@ -124,8 +124,9 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int, lo
 def _restart_crashed(console: Console) -> None:
     from httpx import HTTPError
 
+    from flows.server.connection import connected
     from flows.server.crashed_runs import restart_crashed
-    from flows.server.resources import connected, deployment_names
+    from flows.server.resources import deployment_names
 
     # A server that is away for a while must not end the worker, whose runs go on.
     with suppress(HTTPError, SpokenbyError), connected() as client:
@@ -167,8 +168,8 @@ def up(*, check: bool = False) -> int:
         check: Set exit code 1 if something is missing.
     """
     prefect_settings.apply()
+    from flows.server.connection import connected
     from flows.server.resources import check as missing_on
-    from flows.server.resources import connected
 
     console = Console()
     with connected() as client:
