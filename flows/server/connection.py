@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +17,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
 from flows.server import prefect_settings
-from flows.server.passwords import kept_password
+from flows.server.passwords import kept_password, new_password
 from flows.server.processes import Child, free_port, wait_until_healthy
 from spokenby.errors import InputError
 from spokenby.progress import calling_on_exit
@@ -29,7 +28,7 @@ OWN_SERVER = "http://127.0.0.1:4200/api"
 """Where `spokenby serve` answers, for commands that were not told of another server."""
 
 CONNECT_WITHIN_S = 3.0
-ANSWER_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 10.0
 """A busy server on SQLite takes seconds."""
 
 STOP_WITHIN_S = 2.0
@@ -52,7 +51,7 @@ def have_server() -> None:
         with connected():
             return
     url = f"http://127.0.0.1:{free_port()}/api"
-    password = f"spokenby:{secrets.token_urlsafe(32)}"
+    password = new_password()
     server = Child(
         "temporary server",
         prefect_settings.server_command(url),
