@@ -16,6 +16,7 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
+from flows.deployment_runs import TEMPORARY
 from flows.server import prefect_settings
 from flows.server.passwords import kept_password, new_password
 from flows.server.processes import Child, free_port, wait_until_healthy
@@ -57,7 +58,8 @@ def have_server() -> None:
         prefect_settings.server_command(url),
         prefect_settings.for_child(
             {**prefect_settings.SERVER, **prefect_settings.origins(url)},
-            **prefect_settings.TEMPORARY,
+            **{TEMPORARY: "1"},  # without the services that look after runs of deployments
+            PREFECT_SERVER_UI_ENABLED="false",
             PREFECT_SERVER_API_AUTH_STRING=password,
         ),
         read_settings().cache.absolute() / "logs" / "temporary-server.log",
@@ -68,6 +70,7 @@ def have_server() -> None:
     at_end.enter_context(calling_on_exit(stop))
     atexit.register(at_end.close)
     wait_until_healthy(url, server)
+    os.environ[TEMPORARY] = "1"
     use(url, password)
 
 

@@ -71,13 +71,6 @@ SERVER = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
 }
 
-TEMPORARY = {
-    # Without the services that look after runs of deployments, as Prefect's own temporary server.
-    "PREFECT__SERVER_EPHEMERAL": "1",
-    "PREFECT_SERVER_UI_ENABLED": "false",
-}
-"""What the server of a single command needs, too."""
-
 WORKER = {
     # A run waits up to 4 minutes for a server that is away, 2 + 4 + ... + 128 s, not one (5).
     "PREFECT_CLIENT_MAX_RETRIES": "7",
