@@ -53,8 +53,10 @@ def test_a_run_and_its_server_meet_without_the_proxy(
     home.mkdir()
     migrated = sqlite3.connect(shared() / "prefect" / "prefect.db")
     migrated.backup(sqlite3.connect(home / "prefect.db"))
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy")
-    ran = site.run("transcribe", **dict.fromkeys(names, address), NO_PROXY="files.example")
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")
+    socks = address.replace("http", "socks5")
+    proxies = {**dict.fromkeys(names, address), "ALL_PROXY": socks, "NO_PROXY": "files.example"}
+    ran = site.run("transcribe", **proxies)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 of 1 videos" in ran.stdout
     assert asked == []
