@@ -6,19 +6,23 @@ from time import monotonic, sleep, time
 from typing import Any, cast
 
 import httpx
+from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import DeploymentStatus, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.transcribe_videos import transcribe_videos
+from flows.parameters import language_field
+from flows.transcribe_videos import name_of, transcribe_videos
 from spokenby.digests import digest_of
 from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
-
-DEPLOYMENT = "transcribe-videos/transcribe-videos"
+from spokenby.wording import markdown_cell, one_line
+from tasks.again import DEPLOYMENT
+from tasks.artifacts import tell_prefect
 
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """In the environment of a process whose server is temporary: no worker serves that."""
@@ -30,9 +34,13 @@ ASK_EVERY_S = 1.0
 
 
 def run_videos(
-    paths: list[str], request: dict[str, Any], inventory: Inventory, *key: object
+    paths: list[str],
+    request: dict[str, Any],
+    inventory: Inventory,
+    *key: object,
+    wait: bool = True,
 ) -> tuple[bool, str]:
-    """Transcribe some videos in one run and wait for its end; return whether and how it ended.
+    """Transcribe some videos in one run; return whether and how it ended.
 
     It is a run of the deployment where a worker serves that: one that the UI can retry. Else it
     is done in this process, which goes on with the inventory.
@@ -43,10 +51,13 @@ def run_videos(
         inventory: of that request.
         key: what makes these attempts others than earlier ones; who asks for the same twice joins
             the run that is under way.
+        wait: for the end of a run of the deployment.
     """
     with get_client(sync_client=True) as client:
         if deployment := served(client):
-            return _follow(client, _run_of(deployment, client, paths, request, key))
+            run = _run_of(deployment, client, paths, request, key)
+            _link_to(run)
+            return _follow(client, run) if wait else (False, f"in run {run.name}")
     with sharing(inventory):
         state = transcribe_videos(paths=paths, return_state=True, **request)
     return not is_stopping(), state.message or str(state.name)
@@ -100,6 +111,8 @@ def _run_of(
         for name, value in request.items()
         if value is not None or name in deployment.parameters
     }
+    if given.get("language"):
+        given["language"] = language_field(given["language"])
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.
         name = digest_of(paths, request, key, number)
@@ -110,6 +123,7 @@ def _run_of(
             run = run_deployment(
                 DEPLOYMENT,
                 parameters={"paths": paths, "force": [], **given},
+                flow_run_name=name_of(paths),
                 timeout=0,
                 idempotency_key=name,
             )
@@ -119,8 +133,21 @@ def _run_of(
     raise AssertionError
 
 
+def _link_to(run: FlowRun) -> None:
+    """Show the run on the page of the one that started it, if that is one."""
+    if FlowRunContext.get() is None:
+        return
+    tell_prefect(
+        create_link_artifact,
+        f"/runs/flow-run/{run.id}",
+        link_text=one_line(run.name),
+        key="run-of-sweep",
+        description=f"transcribes what this sweep found: {markdown_cell(run.name)}",
+    )
+
+
 def _follow(client: SyncPrefectClient, run: FlowRun) -> tuple[bool, str]:
-    announce(Step("sweep", "wait", "waiting", note=f"in run {run.name}, on a worker"))
+    announce(Step("sweep", "run", "waiting", note=f"in run {run.name}, on a worker"))
     begun = monotonic()
     while True:
         state = run.state

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from flows import final_states
 from flows.hub_token import find_hub_token
-from flows.parameters import ProfileOrDefault
+from flows.parameters import ProfileOrDefault, titled
 from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage, with_upstream
@@ -27,12 +27,12 @@ from tasks.identification import Enrolment, enroll
 
 @flow(name="enroll-voice", flow_run_name="enroll {name}", persist_result=False)
 def enroll_voice(
-    name: str,
-    clips: list[str],
-    start: Annotated[Seconds, Field(ge=0)] = 0.0,
-    end: Annotated[Seconds, Field(ge=0)] = 0.0,
+    name: Annotated[str, titled("Name")],
+    clips: Annotated[list[str], titled("Recordings")],
+    start: Annotated[Seconds, Field(ge=0), titled("From second")] = 0.0,
+    end: Annotated[Seconds, Field(ge=0), titled("To second")] = 0.0,
     profile: ProfileOrDefault = None,
-    force: bool = False,
+    force: Annotated[bool, titled("Enroll even if similar to somebody else")] = False,
 ) -> State[Enrolment]:
     """Enroll a person from recordings in which nobody else speaks.
 

@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from flows.video_stages import Futures, VideoGraph, cause
 from spokenby.errors import StoppedError
 from spokenby.plan.stages import Stage
-from spokenby.progress import is_stopping
+from spokenby.progress import VideoEnded, VideoPlanned, announce, is_stopping
 from spokenby.site.batch import plan_for
 from spokenby.site.inventory import (
     Inventory,
@@ -56,14 +56,14 @@ class VideosInFlight:
         plan = plan_for(video, self._batch, self._force)
         key = plan.digests[Stage.MERGE]
         if plan.done:
-            folder = self._batch.folder(video)
-            self.ended.append(unchanged(_done(video, folder)))
+            self._end(unchanged(_done(video, self._batch.folder(video))))
             self._ledger.forget(key)
             self._claims.free(video.digest)
             return True
         self._ledger.begin(
             key, video.digest, video.path, stored=len(plan.stored), request=self._request
         )
+        announce(VideoPlanned(video.path, video.duration, tuple(plan.run)))
         futures = VideoGraph(video, plan, self._batch).transcribe(self._identified)
         self._identified = futures.get("identify")
         futures["write"].add_done_callback(partial(_put, self._finished, video.path))
@@ -77,14 +77,14 @@ class VideosInFlight:
                 self._collect()
             elif is_stopping():
                 stopped = StoppedError("stopped on request")
-                self.ended.append(failure(video.path, "wait", stopped, video))
+                self._end(failure(video.path, "wait", stopped, video))
                 return
             else:
                 sleep(1)
 
     def note_unread(self, status: VideoStatus) -> None:
         """Note a file that turned out not to be a video, or a path that leads to none."""
-        self.ended.append(status)
+        self._end(status)
         note_unread(status, self._inventory, self._request)
 
     def note_stopped(self) -> None:
@@ -103,10 +103,15 @@ class VideosInFlight:
         video, key, futures = self._in_flight[path]
         wait(list(futures.values()))
         status = self._status_from(video, futures)
-        self.ended.append(status)
+        self._end(status)
         note_end(self._ledger, key, status)
         del self._in_flight[path]
         self._claims.free(video.digest)
+
+    def _end(self, status: VideoStatus) -> None:
+        self.ended.append(status)
+        note = status.folder or status.headline
+        announce(VideoEnded(status.path, status.state, note, status.digest))
 
     def _status_from(self, video: Video, futures: Futures) -> VideoStatus:
         """Return how a video ended, from the states of its stages, which are all final."""

@@ -11,11 +11,21 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from spokenby.plan.profiles import Profile
 from spokenby.stages.transcription import EACH_PART
-from spokenby.types import WHISPER_LANGUAGES
+from spokenby.types import LANGUAGE_LABELS, language_code
 
 
 def _nothing(value: Any) -> Any:
     return None if value in {"", "default", "detect"} else value
+
+
+def _language(value: Any) -> Any:
+    """Take a label of the form for its code; what is no language is refused by the params."""
+    return language_code(value) if value in LANGUAGE_LABELS.values() else _nothing(value)
+
+
+def language_field(value: str) -> str:
+    """Return how the form offers a language that was named in some other way."""
+    return LANGUAGE_LABELS[language_code(value)] if value not in {"detect", EACH_PART} else value
 
 
 def _not_a_number(value: Any) -> Any:
@@ -26,24 +36,30 @@ def _negative(value: Any) -> Any:
     return None if value == -1 else value
 
 
+def titled(title: str, **extra: Any) -> Any:
+    """Return the annotation that names a parameter's field in the form."""
+    return Field(json_schema_extra={"title": title, **extra})
+
+
 ProfileOrDefault = Annotated[
     Profile | None,
     BeforeValidator(_nothing),
     WithJsonSchema({"type": "string", "enum": ["default", *Profile]}),
-    Field(json_schema_extra={"default": "default"}),
+    Field(json_schema_extra={"default": "default", "title": "Profile"}),
 ]
 LanguageOrDetect = Annotated[
     str | None,
-    BeforeValidator(_nothing),
-    WithJsonSchema({"type": "string", "enum": ["detect", EACH_PART, *WHISPER_LANGUAGES]}),
-    Field(json_schema_extra={"default": "detect"}),
+    BeforeValidator(_language),
+    WithJsonSchema({"type": "string", "enum": ["detect", EACH_PART, *LANGUAGE_LABELS.values()]}),
+    Field(json_schema_extra={"default": "detect", "title": "Spoken language"}),
 ]
 FolderOrDefault = Annotated[
     str | None,
     BeforeValidator(_nothing),
     WithJsonSchema({"type": "string"}),
-    Field(json_schema_extra={"default": ""}),
+    Field(json_schema_extra={"default": "", "title": "Folder for transcripts"}),
 ]
+
 CountOrUnknown = Annotated[
     Annotated[int, Field(ge=1)] | None,
     BeforeValidator(_not_a_number),
@@ -54,10 +70,10 @@ IndexOrDefault = Annotated[
     Annotated[int, Field(ge=0)] | None,
     BeforeValidator(_negative),
     WithJsonSchema({"type": "integer", "minimum": -1}),
-    Field(json_schema_extra={"default": -1}),
+    Field(json_schema_extra={"default": -1, "title": "Audio stream"}),
 ]
 ParamsByStage = Annotated[
     dict[str, dict[str, Any]] | None,
     WithJsonSchema({"type": "object"}),
-    Field(json_schema_extra={"default": {}}),
+    Field(json_schema_extra={"default": {}, "title": "Other params"}),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed
 from pydantic import Field
 
@@ -19,11 +19,12 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    titled,
 )
 from spokenby.progress import is_stopping
 from spokenby.site.batch import prepare_batch
-from spokenby.site.inventory import FIND, VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.inventory import State as VideoState
+from spokenby.site.inventory import VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.new_videos import Choice, survey
 from spokenby.wording import markdown_cell
 from tasks.artifacts import tell_prefect
@@ -41,22 +42,23 @@ def run_name() -> str:
 
 @flow(name="sweep-folder", flow_run_name=run_name, persist_result=False)
 def sweep_folder(
-    folders: tuple[str, ...] = (),
+    folders: Annotated[tuple[str, ...], titled("Folders to watch")] = (),
     profile: ProfileOrDefault = None,
     language: LanguageOrDetect = None,
     output: FolderOrDefault = None,
-    stable_s: Annotated[float, Field(ge=0)] = 60.0,
-    limit: CountOrUnknown = None,
-    newest_first: bool = False,
-    max_attempts: Annotated[int, Field(ge=1)] = 3,
-    dry_run: bool = False,
+    stable_s: Annotated[float, Field(ge=0), titled("Seconds without change")] = 60.0,
+    limit: Annotated[CountOrUnknown, titled("Maximum number of videos", default=0)] = None,
+    newest_first: Annotated[bool, titled("Newest first")] = False,
+    max_attempts: Annotated[int, Field(ge=1), titled("Attempts")] = 3,
+    dry_run: Annotated[bool, titled("Only list what would be done")] = False,
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
     """Transcribe what is new in some folders.
 
-    Videos that have their transcript, that are still being written, or that another run works on
-    are left out. Each sweep tries a failed video once more, until it has failed too often; then
-    it rests until its file changes or somebody runs `spokenby retry`.
+    What is new goes to a run of transcribe-videos, to which a link leads. Videos that have their
+    transcript, that are still being written, or that another run works on are left out. Each sweep
+    tries a failed video once more, until it has failed too often; then it rests until its file
+    changes or somebody runs `spokenby retry`.
 
     Args:
         folders: Folders that are searched, as the worker's machine names them; the site's folder
@@ -65,7 +67,7 @@ def sweep_folder(
         language: Spoken language; detected where the engine can.
         output: Folder that transcripts go to; the site's folder if empty.
         stable_s: A file that changed within this many seconds counts as still being written.
-        limit: At most so many videos in one sweep; 0 for all.
+        limit: Maximum number of videos in one sweep; 0 for all.
         newest_first: Start with the newest file instead of the oldest.
         max_attempts: A video that failed so often is left out.
         dry_run: Only list what would be done.
@@ -95,6 +97,8 @@ def sweep_folder(
             request,
             inventory,
             *((status.digest, status.attempts) for status in ready),
+            # A sweep of the schedule that waited would hold a place of the worker.
+            wait=deployment.id is None,
         )
         statuses = follow_up(statuses, inventory, ended=ended, message=message)
     tell_prefect(
@@ -132,9 +136,6 @@ def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     if is_stopping():
         return final_states.stopped(f"stopped on request: {message}", statuses)
     if failed := [status for status in statuses if status.state is VideoState.FAILED]:
-        causes = "; ".join(
-            status.note if status.stage == FIND else f"{status.path}: {status.note}"
-            for status in failed
-        )
-        return final_states.failed(f"{message}: {causes}", statuses)
+        causes = "; ".join(status.headline for status in failed)
+        return final_states.failed(f"{causes} ({message})", statuses)
     return Completed(message=message, data=statuses)

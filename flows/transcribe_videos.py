@@ -1,6 +1,7 @@
 """Transcribe videos: find them, work on a few at a time, return how each ended."""
 
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -18,6 +19,7 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    titled,
 )
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
@@ -27,8 +29,11 @@ from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
 from spokenby.site.voice_library import note_unchanged
 from spokenby.types import Video
+from spokenby.wording import count_of
 from tasks import audio
+from tasks.again import again_of_run
 from tasks.options import missing_limit
+from tasks.overview import overview_shown
 from tasks.run_report import watch_run
 
 WAITING_FOR_RUN = "waiting for another run of this video"
@@ -36,22 +41,26 @@ WAITING_FOR_RUN = "waiting for another run of this video"
 
 def run_name() -> str:
     """Name a run after its videos: the first one, and how many more there are."""
-    paths: list[str] = flow_run.parameters["paths"]
+    return name_of(flow_run.parameters["paths"])
+
+
+def name_of(paths: list[str]) -> str:
+    """Return the name of a run of these videos."""
     first = " ".join(Path(paths[0]).name.split()) if paths else "nothing"
     return f"{first} and {len(paths) - 1} more" if len(paths) > 1 else first
 
 
 @flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
-    paths: list[str],
+    paths: Annotated[list[str], titled("Videos or folders")],
     profile: ProfileOrDefault = None,
     language: LanguageOrDetect = None,
-    num_speakers: CountOrUnknown = None,
-    min_speakers: CountOrUnknown = None,
-    max_speakers: CountOrUnknown = None,
+    num_speakers: Annotated[CountOrUnknown, titled("Number of speakers", default=0)] = None,
+    min_speakers: Annotated[CountOrUnknown, titled("Minimum number of speakers", default=0)] = None,
+    max_speakers: Annotated[CountOrUnknown, titled("Maximum number of speakers", default=0)] = None,
     audio_stream: IndexOrDefault = None,
     output: FolderOrDefault = None,
-    force: tuple[Stage, ...] = (),
+    force: Annotated[tuple[Stage, ...], titled("Stages to compute again")] = (),
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
     """Transcribe videos: who said what, when.
@@ -97,7 +106,8 @@ def transcribe_videos(
     order: dict[str, int] = {}
     claimed: list[Video] = []
     watched = watch_run(flow_run.name or "a run", batch.settings)
-    with watched, inventory.claims, calling_on_exit(run.note_stopped):
+    shown = overview_shown(again_of_run())
+    with shown, watched, inventory.claims, calling_on_exit(run.note_stopped):
         for status in inventory.look_below(paths, audio.inspect_video):
             order[status.path] = len(order)
             if not status.video:
@@ -121,16 +131,13 @@ def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
     """Return the flow's final state: failed, with the causes, if any video failed."""
     if is_stopping():
         return final_states.stopped("stopped on request", statuses)
-    failed = [status for status in statuses if status.state is VideoState.FAILED]
+    failed = [status.headline for status in statuses if status.state is VideoState.FAILED]
     if failed:
-        causes = [_cause_in_words(status) for status in failed]
-        for line in causes:
+        for line in failed:
             get_run_logger().error("%s", line)
-        message = f"{len(failed)} of {len(statuses)} videos failed: {'; '.join(causes)}"
+        # The cause comes first: the UI cuts messages.
+        message = (
+            f"{'; '.join(failed)} ({len(failed)} of {count_of(len(statuses), 'video')} failed)"
+        )
         return final_states.failed(message, statuses)
-    return Completed(message=f"{len(statuses)} videos done", data=statuses)
-
-
-def _cause_in_words(status: VideoStatus) -> str:
-    problem = status.problem
-    return problem if problem.startswith(status.path) else f"{status.path}: {problem}"
+    return Completed(message=f"{count_of(len(statuses), 'video')} done", data=statuses)

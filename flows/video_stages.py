@@ -159,7 +159,9 @@ class VideoGraph:
         return {Stage.EXTRACT: stored} if stored else {}
 
     def _start(self, name: str, task: Any, *inputs: Any, after: Any = None) -> PrefectFuture[Any]:
-        future: PrefectFuture[Any] = task.submit(self._video, *inputs, wait_for=after)
+        # Prefect shows the name of the task until the run begins, and only then the run's own.
+        named = task.with_options(name=f"{name} {self._video.name}")
+        future: PrefectFuture[Any] = named.submit(self._video, *inputs, wait_for=after)
         self.futures[name] = future
         future.add_done_callback(lambda done: _announce_end(self._video.path, name, done))
         return future

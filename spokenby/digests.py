@@ -22,15 +22,16 @@ _SETTLED_NS = 2_000_000_000
 class DigestIndex:
     """Remember digests of files between runs, by path, size and time of change.
 
-    It only ever saves time; see database.py for what happens where it cannot be used.
+    It only ever saves time; see database.py for what happens where it cannot be used. Each row has
+    a checksum: SQLite does not notice a changed bit, which would give a video another's transcript.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = Database(
             path,
-            "CREATE TABLE IF NOT EXISTS files"
-            " (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)",
+            "CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, size INTEGER,"
+            " mtime_ns INTEGER, digest TEXT, checksum TEXT)",
         )
 
     def recall(self, path: Path, stat: os.stat_result) -> Digest | None:
@@ -43,12 +44,14 @@ class DigestIndex:
         def look(database: sqlite3.Connection) -> dict[Path, Digest]:
             found = {}
             for path, stat in files.items():
+                known = _key(path), stat.st_size, stat.st_mtime_ns
                 row = database.execute(
-                    "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
-                    (_key(path), stat.st_size, stat.st_mtime_ns),
+                    "SELECT digest, checksum FROM digests"
+                    " WHERE path = ? AND size = ? AND mtime_ns = ?",
+                    known,
                 ).fetchone()
-                if row:
-                    found[path] = str(row[0])
+                if row and row[1] == _checksum(*known, row[0]):
+                    found[path] = row[0]
             return found
 
         return self._database.use(look, {})
@@ -57,21 +60,34 @@ class DigestIndex:
         """Return the paths at which files of that digest were; they may have changed since."""
 
         def look(database: sqlite3.Connection) -> list[Path]:
-            rows = database.execute("SELECT path FROM files WHERE digest = ?", (digest,))
+            rows = database.execute("SELECT path FROM digests WHERE digest = ?", (digest,))
             return [Path(os.fsdecode(row[0])) for row in rows]
 
         return self._database.use(look, [])
 
     def remember(self, path: Path, stat: os.stat_result, digest: Digest) -> None:
         """Note the digest, unless the file changed only just now."""
-        if time.time_ns() - stat.st_mtime_ns > _SETTLED_NS:
-            self._database.use(
-                lambda database: database.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                    (_key(path), stat.st_size, stat.st_mtime_ns, digest),
-                ),
-                None,
-            )
+        self.remember_all({path: (stat, digest)})
+
+    def remember_all(self, files: Mapping[Path, tuple[os.stat_result, Digest]]) -> None:
+        """Note the digests of files, but of those that changed only just now."""
+        settled = time.time_ns() - _SETTLED_NS
+        rows = [
+            (_key(path), stat.st_size, stat.st_mtime_ns, digest)
+            for path, (stat, digest) in files.items()
+            if stat.st_mtime_ns < settled
+        ]
+        self._database.use(
+            lambda database: database.executemany(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)",
+                [(*row, _checksum(*row)) for row in rows],
+            ),
+            None,
+        )
+
+
+def _checksum(path: bytes, size: int, mtime_ns: int, digest: Digest) -> str:
+    return digest_of(path.hex(), size, mtime_ns, digest)
 
 
 def _key(path: Path) -> bytes:

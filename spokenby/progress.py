@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from time import monotonic, perf_counter
-from typing import NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from spokenby.errors import StoppedError
 from spokenby.types import Progress, Seconds, StageResult
@@ -28,6 +27,36 @@ class Step(NamedTuple):
     state: str
     fraction: float = 0.0
     note: str = ""
+
+
+class VideosFound(NamedTuple):
+    """The videos of a run are known; none was read yet.
+
+    `sizes`: of their files, in bytes.
+    """
+
+    videos: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+
+class VideoPlanned(NamedTuple):
+    """A run begins with a video, and these stages have to be computed for it."""
+
+    video: str
+    duration: Seconds
+    stages: tuple[str, ...]
+
+
+class VideoEnded(NamedTuple):
+    """How a video ended in a run: a state of the inventory, with the cause or the output folder."""
+
+    video: str
+    state: str
+    note: str = ""
+    digest: str = ""
+
+
+Event = Step | VideosFound | VideoPlanned | VideoEnded
 
 
 class StageSpan(NamedTuple):
@@ -51,31 +80,17 @@ class StageSpan(NamedTuple):
         return self.ready, self.end
 
 
-class Bar(Protocol):
-    """Shows the progress of one long stage somewhere else than in this process."""
-
-    def show(self, fraction: float) -> None:
-        """Show how far it is, 0 to 1."""
-
-    def end(self) -> None:
-        """Show that it is done."""
-
-
-LONG_S: Seconds = 5.0
-"""A stage that takes longer gets a bar."""
-
-_listeners: list[Callable[[Step], None]] = []
+_listeners: list[Callable[[Event], None]] = []
 _span_listeners: list[Callable[[StageSpan], None]] = []
 _exit_callbacks: list[Callable[[], None]] = []
 _stopping = threading.Event()
-_make_bar: Callable[[str], Bar] | None = None
 _slot: ContextVar[tuple[Seconds, Seconds] | None] = ContextVar("slot", default=None)
 """When the stage of this thread queued for the GPU, and when it got it."""
 
 
 @contextmanager
-def listening(listener: Callable[[Step], None]) -> Iterator[None]:
-    """Call `listener` with every step in this process, from whichever thread it comes."""
+def listening(listener: Callable[[Event], None]) -> Iterator[None]:
+    """Call `listener` with every event in this process, from whichever thread it comes."""
     _listeners.append(listener)
     try:
         yield
@@ -93,16 +108,10 @@ def collecting_spans(listener: Callable[[StageSpan], None]) -> Iterator[None]:
         _span_listeners.remove(listener)
 
 
-def show_long_stages(make_bar: Callable[[str], Bar]) -> None:
-    """Show every stage of this process that takes long with a bar, made from its description."""
-    global _make_bar  # noqa: PLW0603 - one a process, as what it shows is the process's
-    _make_bar = make_bar
-
-
-def announce(step: Step) -> None:
-    """Pass a step on to every listener."""
+def announce(event: Event) -> None:
+    """Pass an event on to every listener."""
     for listener in tuple(_listeners):
-        listener(step)
+        listener(event)
 
 
 def note_span(span: StageSpan) -> None:
@@ -148,21 +157,17 @@ def showing(video: str, stage: str, every_s: Seconds = 0.2) -> Iterator[Progress
 
     Whoever collects spans gets the stage's when it has ended.
     """
-    started = last = monotonic() - every_s
+    last = monotonic() - every_s
     ready = perf_counter()
     asked, got = _slot.get() or (ready, ready)
-    bar: Bar | None = None
 
     def progress(fraction: float) -> None:
-        nonlocal last, bar
+        nonlocal last
         if _stopping.is_set():
             raise StoppedError("stopped on request", "run again to continue where it stopped")
         if (now := monotonic()) - last >= every_s:
             last = now
             announce(Step(video, stage, "running", fraction))
-            if now - started > LONG_S and _make_bar:
-                bar = bar or _make_bar(f"{stage} {Path(video).name}")
-                bar.show(fraction)
 
     failed = True
     try:
@@ -171,8 +176,6 @@ def showing(video: str, stage: str, every_s: Seconds = 0.2) -> Iterator[Progress
         failed = False
     finally:
         note_span(StageSpan(video, stage, asked, got, ready, perf_counter(), failed))
-    if bar:
-        bar.end()
 
 
 @contextmanager

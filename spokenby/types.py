@@ -57,6 +57,12 @@ _LANGUAGES = """
 WHISPER_LANGUAGES = _LANGUAGES[::2]
 """Languages as codes, for people to choose from; which of them a model knows, its engine says."""
 
+LANGUAGE_LABELS = {
+    code: f"{code} – {name.replace('_', ' ')}"
+    for code, name in zip(WHISPER_LANGUAGES, _LANGUAGES[1::2], strict=True)
+}
+"""How a form offers each of them."""
+
 _LANGUAGE_CODES = {
     **{
         name.replace("_", " ").casefold(): code
@@ -79,13 +85,13 @@ _LANGUAGE_CODES = {
 
 
 def language_code(text: str) -> str:
-    """Return the code of a language, from a code, a tag such as en-US, or its English name.
+    """Return the code of a language, from a code, a tag such as en-US, its name or its label.
 
     Raises:
         ValueError: it is none that Whisper models know.
     """
     wanted = " ".join(text.casefold().split())
-    for word in (wanted, re.split("[-_]", wanted)[0]):
+    for word in (wanted, re.split(r"\s*[-_–]", wanted)[0]):
         if word in _LANGUAGE_CODES:
             return _LANGUAGE_CODES[word]
     close = difflib.get_close_matches(

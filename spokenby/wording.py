@@ -18,6 +18,11 @@ def position(seconds: Seconds) -> str:
     return clock(int(seconds))
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things: 1 video, 2 videos."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 _BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 _DIRECTIONS = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Invisible; they make a text look like another."""

@@ -1,16 +1,12 @@
-"""Show progress, transcripts and runs in Prefect's UI as artifacts."""
+"""Make artifacts for Prefect's UI without failing over them."""
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import TaskRunContext
+from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_logger
-
-from spokenby.types import Seconds
 
 
 def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -22,35 +18,22 @@ def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return None
 
 
-class ProgressBar:
-    """A progress artifact of the task that runs; outside of one it does nothing.
+_pages: dict[str, UUID] = {}
+"""The artifacts of the videos that this process wrote, by digest."""
 
-    Args:
-        description: what is under way.
-        every_s: how long an update waits for the one before: each costs 22 ms.
+
+def show_video(digest: str, page: str, description: str) -> None:
+    """Make a video's artifact."""
+    made = tell_prefect(
+        create_markdown_artifact, page, key=f"video-{digest[:8]}", description=description
+    )
+    if made:
+        _pages[digest] = made
+
+
+def link_to_video(digest: str, text: str) -> str:
+    """Return a Markdown link to a video's artifact; the text alone if this process made none.
+
+    By the id of the artifact: behind its key, the UI shows a list of its versions.
     """
-
-    def __init__(self, description: str, every_s: Seconds) -> None:
-        self._description = description
-        self._every_s = every_s
-        self._artifact: UUID | None = None
-        self._shown = -every_s
-
-    def show(self, fraction: float) -> None:
-        """Show how far it is, now and then."""
-        now = monotonic()
-        if TaskRunContext.get() is None or now - self._shown < self._every_s:
-            return
-        self._shown = now
-        percent = round(100 * fraction, 1)
-        if self._artifact is None:
-            self._artifact = tell_prefect(
-                create_progress_artifact, percent, description=self._description
-            )
-        else:
-            tell_prefect(update_progress_artifact, self._artifact, percent)
-
-    def end(self) -> None:
-        """Show that it is done."""
-        if self._artifact is not None:
-            tell_prefect(update_progress_artifact, self._artifact, 100.0)
+    return f"[{text}](/artifacts/artifact/{_pages[digest]})" if digest in _pages else text

@@ -24,7 +24,9 @@ def diarize_speakers(
 ) -> Diarization:
     """Find who spoke when; the next video may listen while the voices of this one are compared."""
     with ExitStack() as held:
-        diarizer = held.enter_context(on_gpu(load_diarizer(params, read_settings().models)))
+        diarizer = held.enter_context(
+            on_gpu(video.path, Stage.DIARIZE, load_diarizer(params, read_settings().models))
+        )
         with showing(video.path, Stage.DIARIZE) as progress:
             return timed(
                 diarization.diarize_speakers,

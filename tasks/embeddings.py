@@ -23,7 +23,7 @@ def embed_speakers(
 ) -> SpeakerEmbeddings:
     """Embed a few segments of each speaker, in batches, and pool them."""
     with (
-        on_gpu(load_embedder(params, read_settings().models)) as embedder,
+        on_gpu(video.path, Stage.EMBED, load_embedder(params, read_settings().models)) as embedder,
         showing(video.path, Stage.EMBED) as progress,
     ):
         return timed(

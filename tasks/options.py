@@ -1,6 +1,5 @@
 """Every Prefect option of every task: retries, cache keys, the GPU tag, storage."""
 
-from functools import partial
 from typing import Any, TypedDict
 
 from prefect import Task
@@ -9,21 +8,20 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound
-from prefect.serializers import JSONSerializer
 from prefect.settings import get_current_settings
 from prefect.tasks import exponential_backoff
 
 from spokenby.errors import TransientError
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
-from spokenby.progress import LONG_S, show_long_stages
 from spokenby.settings import Settings
+from spokenby.site.gpu_slots import shares_gpu
 from spokenby.site.stage_results import storage_key
-from tasks.artifacts import ProgressBar
+from tasks import run_log  # noqa: F401 - sets up the log of task runs
+from tasks.checked_json import CheckedJSONSerializer
 from tasks.prefect_patches import wait_out_restarts
 
 wait_out_restarts()
-show_long_stages(partial(ProgressBar, every_s=LONG_S))
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -65,7 +63,7 @@ def stored_stage(stage: Stage) -> dict[str, Any]:
         "cache_key_fn": _cache_key(stage),
         "persist_result": True,
         # JSON: readable in ten years and by other programs; pickle is neither.
-        "result_serializer": JSONSerializer(),
+        "result_serializer": CheckedJSONSerializer(),
         # Kept in memory, the results of every video would add up over a batch.
         "cache_result_in_memory": False,
     }
@@ -89,12 +87,13 @@ def passing_task(run_name: str) -> dict[str, Any]:
 def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings) -> Task[Any, Any]:
     """Return a stage's task with the options that depend on the site and on what is stored.
 
-    A stored stage carries no GPU tag: it would queue for a slot that it does not use. One that is
-    to run ignores what is stored: it was forced, or what is stored can't be used.
+    Without the GPU tag, which queues for a slot: a stage that is stored, and any on a machine that
+    has no GPU to share. A stage that is to run ignores what is stored: it was forced, or what is
+    stored can't be used.
     """
     runs = stage in plan.run
     return task.with_options(
-        tags={settings.gpu_tag} if runs and stage.spec.gpu else set(),
+        tags={settings.gpu_tag} if runs and stage.spec.gpu and shares_gpu(settings) else set(),
         refresh_cache=runs,
         result_storage=settings.results.resolve(),
     )

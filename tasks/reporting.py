@@ -1,9 +1,9 @@
 """Write a video's outputs."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 
 from spokenby.output import folders, formats, manifest
 from spokenby.output.video_page import write_video_page
@@ -17,7 +17,8 @@ from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from spokenby.wording import markdown_cell
-from tasks.artifacts import tell_prefect
+from tasks.again import again_of_run
+from tasks.artifacts import show_video
 from tasks.options import passing_stage
 
 
@@ -61,14 +62,18 @@ def write_outputs(
         note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
     summary = manifest.summarize_folder(folder, computed=True)
-    tell_prefect(
-        create_markdown_artifact,
-        write_video_page(transcript, run, folder),
-        key=f"video-{video.digest[:8]}",
-        description=f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript"
-        " is",
+    show_video(
+        video.digest,
+        write_video_page(transcript, run, folder, again_from(plan.digests, video.path)),
+        f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript is",
     )
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})
+
+
+def again_from(stages: Iterable[Stage], path: str) -> list[str]:
+    """Return the links that compute a video again, one from each stage on."""
+    again = again_of_run()
+    return list(filter(None, (again.link(stage, path, [stage]) for stage in stages)))

@@ -30,7 +30,7 @@ def detect_speech(
                 speech.detect_speech,
                 waveform,
                 vad,
-                on_gpu(load_segmenter(params, models)),
+                on_gpu(video.path, Stage.SPEECH, load_segmenter(params, models)),
                 params,
                 digest=digest,
                 progress=progress,

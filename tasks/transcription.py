@@ -22,7 +22,9 @@ def transcribe_speech(
 ) -> Transcript:
     """Write down what was said, by nobody yet."""
     with (
-        on_gpu(load_transcriber(params, read_settings().models)) as transcriber,
+        on_gpu(
+            video.path, Stage.TRANSCRIBE, load_transcriber(params, read_settings().models)
+        ) as transcriber,
         showing(video.path, Stage.TRANSCRIBE) as progress,
     ):
         return timed(

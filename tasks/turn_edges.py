@@ -33,7 +33,9 @@ def decide_edges(
 ) -> EdgeDecisions:
     """Give doubtful words beside a change of speaker to the voice they sound like, in one batch."""
     with (
-        on_gpu(load_embedder(embedding, read_settings().models)) as embedder,
+        on_gpu(
+            video.path, Stage.EDGES, load_embedder(embedding, read_settings().models)
+        ) as embedder,
         showing(video.path, Stage.EDGES) as progress,
     ):
         return timed(

@@ -8,20 +8,23 @@ from time import monotonic
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from flows.cli.terminal import cell, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
-from spokenby.plan.stages import Stage
-from spokenby.progress import Step, listening
+from spokenby.progress import Event, Step, VideoEnded, listening
 from spokenby.site.inventory import State, VideoStatus
-from spokenby.wording import clock, one_line
+from spokenby.telemetry.overview import Overview, about, names, speed_in_words
+from spokenby.wording import clock, count_of, one_line
 
-_ORDER = ("model", "wait", "inspect", *Stage, "identify", "write")
-_STYLES = {"done": "green", "stored": "cyan", "failed": "red", "running": "yellow"}
 _LINE_EVERY_S = 10.0
+_ROWS = 12
+"""Videos that the live table shows."""
+_BAR = 20
+"""Columns."""
 _NAMED = 3
 """So many of the videos that a warning is about."""
 
@@ -29,80 +32,98 @@ _NAMED = 3
 @contextmanager
 def progress_shown(console: Console) -> Iterator[None]:
     """Show the progress of every video: live on a terminal, as plain lines elsewhere."""
-    if not console.is_terminal:
-        with listening(_Lines(console)):
+    overview = Overview()
+    with listening(overview.note):
+        if not console.is_terminal:
+            with listening(_Lines(console, overview)):
+                yield
+            return
+        board = _Board(console, overview)
+        live = Live(board, console=console, refresh_per_second=5, transient=True)
+        with live, listening(board.note):
             yield
-        return
-    board = _Board(console)
-    with Live(board, console=console, refresh_per_second=5, transient=True), listening(board.note):
-        yield
 
 
 class _Lines:
-    """Print a line a finished stage, and one now and then for a long one."""
+    """Print a line a finished stage and a finished video, and one now and then for a long stage."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, overview: Overview) -> None:
         self._console = console
+        self._overview = overview
         self._printed: dict[tuple[str, str], float] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, event: Event) -> None:
         with self._lock:
-            what = (step.video, step.stage)
-            if step.state == "running":
-                last = self._printed.setdefault(what, monotonic())
-                if monotonic() - last < _LINE_EVERY_S:
-                    return
-                self._printed[what] = monotonic()
-                state = f"{step.fraction:.0%}"
-            else:
-                state = step.state
-            name = one_line(Path(step.video).name)
-            message = step.note or f"{step.stage} {state}"
-            say(self._console, f"{name}: {message}")
+            if isinstance(event, VideoEnded):
+                say(self._console, self._overview.summary())
+            elif isinstance(event, Step):
+                self._print_step(event)
+
+    def _print_step(self, step: Step) -> None:
+        what = (step.video, step.stage)
+        if step.state == "running":
+            last = self._printed.setdefault(what, monotonic())
+            if monotonic() - last < _LINE_EVERY_S:
+                return
+            self._printed[what] = monotonic()
+            state = f"{step.fraction:.0%}"
+            if left := self._overview.seconds_left():
+                state += f" ({about(left)} left for all)"
+        elif step.state == "waiting" and step.stage != "wait":
+            return  # for a model or the GPU: mostly milliseconds
+        else:
+            state = step.state
+        name = one_line(Path(step.video).name)
+        say(self._console, f"{name}: {step.note or f'{step.stage} {state}'}")
 
 
 class _Board:
-    """A live table: a row a video, each stage with its state. What concerns models stays above."""
+    """The whole run in a line, then a line a video at work. What concerns no video stays above."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, overview: Overview) -> None:
         self._console = console
-        self._steps: dict[str, dict[str, Step]] = {}
-        self._lock = threading.Lock()
+        self._overview = overview
 
-    def note(self, step: Step) -> None:
-        with self._lock:
-            steps = self._steps.setdefault(step.video, {})
-            steps.pop("wait", None)
-            steps[step.stage] = step
-        if step.stage == "model" and step.note:
-            say(self._console, f"{step.video}: {step.note}")
+    def note(self, event: Event) -> None:
+        if isinstance(event, Step) and event.stage in {"model", "run"} and event.note:
+            say(self._console, f"{event.video}: {event.note}")
 
     def __rich__(self) -> Group:
+        overview = self._overview
         table = Table.grid(padding=(0, 2))
-        done = 0
-        with self._lock:
-            for video, steps in self._steps.items():
-                if "write" in steps and steps["write"].state == "done":
-                    done += 1
-                    continue
-                if "model" in steps and steps["model"].state == "done":
-                    continue
-                row = Text()
-                for stage in _ORDER:
-                    if stage not in steps:
-                        continue
-                    step = steps[stage]
-                    part = f"{stage} {step.fraction:.0%}" if step.state == "running" else stage
-                    part = one_line(step.note) if step.note else part
-                    row.append(part + "  ", style=_STYLES.get(step.state, "dim"))
-                table.add_row(Text(one_line(Path(video).name), overflow="ellipsis"), row)
-        legend = Text("running ", style="yellow")
-        legend.append("done ", style="green").append("stored ", style="cyan")
-        legend.append("failed", style="red")
-        if done:
-            legend.append(f"   {done} finished", style="dim")
-        return Group(table, legend)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=3)
+        table.add_column(width=_BAR)
+        table.add_column(justify="right", width=4)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=4)
+        table.add_column(justify="right", no_wrap=True)
+        table.expand = True
+        for step in overview.models:
+            table.add_row(
+                Text(one_line(step.video)),
+                ProgressBar(1.0, step.fraction, width=_BAR),
+                f"{step.fraction:.0%}",
+                Text("model"),
+            )
+        videos = overview.videos()
+        open_videos = [video for video in videos if video.state in {"running", "waiting"}]
+        shown = names(video.video for video in videos)
+        for video in open_videos[:_ROWS]:
+            times = [speed_in_words(video.speed)]
+            times += [] if video.left is None else [f"{about(video.left)} left"]
+            waits = video.state == "waiting"
+            table.add_row(
+                Text(shown[video.video]),
+                ProgressBar(1.0, video.fraction, width=_BAR),
+                f"{video.fraction:.0%}",
+                Text(one_line(video.detail or video.state), style="dim" if waits else "yellow"),
+                Text("  ".join(filter(None, times)), style="dim"),
+            )
+        rest = len(open_videos) - _ROWS
+        if rest > 0:
+            table.add_row(Text(f"and {rest} more", style="dim"))
+        head = f"{overview.summary()}, {clock(overview.elapsed)} so far" if videos else ""
+        return Group(Text(head), table)
 
 
 def print_statuses(
@@ -119,11 +140,14 @@ def print_statuses(
         _line(console, "warning", ", ".join(names[:_NAMED]) + more, warning, "yellow")
     for status in statuses:
         if status.problem:
-            _line(console, status.state, Path(status.path).name, status.problem, "red")
+            console.print(
+                Text.assemble((status.state, "red"), f": {one_line(status.headline)}"),
+                soft_wrap=True,
+            )
     done = sum(status.summary is not None for status in statuses)
     idle = all(status.state is State.UNCHANGED for status in statuses)
     console.print(
-        f"{done} of {len(statuses)} videos have their transcript; "
+        f"{done} of {count_of(len(statuses), 'video')} transcribed; "
         + ("already up to date" if idle else f"{wall_s:.1f} s in all"),
         highlight=False,
     )

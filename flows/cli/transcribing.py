@@ -139,7 +139,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_signals(console)
     with progress_shown(console):
-        statuses, lines = _transcribe(Inventory(batch), where, request, force)
+        statuses, lines = _transcribe(console, Inventory(batch), where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
     for line in lines:
         say(console, line)
@@ -213,7 +213,11 @@ def _site_videos(console: Console) -> str:
 
 
 def _transcribe(
-    inventory: Inventory, paths: list[str], request: dict[str, Any], force: tuple[Stage, ...]
+    console: Console,
+    inventory: Inventory,
+    paths: list[str],
+    request: dict[str, Any],
+    force: tuple[Stage, ...],
 ) -> tuple[list[VideoStatus], list[str]]:
     """Return how each video ended, and the lines about the run; there is none if all is done.
 
@@ -233,6 +237,7 @@ def _transcribe(
         return note_unchanged(statuses, inventory.batch.settings), []
 
     prefect_settings.check_home()
+    say(console, prefect_settings.starting())
     from flows.final_states import results_of
     from flows.server.connection import have_server
     from flows.transcribe_videos import transcribe_videos

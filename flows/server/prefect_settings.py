@@ -75,7 +75,7 @@ WORKER = {
     # A run waits up to 4 minutes for a server that is away, 2 + 4 + ... + 128 s, not one (5).
     "PREFECT_CLIENT_MAX_RETRIES": "7",
     # How long a click in the UI waits before the worker sees it (10).
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
 }
 
 
@@ -88,6 +88,15 @@ def apply(*, verbose: bool = False) -> None:
     for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
         os.environ.setdefault(name, value)
     reach_without_proxy(*LOOPBACK)
+
+
+def starting() -> str:
+    """Say that Prefect starts, which takes some seconds of silence, and more the first time."""
+    if "PREFECT_API_URL" in os.environ:
+        return "starting Prefect"
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    first = not (home / "prefect.db").exists()
+    return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")
 
 
 def check_home() -> None:

@@ -172,26 +172,52 @@ def _deployment(entry: dict[str, Any]) -> Need:
         return f"is of another version of spokenby ({', '.join(differs)})" if differs else ""
 
     def create(client: SyncPrefectClient) -> None:
-        on = _schedules_switched_on(client, name)
+        before = _find_deployment(client, name)
         _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
-        for schedule in client.read_deployment_by_name(f"{name}/{name}").schedules:
-            if schedule.slug in on:  # a new version of spokenby does not switch it off
-                client.request(
-                    "PATCH",
-                    "/deployments/{id}/schedules/{schedule_id}",
-                    path_params={"id": schedule.deployment_id, "schedule_id": schedule.id},
-                    json={"active": True},
-                )
+        if before:
+            _restore(client, before)
 
     return Need(f"deployment {name}", problem, create)
 
 
-def _schedules_switched_on(client: SyncPrefectClient, name: str) -> set[str | None]:
+def _find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
     try:
-        deployment = client.read_deployment_by_name(f"{name}/{name}")
+        return client.read_deployment_by_name(f"{name}/{name}")
     except ObjectNotFound:
-        return set()
-    return {schedule.slug for schedule in deployment.schedules if schedule.active}
+        return None
+
+
+def _restore(client: SyncPrefectClient, before: DeploymentResponse) -> None:
+    """Put back what people changed in the UI: deploying sets it to what prefect.yaml says.
+
+    Args:
+        client: of the server.
+        before: the deployment before it was deployed again.
+    """
+    kept = before.model_dump(mode="json", include={"parameters", "paused"})
+    client.request(
+        "PATCH", "/deployments/{id}", path_params={"id": before.id}, json=kept
+    ).raise_for_status()
+    now = client.read_deployment(before.id).schedules
+    edited = {"active", "schedule", "parameters", "max_scheduled_runs", "slug"}
+    for schedule in before.schedules:
+        content = schedule.model_dump(mode="json", include=edited)
+        same = [s.id for s in now if s.id == schedule.id or (s.slug and s.slug == schedule.slug)]
+        if same:
+            answer = client.request(
+                "PATCH",
+                "/deployments/{id}/schedules/{schedule_id}",
+                path_params={"id": before.id, "schedule_id": same[0]},
+                json=content,
+            )
+        else:
+            answer = client.request(
+                "POST",
+                "/deployments/{id}/schedules",
+                path_params={"id": before.id},
+                json=[content],
+            )
+        answer.raise_for_status()
 
 
 def _form(schema: dict[str, Any] | None) -> list[Any]:

@@ -1,5 +1,6 @@
 """Write the Markdown page of a video: who spoke, what took how long, what to mind."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,19 @@ from spokenby.types import SpeakerTranscript
 from spokenby.wording import clock, markdown_cell, markdown_code
 
 
-def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], folder: Path) -> str:
+def write_video_page(
+    transcript: SpeakerTranscript,
+    manifest: dict[str, Any],
+    folder: Path,
+    again: Sequence[str] = (),
+) -> str:
     """Return a page about one video: who spoke how long, what took how long, what to mind.
 
     Args:
         transcript: as written.
         manifest: from `manifest.describe_run`.
         folder: where the outputs are.
+        again: Markdown links that compute the video again from a stage on.
     """
     speed, made_by = manifest["times_real_time"], manifest["made_by"]
     took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
@@ -44,6 +51,7 @@ def write_video_page(transcript: SpeakerTranscript, manifest: dict[str, Any], fo
         *(f"- warning: {markdown_cell(warning)}" for warning in transcript.named_warnings),
         "",
         f"Outputs: {markdown_code(str(folder))}",
+        *(("", f"Compute again from: {' · '.join(again)}") if again else ()),
     ]
     return "\n".join(lines)
 

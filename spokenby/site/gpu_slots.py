@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from spokenby.engines.gpus import list_gpus
 from spokenby.errors import StoppedError
-from spokenby.progress import holding_slot, is_stopping
+from spokenby.progress import Step, announce, holding_slot, is_stopping
 from spokenby.settings import Settings, read_settings
 
 Engine = TypeVar("Engine")
@@ -29,8 +29,8 @@ ROOMY_BYTES = 22 * 2**30
 
 
 @contextmanager
-def on_gpu(load: AbstractContextManager[Engine]) -> Iterator[Engine]:
-    """Wait for an engine, then for a lane to run it on, and hold both.
+def on_gpu(video: str, stage: str, load: AbstractContextManager[Engine]) -> Iterator[Engine]:
+    """Wait for an engine, then for a lane to run it on, and hold both for a stage of a video.
 
     In this order, and nowhere in another: who held a lane while another video has the engine would
     keep the GPU from a third that waits for neither, and might wait for ever.
@@ -39,8 +39,12 @@ def on_gpu(load: AbstractContextManager[Engine]) -> Iterator[Engine]:
         StoppedError: this process was asked to stop.
     """
     asked = time.perf_counter()
-    with load as engine, gpu_slot(asked):
-        yield engine
+    announce(Step(video, stage, "waiting", note=f"{stage} waits for its model"))
+    with load as engine:
+        if shares_gpu(read_settings()):
+            announce(Step(video, stage, "waiting", note=f"{stage} waits for the GPU"))
+        with gpu_slot(asked):
+            yield engine
 
 
 @contextmanager
@@ -77,6 +81,11 @@ def gpu_slot(asked: float | None = None) -> Iterator[None]:
         if is_stopping():
             raise StoppedError("stopped on request", "run again to continue where it stopped")
         time.sleep(ASK_EVERY_S)
+
+
+def shares_gpu(settings: Settings) -> bool:
+    """Return whether stages take turns here: there is a GPU, or lanes are set."""
+    return bool(settings.gpu_lanes or list_gpus())
 
 
 def _lanes(settings: Settings) -> list[FileLock]:

@@ -16,7 +16,7 @@ from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientEr
 from spokenby.output import manifest
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.stages import Stage
-from spokenby.progress import Step, announce, is_stopping, showing
+from spokenby.progress import Step, VideosFound, announce, is_stopping, showing
 from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
@@ -73,6 +73,15 @@ class VideoStatus(NamedTuple):
     def problem(self) -> str:
         """Stage and cause, for people. The cause of a bad path names the path itself."""
         return f"{self.stage}: {self.cause}" if self.stage not in {"", FIND} else self.cause
+
+    @property
+    def headline(self) -> str:
+        """What went wrong, for a list of several videos: the file's name once, then the cause."""
+        name = Path(self.path).name
+        cause = self.cause.replace(self.path, name)
+        if name in cause:
+            return cause
+        return f"{name}: {self.problem.replace(self.path, name)}"
 
     @property
     def note(self) -> str:
@@ -143,6 +152,7 @@ class Inventory:
         if tuple(paths) not in self._found:
             self._found[tuple(paths)] = _find_all(paths)
         found, bad_paths = self._found[tuple(paths)]
+        announce(VideosFound(tuple(map(str, found)), tuple(map(_size, found))))
         yield from bad_paths
         unseen = self.look_at((path for path in found if path not in self._seen), read or inspect)
         for path in found:
@@ -240,6 +250,11 @@ def confirm_unchanged(video: Video) -> None:
         raise TransientError(
             f"{path} changed after the run had read it", "run again when it is complete"
         )
+
+
+def _size(path: Path) -> int:
+    stamp = file_stamp(path)
+    return stamp[0] if stamp else 0
 
 
 def file_stamp(path: Path) -> tuple[int, int, int] | None:

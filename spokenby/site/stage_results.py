@@ -1,9 +1,11 @@
 """Read the stage results that this site has stored.
 
 Prefect writes them, but could be made to run code by what a file names as its serializer or class.
-A file is read here first, as plain JSON; what is not a whole result of its stage counts as absent.
+A file is read here first, as plain JSON; what is not a whole result of its stage, as it was stored,
+counts as absent.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -15,15 +17,33 @@ from spokenby.types import Digest, HexDigest, StageResult
 
 _CHECKED: TypeAdapter[Digest] = TypeAdapter(HexDigest)
 
+SERIALIZER_TYPE = "checked-json"
 SERIALIZER = {
-    "type": "json",
+    "type": SERIALIZER_TYPE,
     "jsonlib": "json",
     "object_encoder": "prefect.serializers.prefect_json_object_encoder",
     "object_decoder": "prefect.serializers.prefect_json_object_decoder",
     "dumps_kwargs": {},
     "loads_kwargs": {},
 }
-"""Prefect's `JSONSerializer` as it describes itself in a file, without options."""
+"""The serializer of tasks/checked_json.py as it describes itself in a file."""
+
+
+def seal(content: bytes) -> bytes:
+    """Put the SHA-256 of some bytes before them, in a line of its own."""
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+
+
+def unseal(sealed: bytes) -> bytes:
+    """Return the bytes that were sealed.
+
+    Raises:
+        ValueError: these are others.
+    """
+    content = sealed.partition(b"\n")[2]
+    if seal(content) != sealed:
+        raise ValueError("what is stored is not what was stored")
+    return content
 
 
 def storage_key(stage: Stage, digest: Digest) -> str:
@@ -41,11 +61,11 @@ def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult
         record = json.loads((settings.results / storage_key(stage, digest)).read_bytes())
         if record["metadata"]["serializer"] != SERIALIZER:
             return None
-        stored: dict[str, Any] = json.loads(record["result"])
+        stored: dict[str, Any] = json.loads(unseal(record["result"].encode()))
         kind = stage.spec.result
         if kind is None or stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
             return None
         result = kind.model_validate(stored["data"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return result if result.digest == digest else None

@@ -45,21 +45,7 @@ def make_site(data: Path, videos: int) -> None:
             "files": {name: {"sha256": "0" * 64, "bytes": 0} for name in FILES},
         }
         (folder / MANIFEST).write_text(json.dumps(about, indent=2))
-    _remember(index, known)
-
-
-def _remember(index: DigestIndex, known: dict[Path, str]) -> None:
-    import sqlite3
-    from contextlib import closing
-
-    some = next(iter(known))
-    index.remember(some, some.stat(), known[some])  # makes the table
-    rows = [
-        (os.fsencode(path), (stat := path.stat()).st_size, stat.st_mtime_ns, digest)
-        for path, digest in known.items()
-    ]
-    with closing(sqlite3.connect(index.path)) as database, database:
-        database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+    index.remember_all({path: (path.stat(), digest) for path, digest in known.items()})
 
 
 def time_sweep() -> tuple[float, str]:

@@ -15,7 +15,6 @@ from scoring import (
     SAMPLE_RTTM,
     diarization_error,
     plain_words,
-    reference,
     spoken_words,
     word_error,
     wrong_speakers,
@@ -165,16 +164,9 @@ def is_whole(result: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("stage", [Stage.EXTRACT, Stage.DIARIZE, Stage.TRANSCRIBE])
-def test_killed_run_continues_with_the_stage_that_was_cut(
-    site: Site, clip: Site, stage: Stage
-) -> None:
+def test_killed_run_continues_with_the_stage_that_was_cut(site: Site, clip: Site) -> None:
     """Killed when what precedes the stage is there; the next run computes only what is not."""
-    before = {
-        Stage.EXTRACT: site.data / "cache" / "audio",
-        Stage.DIARIZE: site.results / "speech",
-        Stage.TRANSCRIBE: site.results / "embed",
-    }[stage]
+    before = site.results / "speech"
     shutil.copy(clip.videos / "clip.mp4", site.videos)
     process = site.start("transcribe")
     deadline = time.monotonic() + 200
@@ -192,24 +184,6 @@ def test_killed_run_continues_with_the_stage_that_was_cut(
     for name in ("transcript.json", "transcript.srt", "transcript.rttm"):
         here, there = site.output("clip") / name, clip.output("clip") / name
         assert here.read_bytes() == there.read_bytes()
-
-
-def test_one_voice_alone_is_one_speaker(site: Site) -> None:
-    samples, rate_hz = read_audio(CONVERSATION.with_suffix(".flac"))
-    turns = [segment for segment, _, who in reference(CONVERSATION).itertracks(yield_label=True)]
-    labels = reference(CONVERSATION)
-    first = labels.labels()[0]
-    alone = [turn for turn in turns if labels.crop(turn).labels() == [first]]
-    pieces = [samples[int(turn.start * rate_hz) : int(turn.end * rate_hz)] for turn in alone]
-    make_video(site.videos / "alone.mp4", Sound(_joined(pieces), rate_hz))
-    assert site.run("transcribe").returncode == 0
-    assert len(site.transcript("alone").speakers) == 1
-
-
-def _joined(pieces: list) -> object:
-    import numpy as np
-
-    return np.concatenate(pieces)[None, :]
 
 
 def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) -> None:
@@ -292,15 +266,3 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
     (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: telephone talk.mp4: write: ")
     assert "blocked" in line
-
-
-def test_no_server_is_needed_beforehand(site: Site, finished: Site) -> None:
-    """Without an address spokenby starts Prefect's temporary server, which ends with the run."""
-    shutil.copytree(finished.data / "cache", site.data / "cache")
-    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
-    site.environment.pop("PREFECT_API_URL")
-    ran = site.run("transcribe")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 of 1 videos" in ran.stdout
-    # It starts in the user's current directory, with whatever `flows` and `tasks` that has.
-    assert site.strangers_imported == ""

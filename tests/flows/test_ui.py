@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Site, free_port
+from conftest import Site, free_port, migrate
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from served import csrf_token
 
@@ -37,6 +37,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     """Yield a copy of the finished site with `spokenby serve` running; stop it with Ctrl-C."""
     site = Site(tmp_path_factory.mktemp("desk"), {})
     site.copy_data(finished)
+    migrate(site)
     site.environment.pop("PREFECT_API_URL", None)
     site.home = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
     port = site.home.rpartition(":")[2]  # type: ignore[attr-defined]
@@ -178,6 +179,13 @@ def field(page: Page, name: str) -> Locator:
     return page.locator(".schema-form-property").filter(has=label)
 
 
+def follow(page: Page, text: str) -> Page:
+    """Click a link of an artifact and return the page that opens."""
+    with page.expect_popup() as opened:
+        page.locator(".markdown-renderer__link", has_text=text).click()
+    return opened.value
+
+
 def state_of(page: Page) -> Locator:
     return page.locator(".page-heading-flow-run .state-badge").first
 
@@ -188,12 +196,12 @@ def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = Non
     page.get_by_role("link", name="transcribe-videos", exact=True).first.click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
-    paths = field(page, "paths")
+    paths = field(page, "Videos or folders")
     paths.get_by_role("button", name="Add item").click()
     paths.locator("textarea").fill(str(video))
-    field(page, "profile").locator(".p-select-button__control").press("Space")
+    field(page, "Profile").locator(".p-select-button__control").press("Space")
     page.locator(".p-select-option", has_text="embedded").click()
-    field(page, "num_speakers").locator("input").fill("2")
+    field(page, "Number of speakers").locator("input").fill("2")
     if shot:
         page.mouse.wheel(0, -5000)
         page.screenshot(path=shot)
@@ -211,11 +219,44 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     page.screenshot(path=tmp_path / "run.png")
     page.reload()  # the page may have asked for the artifacts before there were any
     page.get_by_text("Artifacts", exact=True).click()
-    page.get_by_text(re.compile("^video-")).last.click()
+    expect(page.get_by_text("1 of 1 done")).to_be_visible()
+    page.get_by_text("overview", exact=True).last.click()
+    page = follow(page, "telephone talk.mp4")
     for speaker in desk.transcript("telephone talk").speakers:  # numbered over the whole site
         expect(page.get_by_role("cell", name=speaker.name, exact=True).first).to_be_visible()
     page.screenshot(path=tmp_path / "artifact.png")
     assert desk.manifest("telephone talk")["params"]["diarize"]["num_speakers"] == 2
+
+
+def test_failed_video_is_run_again_from_the_overview(
+    desk: Site, page: Page, tmp_path: Path
+) -> None:
+    """Watch the overview move, follow its link, and find all but the failed stage stored."""
+    folder = desk.folder / "two"
+    folder.mkdir()
+    shutil.copy(desk.videos / "telephone talk.mp4", folder / "talk.mp4")
+    broken = folder / "late.mp4"
+    broken.write_text("not yet")
+    start_from_form(page, desk, folder)
+    expect(state_of(page)).to_have_text("Failed", timeout=A_RUN_MS)
+    message = "late.mp4 is not a video or audio file"
+    page.get_by_text("Details", exact=True).click()
+    expect(page.get_by_text(re.compile(f"^{message}"))).to_be_visible()
+    page.get_by_text("Artifacts", exact=True).click()
+    expect(page.get_by_text("1 of 2 done, 1 failed")).to_be_visible()
+    page.get_by_text("overview", exact=True).last.click()
+    expect(page.get_by_role("cell", name=re.compile(message))).to_be_visible()
+    page.screenshot(path=tmp_path / "overview.png")
+    shutil.copy(desk.videos / "telephone talk.mp4", broken)
+    page = follow(page, "run again")
+    expect(field(page, "Videos or folders").locator("textarea")).to_have_value(str(broken))
+    expect(field(page, "Number of speakers").locator("input")).to_have_value("2")
+    page.screenshot(path=tmp_path / "form.png")
+    with page.expect_response(re.compile("create_flow_run$")) as created:
+        page.get_by_role("button", name="Submit").click()
+    page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")  # type: ignore[attr-defined]
+    expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    assert desk.computed("late") <= {"merge"}
 
 
 def test_failed_run_is_retried(desk: Site, page: Page, tmp_path: Path) -> None:

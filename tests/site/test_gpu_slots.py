@@ -73,13 +73,13 @@ def test_who_waits_for_an_engine_holds_no_lane() -> None:
     got = threading.Event()
 
     def wait_for_the_engine() -> None:
-        with on_gpu(engine(taken)):
+        with on_gpu("talk.mp4", "embed", engine(taken)):
             got.set()
 
     waiting = threading.Thread(target=wait_for_the_engine)
     with taken:
         waiting.start()
-        with on_gpu(engine(free)) as held:
+        with on_gpu("talk.mp4", "embed", engine(free)) as held:
             assert held == "engine"
             assert not got.wait(0.1)
     waiting.join(10)

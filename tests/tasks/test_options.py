@@ -100,7 +100,7 @@ def test_stored_stage_is_computed_once_and_read_without_a_server(tmp_path: Path)
 
 
 def test_only_a_gpu_stage_that_runs_carries_the_tag(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, gpu_tag="gpu-of-this-host")
+    settings = Settings(data_dir=tmp_path, gpu_tag="gpu-of-this-host", gpu_lanes=1)
 
     @task(**stored_stage(Stage.DIARIZE))
     def diarize(video: Video, digest: Digest) -> None: ...

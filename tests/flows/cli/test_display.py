@@ -46,7 +46,7 @@ def test_table_places_warnings_and_failures() -> None:
     assert "/t/talk one-12345678" in text
     assert "warning: talk one.mp4: 12 words have no speaker" in text
     assert "failed: broken [red].mp4: inspect: not a video" in text
-    assert "1 of 2 videos have their transcript; 123.4 s in all" in text
+    assert "1 of 2 videos transcribed; 123.4 s in all" in text
     assert "words by faster-whisper-base, speakers by campplus-zh-en" in text
 
 
@@ -63,7 +63,7 @@ def test_what_concerns_several_videos_is_said_once() -> None:
 def test_nothing_to_do_is_said() -> None:
     text = shown(SAME)
     assert "everything" in text
-    assert "1 of 1 videos have their transcript; already up to date" in text
+    assert "1 of 1 video transcribed; already up to date" in text
 
 
 def test_piped_progress_is_plain_lines() -> None:
@@ -88,8 +88,8 @@ def test_names_cannot_command_the_terminal() -> None:
     bad = DONE._replace(path=f"/v/{name}", folder=f"/t/{name}")
     text = shown(bad, FAILED._replace(path=f"/v/{name}", cause=name))
     assert not set("\x1b\x9b\u202e") & set(text)
-    assert text.count("gpj[red].mp4") == 4  # the table folds it
-    assert "inspect: \ufffd[2J" in text
+    assert text.count("gpj[red].mp4") == 3  # the table folds it
+    assert "failed: \ufffd[2J" in text
 
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=True)

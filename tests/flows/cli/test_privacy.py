@@ -1,4 +1,4 @@
-"""What spokenby writes is for its user alone, whatever the shell's umask is."""
+"""What spokenby reads and writes stays with its user: modes of files, and no connection out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Site
-from media import Sound, make_video, tone
+from conftest import ROOT, Site
+from media import Sound, make_video
+from tracing import run_traced
 
 from flows.cli.doctor import Finding, Light, examine
+from spokenby.engines.av import read_audio
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes")
 
@@ -22,23 +24,59 @@ def open_to_others(folder: Path) -> list[str]:
     ]
 
 
-def test_a_run_and_its_temporary_server_write_for_their_user_alone(tmp_path: Path) -> None:
-    site = Site(tmp_path, {})
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Return a site on which a talk was transcribed with a temporary server, by a new user.
+
+    `alone.hosts` is where that connected to.
+    """
+    site = Site(tmp_path_factory.mktemp("alone"), {})
     site.environment.pop("PREFECT_API_URL", None)
-    make_video(site.videos / "a.mp4", Sound(tone(2)))
+    site.environment["HOME"] = str(site.folder / "home")
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    make_video(site.videos / "clip.mp4", Sound(samples[None, : 6 * rate_hz], rate_hz))
     before = os.umask(0o022)
     try:
-        ran = site.run("transcribe")
+        (site.folder / "home").mkdir()
+        ran, hosts = run_traced(site, "transcribe")
     finally:
         os.umask(before)
-    assert ran.returncode == 0, ran.stderr
-    ours = [site.transcripts, site.data / "cache", site.data / "voices", site.data / "runs"]
-    for folder in (*ours, tmp_path / "prefect"):
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    site.ran, site.hosts = ran, hosts  # type: ignore[attr-defined]
+    return site
+
+
+def test_no_server_is_needed_beforehand(alone: Site) -> None:
+    """Without an address spokenby starts Prefect's temporary server, which ends with the run."""
+    assert "1 of 1 video transcribed" in alone.ran.stdout  # type: ignore[attr-defined]
+    assert alone.manifest("clip")["words"] > 5
+    # It starts in the user's current directory, with whatever `flows` and `tasks` that has.
+    assert alone.strangers_imported == ""
+
+
+def test_a_run_and_its_temporary_server_write_for_their_user_alone(alone: Site) -> None:
+    ours = [alone.transcripts, *(alone.data / name for name in ("cache", "voices", "runs"))]
+    for folder in (*ours, alone.folder / "prefect"):
         assert not folder.stat().st_mode & 0o077
         assert list(folder.iterdir())
         assert open_to_others(folder) == []
-    assert (tmp_path / "prefect" / "prefect.db").exists()
-    assert any((site.data / "cache" / "audio").iterdir())
+    assert (alone.folder / "prefect" / "prefect.db").exists()
+    assert any((alone.data / "cache" / "audio").iterdir())
+
+
+def test_nothing_is_reported_to_anybody(alone: Site) -> None:
+    """Libraries' own telemetry is off: no lookup, no connection, no id of the device."""
+    if alone.hosts is not None:  # type: ignore[attr-defined]
+        assert alone.hosts == set()  # type: ignore[attr-defined]
+    assert [path for path in (alone.folder / "home").rglob("*") if "icrosoft" in str(path)] == []
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("models", "list")])
+def test_commands_ask_nobody(alone: Site, words: tuple[str, ...]) -> None:
+    _, hosts = run_traced(alone, *words)
+    if hosts is None:
+        pytest.skip("needs strace, and permission to trace")
+    assert hosts == set()
 
 
 def privacy() -> Finding:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, Site
+from conftest import ROOT, Site, migrate
 from media import Sound, make_video
 from served import Served, children, wait
 
@@ -34,6 +34,10 @@ if "EVERY_STAGE" not in os.environ:  # 15 s of computing for each run that is st
     REBOOTED, KILLED = ("extract", "diarize", "write"), ("transcribe", "rename")
 
 
+ONCE_A_DAY = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "UTC"}}
+"""A schedule that a person added in the UI."""
+
+
 def forget_diarization(site: Site) -> None:
     """Lose the talk's diarization and transcript; all else stays stored."""
     stages = site.manifest(TALK)["stages"]
@@ -48,6 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator
         pytest.skip("kills processes the POSIX way")
     site = Served(tmp_path_factory.mktemp("served"))
     site.copy_data(finished)
+    migrate(site)
     try:
         site.up("server")
         site.before = site.run("up", "--check")  # type: ignore[attr-defined]
@@ -83,7 +88,13 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     schedule = deployed["schedules"][0]
     assert not schedule["active"]
     where = f"/deployments/{deployed['id']}/schedules/{schedule['id']}"
-    served.api("PATCH", where, {"active": True})
+    edited = {
+        "active": True,
+        "schedule": {"interval": 3600.0, "timezone": "Europe/Berlin"},
+        "parameters": {"folders": ["/elsewhere"]},
+    }
+    served.api("PATCH", where, edited)
+    served.api("POST", f"/deployments/{deployed['id']}/schedules", [ONCE_A_DAY])
     updated = served.api("GET", stamp)["updated"]
     again = served.run("setup")
     assert "everything is there" in again.stdout, again.stdout + again.stderr
@@ -94,12 +105,18 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     assert (checked.returncode, checked.stdout.count("\n")) == (1, 2), checked.stdout
     assert "another version of spokenby (description)" in checked.stdout
     assert "created: deployment sweep-folder" in served.run("setup").stdout
-    (schedule,) = served.api("GET", stamp)["schedules"]
+    schedules = served.api("GET", stamp)["schedules"]
+    (schedule,) = [s for s in schedules if s["slug"] == schedule["slug"]]
     assert schedule["active"]
+    assert schedule["schedule"]["interval"] == 3600
+    assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+    assert schedule["parameters"] == {"folders": ["/elsewhere"]}
+    (own,) = [s for s in schedules if s["slug"] != schedule["slug"]]
+    assert own["schedule"]["cron"] == ONCE_A_DAY["schedule"]["cron"]
+    served.api("DELETE", f"/deployments/{deployed['id']}/schedules/{own['id']}")
     where = f"/deployments/{deployed['id']}/schedules/{schedule['id']}"
     served.api("POST", f"/deployments/{deployed['id']}/schedule", {"min_runs": 1})
     served.api("PATCH", where, {"active": False})
-    assert served.api("GET", stamp)["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
 
 def test_port_that_is_taken_is_one_line(served: Served) -> None:
@@ -129,7 +146,7 @@ def test_triggered_run_is_named_after_its_video_and_done(served: Served, talk: s
     shutil.rmtree(served.output(TALK))
     shown = {"profile": "default", "language": "detect", "num_speakers": 0, "output": ""}
     run = served.wait_for(served.trigger(paths=[talk], **shown), "Completed", "Failed", "Crashed")
-    assert (run["name"], run["state"]["message"]) == (f"{TALK}.mp4", "1 videos done")
+    assert (run["name"], run["state"]["message"]) == (f"{TALK}.mp4", "1 video done")
     assert served.computed(TALK) == set()
 
 
@@ -195,16 +212,22 @@ def test_server_restarted_during_a_run_does_not_harm_it(
     assert _transcript(served) == _transcript(finished)
 
 
-def test_a_sweep_that_finds_one_at_work_is_cancelled(served: Served, clip: Site) -> None:
+def test_a_sweep_hands_over_what_it_finds_and_links_to_the_run(served: Served, clip: Site) -> None:
     folder = served.folder / "swept"
     folder.mkdir()
     shutil.copy(clip.videos / "clip.mp4", folder)
     first = served.trigger("sweep-folder", folders=[str(folder)], stable_s=0)
-    served.wait_for(first, "Pending", "Submitting", "Running")
     second = served.trigger("sweep-folder", folders=[str(folder)], stable_s=0)
-    served.wait_for(second, "Cancelled")
-    ended = served.wait_for(first, "Completed", "Failed", "Cancelled")
-    assert (ended["state"]["name"], ended["state"]["message"]) == ("Completed", "1 done")
+    ended = [served.wait_for(run, "Completed", "Failed", "Cancelled") for run in (first, second)]
+    assert [run["state"]["name"] for run in ended] == ["Completed"] * 2
+    wanted = {"flow_runs": {"name": {"any_": ["clip.mp4"]}}}
+    (run,) = served.api("POST", "/flow_runs/filter", wanted)
+    links = served.api(
+        "POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["run-of-sweep"]}}}
+    )
+    assert links
+    assert all(f"/runs/flow-run/{run['id']}" in link["data"] for link in links)
+    assert served.wait_for(run["id"], "Completed", "Failed")["state"]["name"] == "Completed"
     assert (served.output("clip") / "transcript.srt").exists()
 
 

@@ -1,0 +1,65 @@
+"""Link to the form that starts a run of one video again, filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from spokenby.types import LANGUAGE_LABELS
+
+DEPLOYMENT = "transcribe-videos/transcribe-videos"
+
+
+class Again(NamedTuple):
+    """How the present run was asked for, and the deployment whose form asks again.
+
+    Both can be had where a server with the deployment is; a temporary server has none.
+    """
+
+    deployment: UUID | None
+    parameters: Mapping[str, Any]
+
+    def link(self, text: str, path: str, force: Collection[str] = ()) -> str:
+        """Return a Markdown link for one video; empty without a deployment.
+
+        Args:
+            text: of the link, with nothing from outside in it.
+            path: of the video.
+            force: stages to compute again.
+        """
+        if not self.deployment:
+            return ""
+        given = {name: value for name, value in self.parameters.items() if value is not None}
+        if (language := given.get("language")) in LANGUAGE_LABELS:
+            given["language"] = LANGUAGE_LABELS[language]
+        given |= {"paths": [path], "force": list(force)}
+        query = urlencode({"parameters": json.dumps(given, default=str)})
+        return f"[{text}](/deployments/deployment/{self.deployment}/run?{query})"
+
+
+def again_of_run() -> Again:
+    """Return how the flow run of this context can be asked for again."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return Again(None, {})
+    return Again(context.flow_run.deployment_id or _deployment(), context.parameters or {})
+
+
+def _deployment() -> UUID | None:
+    """Return the deployment if the server of a run that was started without it has it, too."""
+    if not get_current_settings().api.url:
+        return None
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_deployment_by_name(DEPLOYMENT).id
+    except (ObjectNotFound, httpx.HTTPError):
+        return None
