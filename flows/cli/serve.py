@@ -67,7 +67,11 @@ def serve(
     else:
         prefect_settings.check_home()
     prefect_settings.reach_without_proxy(host)
-    kept = make_password(url, settings) if password and only != "worker" else None
+    if password and only == "worker":
+        raise InputError("--password is for the server", "start that with it: workers find it")
+    kept = make_password(url, settings) if password else None
+    if kept:
+        os.environ["PREFECT_API_AUTH_STRING"] = kept.read_text("utf-8").strip()
     _end_on_signals()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         try:
@@ -108,7 +112,7 @@ def _start_server(console: Console, url: str, kept: Path | None, logs: Path) -> 
     _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
     given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
     if kept:
-        given["PREFECT_SERVER_API_AUTH_STRING"] = kept.read_text("utf-8").strip()
+        given["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
     return Child(
         "server",
         prefect_settings.server_command(url),
@@ -122,7 +126,7 @@ def _start_server(console: Console, url: str, kept: Path | None, logs: Path) -> 
 
 def _start_worker(console: Console, settings: Settings, url: str, limit: int, logs: Path) -> Child:
     os.environ |= {"PREFECT_API_URL": url, **absolute(settings)}
-    from flows.server.resources import POOL, set_up  # connects, and so finds the password
+    from flows.server.resources import POOL, set_up
 
     for created in set_up(settings):
         _say(console, f"created: {created}")

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, t
 
 from flows.deployment_runs import TEMPORARY
 from flows.server import prefect_settings
-from flows.server.passwords import kept_password, new_password
+from flows.server.passwords import new_password
 from flows.server.processes import Child, free_port, wait_until_healthy
 from spokenby.errors import InputError
 from spokenby.progress import calling_on_exit
@@ -58,8 +58,7 @@ def have_server() -> None:
         prefect_settings.server_command(url),
         prefect_settings.for_child(
             {**prefect_settings.SERVER, **prefect_settings.origins(url)},
-            **{TEMPORARY: "1"},  # without the services that look after runs of deployments
-            PREFECT_SERVER_UI_ENABLED="false",
+            **{TEMPORARY: "1"},  # without UI, nor services that look after runs of deployments
             PREFECT_SERVER_API_AUTH_STRING=password,
         ),
         read_settings().cache.absolute() / "logs" / "temporary-server.log",
@@ -70,15 +69,13 @@ def have_server() -> None:
     at_end.enter_context(calling_on_exit(stop))
     atexit.register(at_end.close)
     wait_until_healthy(url, server)
-    os.environ[TEMPORARY] = "1"
-    use(url, password)
+    os.environ |= {TEMPORARY: "1", "PREFECT_API_AUTH_STRING": password}
+    use(url)
 
 
-def use(url: str, password: str = "") -> None:
+def use(url: str) -> None:
     """Let this process, and those that it starts, use a server."""
     os.environ["PREFECT_API_URL"] = url
-    if password:
-        os.environ["PREFECT_API_AUTH_STRING"] = password
     refresh_global_settings_context()
 
 
@@ -91,9 +88,9 @@ def connected() -> Iterator[SyncPrefectClient]:
     """
     api = get_current_settings().api
     url = api.url or OWN_SERVER
-    password = "" if api.auth_string or api.key else kept_password(url, read_settings())
-    if password or not api.url:
-        use(url, password)
+    known = bool(api.auth_string or api.key) or not prefect_settings.use_kept_password(url)
+    if not (api.url and known):
+        use(url)
     with get_client(sync_client=True) as client:
         _check(client)
         yield client

@@ -47,6 +47,8 @@ def new_password() -> str:
 
 def kept_password(url: str, settings: Settings) -> str:
     """Return the password of the server at an address; empty if none is kept."""
+    if not url:
+        return ""
     try:
         return _path(url, settings).read_text("utf-8").strip()
     except OSError:  # the server will say that it wants one

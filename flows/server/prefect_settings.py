@@ -6,12 +6,15 @@ has set are kept.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from flows.server.passwords import kept_password
 from spokenby.errors import InputError
+from spokenby.settings import read_settings
 
 HEARTBEAT_S = 30
 """How often a running flow says that it lives. Prefect's least; its default is 180."""
@@ -88,6 +91,21 @@ def apply(*, verbose: bool = False) -> None:
     for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
         os.environ.setdefault(name, value)
     reach_without_proxy(*LOOPBACK)
+    use_kept_password(os.environ.get("PREFECT_API_URL", ""))
+
+
+def use_kept_password(url: str) -> bool:
+    """Let this process and its children use the kept password of a server; return if there is one.
+
+    One that the user has set is kept.
+    """
+    if {"PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"} & os.environ.keys():
+        return False
+    with suppress(InputError):  # a setting that does not fit is told where it is needed
+        if password := kept_password(url, read_settings()):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
+            return True
+    return False
 
 
 def starting() -> str:
