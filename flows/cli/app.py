@@ -11,7 +11,7 @@ from rich.table import Table
 from flows.cli.find import find
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
-from flows.cli.stopping import SAYS, exit_code, interrupt_on_sigterm
+from flows.cli.stopping import SAYS, exit_code, interrupt_on_signals
 from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.server import prefect_settings
@@ -104,7 +104,7 @@ def doctor() -> int:
 def main() -> None:
     """Run the command line; every expected problem is one line on standard error."""
     os.umask(PRIVATE)
-    interrupt_on_sigterm()
+    interrupt_on_signals()
     errors = Console(stderr=True)
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")

@@ -24,14 +24,21 @@ def exit_code() -> int:
     return 128 + _number
 
 
-def interrupt_on_sigterm() -> None:
-    """Let SIGTERM raise what Ctrl-C does, for commands that have nothing to finish."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def interrupt_on_signals() -> None:
+    """Let a signal interrupt commands that have nothing to finish; a second one ends them."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     _note(number)
+    for each in SIGNALS:
+        signal.signal(each, _end)
     raise KeyboardInterrupt
+
+
+def _end(*_: object) -> NoReturn:
+    os._exit(exit_code())
 
 
 def stop_on_signals(console: Console) -> None:

@@ -58,7 +58,6 @@ def test_a_run_and_its_server_meet_without_the_proxy(
     proxies = {**dict.fromkeys(names, address), "ALL_PROXY": socks, "NO_PROXY": "files.example"}
     ran = site.run("transcribe", **proxies)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 of 1 videos" in ran.stdout
     assert asked == []
 
 

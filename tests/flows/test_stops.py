@@ -66,7 +66,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "when", "how", "code"),
     [
-        (["transcribe"], "profile ", term_twice, 143),
+        (["transcribe"], "starting Prefect", term_twice, 143),
         (["transcribe"], COMPUTING, term, 143),
         (["sweep", "--stable-s", "0"], COMPUTING, term_group, 143),
         (["voices", "enroll", "Ada", "{video}"], COMPUTING, interrupt, 130),
