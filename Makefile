@@ -15,6 +15,8 @@ help: ## list the targets
 
 run: ready ## transcribe data/videos, or VIDEOS="talk.mp4 folder/"
 	$(RUN) spokenby transcribe $(VIDEOS)
+	@command -v spokenby >/dev/null || echo "For the other commands: source .venv/bin/activate," \
+		"then: spokenby --help"
 
 serve: ready ## keep a Prefect server and a worker running, for the browser; Ctrl-C stops both
 	$(RUN) spokenby serve

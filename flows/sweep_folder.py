@@ -23,6 +23,7 @@ from flows.parameters import (
 )
 from spokenby.progress import is_stopping
 from spokenby.site.batch import prepare_batch
+from spokenby.site.find_videos import sum_up_left_out
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.inventory import VideoStatus, count_states, follow_up, shared_inventory
 from spokenby.site.new_videos import Choice, survey
@@ -91,6 +92,8 @@ def sweep_folder(
     statuses = survey(folders, inventory, choice)
     ready = [status for status in statuses if status.state is VideoState.READY]
     get_run_logger().info("%s", count_states(statuses))
+    if left_out := sum_up_left_out(inventory.left_out):
+        get_run_logger().info("%s", left_out)
     if ready and not dry_run:
         ended, message = run_videos(
             [status.path for status in ready],
@@ -106,7 +109,8 @@ def sweep_folder(
         as_table(statuses),
         key="sweep",
         description=f"{count_states(statuses)}, in "
-        + (markdown_cell(", ".join(folders)) if folders else "the folder of videos"),
+        + (markdown_cell(", ".join(folders)) if folders else "the folder of videos")
+        + (f"; {markdown_cell(left_out)}" if left_out else ""),
     )
     return end_state(statuses)
 

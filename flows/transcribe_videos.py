@@ -24,6 +24,7 @@ from flows.parameters import (
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
 from spokenby.site.batch import plan_named, prepare_batch
+from spokenby.site.find_videos import sum_up_left_out
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
@@ -115,6 +116,8 @@ def transcribe_videos(
             elif not run.begin(status.video):
                 claimed.append(status.video)
                 announce(Step(status.path, "wait", "waiting", note=WAITING_FOR_RUN))
+        if left_out := sum_up_left_out(inventory.left_out):
+            get_run_logger().info("%s", left_out)
         # Another run works on these, or this one on another file with the same bytes. They come
         # last: what the other has stored then is not computed again, and should it die, this run
         # takes its place.

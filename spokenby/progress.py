@@ -179,9 +179,9 @@ def showing(video: str, stage: str, every_s: Seconds = 0.2) -> Iterator[Progress
 
 
 @contextmanager
-def holding_slot(asked: Seconds) -> Iterator[None]:
-    """Note for the stage inside since when, by `perf_counter`, it queued for the GPU."""
-    token = _slot.set((asked, perf_counter()))
+def holding_slot(queued: Seconds) -> Iterator[None]:
+    """Record when, by `perf_counter`, the stage inside queued for the GPU."""
+    token = _slot.set((queued, perf_counter()))
     try:
         yield
     finally:

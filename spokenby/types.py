@@ -26,6 +26,9 @@ Seconds = float
 SpeakerEncoder = Literal["campplus", "speechbrain"]
 """The engines that turn a voice into a vector."""
 
+Device = Literal["auto", "cpu", "cuda"]
+"""Where an engine runs; `auto` is a GPU that it can use, else the CPU."""
+
 TorchType = Literal["auto", "float32", "bfloat16", "float16"]
 """What a torch network computes in; `auto` is bfloat16 where the hardware supports it."""
 
@@ -111,6 +114,10 @@ regular expression."""
 
 def no_progress(fraction: float) -> None:
     """Ignore the finished fraction: for callers that show no progress."""
+
+
+def no_release() -> None:
+    """Release nothing: for callers that share neither engine nor device."""
 
 
 def _to_array(value: Any) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ def detect_speech(
 ) -> SpeechRegions:
     """Find where somebody speaks, and the windows that recognizers read.
 
-    Who waits for the GPU holds no engine: the next video may use voice activity detection.
+    The detector is released before waiting for the GPU: the next video may use it.
     """
     models = read_settings().models
     with ExitStack() as held:
@@ -34,5 +34,5 @@ def detect_speech(
                 params,
                 digest=digest,
                 progress=progress,
-                let_go=held.close,
+                release=held.close,
             )

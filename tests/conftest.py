@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 from filelock import FileLock
@@ -26,6 +27,15 @@ from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile(
+    "spokenby",
+    max_examples=1000 if os.environ.get("EVERY_EXAMPLE") else 100,
+    derandomize=True,  # what failed once fails again; what is found is kept as an @example
+    database=None,
+    deadline=None,
+)
+hypothesis.settings.load_profile("spokenby")
 
 
 def free_port() -> int:

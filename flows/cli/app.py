@@ -6,9 +6,9 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
-from rich.table import Table
 
 from flows.cli.find import find
+from flows.cli.params import params
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
 from flows.cli.stopping import SAYS, exit_code, interrupt_on_signals
@@ -31,7 +31,7 @@ app.command("flows.cli.models:app", name="models", help="Fetch, check and list m
 app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
-for command in (transcribe, plan, find, sweep, status, retry, serve, up, setup):
+for command in (transcribe, plan, find, sweep, status, retry, params, serve, up, setup):
     app.command(command)
 app.register_install_completion_command()
 
@@ -42,36 +42,6 @@ WRONG = 2
 
 PRIVATE = 0o077
 """The umask, also of child processes: voices and transcripts are for their owner alone."""
-
-
-@app.command(name="params")
-def list_params() -> int:
-    """List every parameter of every stage, for `--set stage.field=value`.
-
-    An engine's own parameters belong to its stage: `stage.engine.field`.
-
-    For example:
-
-        spokenby params
-    """
-    from spokenby.plan.profiles import PARAMS
-    from spokenby.types import StageParams
-
-    table = Table("param", "default", "what it is")
-
-    def list_fields(name: str, params: type[StageParams]) -> None:
-        for field, info in params.model_fields.items():
-            if isinstance(info.default, StageParams):
-                list_fields(f"{name}.{field}", type(info.default))
-                continue
-            default = "" if info.default is None else str(info.default)
-            table.add_row(f"{name}.{field}", default, info.description)
-
-    for stage, params in PARAMS.items():
-        list_fields(stage, params)
-        table.add_section()
-    open_console().print(table)
-    return 0
 
 
 @app.command

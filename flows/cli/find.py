@@ -39,7 +39,7 @@ def find(
     prefect_settings.apply()
     from spokenby.settings import read_settings
     from spokenby.site.voice_library import folder_at, open_library
-    from spokenby.wording import position
+    from spokenby.wording import count_of, position
 
     settings = read_settings()
     hits = open_library(settings).find(text, speaker, limit)
@@ -54,5 +54,5 @@ def find(
     if hits:
         console.print(table)
     more = "; there may be more: give a higher --limit" if len(hits) == limit else ""
-    console.print(f"{len(hits)} lines{more}", highlight=False)
+    console.print(f"{count_of(len(hits), 'line')}{more}", highlight=False)
     return 0 if hits else FAILED

@@ -70,6 +70,7 @@ def sweep(
     from flows.server.connection import have_server
     from flows.sweep_folder import sweep_folder
     from spokenby.site.batch import prepare_batch
+    from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, State, sharing
     from spokenby.site.new_videos import Choice, survey
     from tasks.run_report import take_lines
@@ -101,7 +102,7 @@ def sweep(
             statuses = results_of(run)
     news = [each for each in statuses if not (each.state is State.SKIPPED and each.folder)]
     _print(console, news)
-    return _sum_up(console, statuses, take_lines())
+    return _sum_up(console, statuses, [sum_up_left_out(inventory.left_out), *take_lines()])
 
 
 def status(
@@ -129,6 +130,7 @@ def status(
     prefect_settings.apply()
     from flows.cli.display import progress_shown
     from spokenby.site.batch import prepare_batch
+    from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, list_site
 
     console = open_console()
@@ -136,7 +138,7 @@ def status(
     with progress_shown(console):
         statuses = list(list_site(paths, inventory))
     _print(console, statuses)
-    return _sum_up(console, statuses)
+    return _sum_up(console, statuses, [sum_up_left_out(inventory.left_out)])
 
 
 def retry(*videos: str, verbose: bool = False) -> int:
@@ -204,7 +206,7 @@ def _sum_up(console: Console, statuses: Sequence[VideoStatus], lines: Sequence[s
     from spokenby.site.inventory import State, count_states
 
     console.print(count_states(statuses), highlight=False)
-    for line in lines:
+    for line in filter(None, lines):
         say(console, line)
     if is_stopping():
         return STOPPED

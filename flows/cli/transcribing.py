@@ -131,6 +131,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
 
     from flows.cli.display import print_statuses, progress_shown
     from spokenby.site.batch import prepare_batch
+    from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, State
 
     request, force = options.request(), options.stages()
@@ -138,10 +139,11 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     where = list(paths) or [_site_videos(console)]
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_signals(console)
+    inventory = Inventory(batch)
     with progress_shown(console):
-        statuses, lines = _transcribe(console, Inventory(batch), where, request, force)
+        statuses, lines = _transcribe(console, inventory, where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
-    for line in lines:
+    for line in filter(None, [sum_up_left_out(inventory.left_out), *lines]):
         say(console, line)
     states = {status.state for status in statuses}
     if State.STOPPED in states:
@@ -165,6 +167,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     console = open_console()
     from flows.cli.display import progress_shown
     from spokenby.site.batch import plan_for, prepare_batch
+    from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory
     from spokenby.wording import one_line
 
@@ -172,9 +175,9 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     batch = prepare_batch(**options.request())
     where = list(paths) or [_site_videos(console)]
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
-    failed, planned = [], []
+    failed, planned, inventory = [], [], Inventory(batch)
     with progress_shown(console):
-        for status in Inventory(batch).look_below(where):
+        for status in inventory.look_below(where):
             if status.video:
                 planned.append((status.video, plan_for(status.video, batch, force)))
             else:
@@ -198,6 +201,8 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
     console.print(table)
     for status in failed:
         say(console, f"failed: {one_line(status.path)}: {status.problem}")
+    if left_out := sum_up_left_out(inventory.left_out):
+        say(console, left_out)
     return FAILED if failed else 0
 
 

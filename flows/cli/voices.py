@@ -22,7 +22,7 @@ from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 from spokenby.voices.roster import VoiceSummary, lacking_prints
-from spokenby.wording import clock, one_line, position
+from spokenby.wording import clock, count_of, one_line, position
 
 app = App(
     name="voices",
@@ -64,7 +64,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
         )
     console.print(table)
     nameless = sum(not voice.known for voice in voices)
-    console.print(f"{len(voices)} voices, {nameless} without a name", highlight=False)
+    console.print(f"{count_of(len(voices), 'voice')}, {nameless} without a name", highlight=False)
     _tell_lacking(console, voices)
     return 0
 
@@ -91,7 +91,8 @@ def show(which: str, *, as_json: AsJson = False) -> int:
     say(
         console,
         f"{voice.name} (voice {voice.voice}): speaks {clock(voice.seconds)}"
-        f" in {_videos(voice.videos)}; {voice.prints} voiceprints ({', '.join(voice.models)})",
+        f" in {count_of(voice.videos, 'video')}; {count_of(voice.prints, 'voiceprint')}"
+        f" ({', '.join(voice.models)})",
     )
     _tell_lacking(console, [voice])
     table = Table("video", "as", "talk time", "listen at", "likeness", "sure", "identified")
@@ -150,8 +151,8 @@ def merge(
     library = _library()
     kept, dropped = library.summary(keep), library.summary(drop)
     _confirm(
-        f"{dropped.name} ({_videos(dropped.videos)}) becomes the same voice as {kept.name}"
-        f" ({_videos(kept.videos)})",
+        f"{dropped.name} ({count_of(dropped.videos, 'video')}) becomes the same voice as"
+        f" {kept.name} ({count_of(kept.videos, 'video')})",
         yes=yes,
     )
     change = library.merge(keep, drop)
@@ -209,7 +210,7 @@ def forget(which: str, *, yes: bool = False, overwrite_edited: OverwriteEdited =
     voice = _library().summary(which)
     _confirm(
         f"{voice.name} will be deleted permanently: {voice.prints} voiceprints, and where it speaks"
-        f" in {_videos(voice.videos)}",
+        f" in {count_of(voice.videos, 'video')}",
         yes=yes,
     )
     from spokenby.site.voice_library import forget_voice
@@ -384,10 +385,6 @@ def _confirm(what: str, *, yes: bool) -> None:
 def _with_sample(appearance: Any) -> dict[str, Any]:
     sample = appearance.sample
     return {**appearance._asdict(), "sample": sample and [sample.start, sample.end]}
-
-
-def _videos(count: int) -> str:
-    return "1 video" if count == 1 else f"{count} videos"
 
 
 def _day(time: float | None) -> str:

@@ -1,6 +1,6 @@
-"""What a video file holds is found here with PyAV; small videos are written here, too.
+"""Probe video files, read short audio and write small videos with PyAV.
 
-Long audio is not decoded here; see `engines/ffmpeg.py`.
+Long audio is decoded in `engines/ffmpeg.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FORMATS = (
     " mpc mpc8 mpeg mpegts mxf nistsphere nsv nut nuv ogg oma paf pva pvf qcp rm sbc sds sox spdif"
     " swf tak truehd tta ty voc vqf w64 wav wsvqa wtv wv xwma"
 ).replace(" ", ",")
-"""ffmpeg's names of what holds its sound itself. Others, such as playlists (hls, concat, dash) and
-session descriptions (sdp), name files, addresses and ports that ffmpeg would open."""
+"""ffmpeg's names of formats that contain their audio. Others, such as playlists (hls, concat, dash)
+and session descriptions (sdp), name files, addresses and ports that ffmpeg would open."""
 
 _READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
 """Python opens the file, so ffmpeg's libraries need no protocol."""
@@ -35,7 +35,7 @@ _UNDETERMINED = {"und", ""}
 
 
 class AudioStream(Frozen):
-    """One of a video's sounds: a language, a commentary, a microphone."""
+    """One of a video's audio streams: a language, a commentary, a microphone."""
 
     index: int = Field(description="counted from 0 among the audio streams")
     codec: str
@@ -53,7 +53,7 @@ class AudioStream(Frozen):
 
 
 class Probe(Frozen):
-    """What a video file says of itself, undecoded; nothing of it need be true."""
+    """A video file's metadata, unverified."""
 
     duration: Seconds = Field(description="0 if not known")
     audio: tuple[AudioStream, ...] = Field(description="never empty")
@@ -61,16 +61,16 @@ class Probe(Frozen):
 
 
 def probe(path: Path) -> Probe:
-    """Read what the file says of itself.
+    """Read a file's metadata.
 
     Raises:
-        InputError: it is not a video with audio, each reason in a line of its own.
+        InputError: it is not a video with audio.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a video", "name a file")
     try:
-        # Opened by Python: a name then means a file, whatever is in it (dashes, colons, bytes that
-        # are no text), and what is a playlist cannot lead to other files.
+        # Opened by Python: the name is then always a file's, whatever it contains (dashes, colons,
+        # bytes that are not text), and a playlist cannot lead to other files.
         with path.open("rb") as file:
             start = file.read(8)
             file.seek(0)
@@ -101,10 +101,10 @@ def probe(path: Path) -> Probe:
 
 
 def choose_stream(probed: Probe, audio_stream: int | None) -> AudioStream:
-    """Return the stream asked for; else the one marked as default; else the first.
+    """Return the requested stream; else the one marked as default; else the first.
 
     Raises:
-        InputError: there are not so many; the message lists what there is.
+        InputError: there is no such stream; the message lists those there are.
     """
     if audio_stream is None:
         return next((stream for stream in probed.audio if stream.default), probed.audio[0])
@@ -206,10 +206,10 @@ def write_video(
                 frame.pts = number
                 container.mux(picture.encode(frame))
             block = samples[np.newaxis, second * rate_hz : (second + 1) * rate_hz]
-            heard = av.AudioFrame.from_ndarray(
+            audio = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(block, np.float32), "fltp", "mono"
             )
-            heard.rate, heard.pts = rate_hz, second * rate_hz
-            container.mux(sound.encode(heard))
+            audio.rate, audio.pts = rate_hz, second * rate_hz
+            container.mux(sound.encode(audio))
         for stream in (picture, sound):
             container.mux(stream.encode(None))

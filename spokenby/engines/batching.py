@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _fitting: dict[tuple[str, str], int] = {}
-"""Where memory ran out in this process, by (device, engine): the batch size that was left."""
+"""The batch sizes to which memory limited this process, by (device, engine)."""
 
 
 def run_in_batches(
@@ -28,12 +28,12 @@ def run_in_batches(
 
     Args:
         items: what to compute; a batch is a slice of it.
-        batch_size: the largest batch wished for.
+        batch_size: the largest batch.
         run: computes one batch; must be safe to call again for the same items.
         key: (device, engine), such as ("cuda", "faster_whisper").
-        is_out_of_memory: tells such an exception from others, which are raised as they are.
-        on_smaller: told the new size each time a batch was halved, before it is run again: the
-            place to free what the failed one left, and to note it for the user.
+        is_out_of_memory: whether an exception says so; others are raised as they are.
+        on_smaller: called with the new size each time a batch was halved, before it is run again:
+            to free what the failed one left, and to note it for the user.
 
     Raises:
         TransientError: not even one item fits.
@@ -56,11 +56,11 @@ def run_in_batches(
             first += len(batch)
             yield result
             continue
-        # Outside the handler: the traceback no longer holds on to what the failed batch allocated.
+        # Outside the handler: the traceback no longer references what the failed batch allocated.
         _fitting[key] = len(batch) // 2
         on_smaller(len(batch) // 2)
 
 
 def smaller_batches() -> dict[str, int]:
-    """Return the batch sizes that memory forced on this process, by "device engine"."""
+    """Return the batch sizes to which memory limited this process, by "device engine"."""
     return {" ".join(key): size for key, size in _fitting.items()}

@@ -14,13 +14,14 @@ import torchaudio
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import (
+    autocast,
     choose_device,
     choose_dtype,
     full_precision,
     in_words,
     release_memory,
+    run_in_batches,
 )
 from spokenby.errors import InputError
 from spokenby.stages import intervals
@@ -33,36 +34,36 @@ MELS = 80
 DIMENSION = 192
 
 SHORTEST_S: Seconds = 0.4
-"""Shorter spans hold no voice to speak of."""
+"""Shorter spans hold too little of a voice."""
 
 ALIKE_FRAMES = 20
-"""Spans are cut, in their middle, to a multiple of this: those of one length share a batch, and a
-batch is never filled up."""
+"""Spans are trimmed on both sides to a multiple of this: those of equal length share a batch, which
+needs no padding."""
 
 BATCH_FRAMES = {"cpu": 2500, "cuda": 80_000}
-"""Frames in a forward pass: 16 windows of 1.6 s on a CPU, whose cache holds no more."""
+"""Frames in a forward pass: on a CPU 16 windows of 1.6 s, which fit its cache."""
 
 CHANNELS = Path(__file__).with_name("campplus_channels.npy")
-"""Eight orthonormal rows: in these directions a voice moves when it comes through a telephone, a
-codec, noise or a room. They are taken out of every vector: of 45 other readers across channels,
-82 % of pairs are more alike than any two readers are, instead of 66 %; the equal error falls from
-2.7 to 1.4 %. Made by tests/benchmarks/voice_identity.py --directions."""
+"""Eight orthonormal rows: the directions in which telephones, codecs, noise and rooms shift voices.
+They are projected out of every vector: of 45 other readers across channels, 82 % of pairs are more
+similar than any two readers, instead of 66 %; the equal error rate falls from 2.7 to 1.4 %. Made by
+tests/benchmarks/voice_identity.py --directions."""
 
 BLOCK_S: Seconds = 300.0
-"""Features of this much sound are held at once: bounds memory whatever the file's length."""
+"""Features are computed for this much audio at once: bounds memory whatever the file's length."""
 
 
 class CamPlus:
     """Voice vectors of 192 dimensions (Wang et al. 2023, arXiv 2303.00332), not centered.
 
-    `channels`, shape (directions, 192), is what is taken out of them, see `CHANNELS`.
+    `channels`, shape (directions, 192), is projected out of them, see `CHANNELS`.
 
     Args:
         path: `campplus_cn_en_common.pt`, trained on 200,000 speakers of Chinese and English.
-        device: "auto" is CUDA where there is one.
-        batch_size: spans of 1.6 s in a forward pass; never changes the result beyond rounding.
-        compute_type: what the network computes in, see `choose_dtype`; features and pooling stay
-            float32. In bfloat16 vectors are those of float32 to a cosine of 0.999.
+        device: "auto" is CUDA if available.
+        batch_size: spans of 1.6 s in a forward pass; changes the result by rounding only.
+        compute_type: number type of the network, see `choose_dtype`; features and pooling stay
+            float32. In bfloat16, vectors have a cosine of 0.999 to those in float32.
 
     Raises:
         InputError: a GPU is requested and there is none, or the file is not this network.
@@ -117,8 +118,7 @@ class CamPlus:
         def encode(begin: Sequence[int]) -> npt.NDArray[np.float32]:
             rows = features[torch.tensor(begin, device=self._device)[:, None] + steps]
             rows = rows - rows.mean(dim=1, keepdim=True)
-            half = self._dtype is not torch.float32
-            with full_precision(), torch.autocast(self._device.type, self._dtype, enabled=half):
+            with full_precision(), autocast(self._device, self._dtype):
                 return self._network(rows).float().numpy(force=True)
 
         batches = run_in_batches(
@@ -126,8 +126,6 @@ class CamPlus:
             max(1, self._batch_frames // frames),
             encode,
             key=(self._device.type, f"campplus, of {frames} frames"),
-            is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
-            on_smaller=lambda _: torch.cuda.empty_cache(),
         )
         return np.concatenate(list(batches))
 
@@ -145,7 +143,7 @@ class CamPlus:
 def _frames(
     chosen: Sequence[Span], samples: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the first feature frame of each span, and how many to take; 0 if it is too short."""
+    """Return each span's first feature frame, and how many to use; 0 if it is too short."""
     times = np.rint(intervals.array(chosen) * FRAMES_PER_S).astype(np.int64)
     there = max(0, (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1)
     # The last frames of a span reach beyond its end.
@@ -164,7 +162,7 @@ def _load(path: Path) -> nn.Module:
     except Exception as error:  # torch and pickle raise without a common class
         raise InputError(
             f"{path} is not the speaker encoder CAM++ ({type(error).__name__})",
-            "compare it with what was published: spokenby models verify",
+            "check the file: spokenby models verify",
         ) from error
     return network.eval().fused().requires_grad_(requires_grad=False)
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages import clustering, intervals, local_speakers
-from spokenby.stages.diarization import Params, no_release
+from spokenby.stages.diarization import Params
 from spokenby.stages.embeddings import Embedder
+from spokenby.stages.linkage import centroids, unit_rows
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     Progress,
@@ -19,23 +20,24 @@ from spokenby.types import (
     Turn,
     Waveform,
     no_progress,
+    no_release,
 )
 
 SNAP_S: Seconds = 0.3
 """A change of speaker inside a piece moves at most this far, to the quietest moment."""
 
 LEAST_HEARD_S: Seconds = 0.42
-"""A shorter piece is heard with what is around it: encoders need so much."""
+"""A shorter window is embedded with its surroundings: encoders need this much."""
 
 TWO_SPEAKERS = 0.45
-"""Somebody speaks beside another where so many of the chunks that hear it hear two."""
+"""Two people speak at once where at least this share of the chunks finds two speakers."""
 
 
 class Clustering:
     """Windows over pieces of one local speaker → vectors → clusters → smoothed labels → turns.
 
-    Segmentation finds where speakers change and where two speak at once, clustering who they are:
-    a window that holds two voices tells neither.
+    Segmentation finds where speakers change and where two speak at once; clustering finds who they
+    are. A window that holds two voices would identify neither.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -51,7 +53,7 @@ class Clustering:
         release: Callable[[], None] = no_release,
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not."""
-        assert speech, "this engine has to be told where speech is"  # noqa: S101
+        assert speech, "this engine needs the speech regions"  # noqa: S101
         frames = local_speakers.count_frames(waveform.duration)
         active = local_speakers.unpack(speech.local_speakers)
         chosen = params.clustering
@@ -69,7 +71,7 @@ class Clustering:
         if not usable.any():
             return [], []
         start, end, piece = start[usable], end[usable], piece[usable]
-        rows = clustering.unit_rows(vectors[usable].astype(np.float64))
+        rows = unit_rows(vectors[usable].astype(np.float64))
         labels = clustering.label_windows(rows, start, end, piece, params)
         exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, chosen.max_gap)
         overlaps = _overlaps(active, exclusive, rows, start, end, labels, frames)
@@ -80,11 +82,11 @@ class Clustering:
 def _heard(
     start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], duration: Seconds
 ) -> list[Span]:
-    """Return what the encoder hears of windows: them, and what is around those too short."""
+    """Return the spans to embed: the windows, those too short with their surroundings."""
     lacking = np.maximum(LEAST_HEARD_S - (end - start), 0) / 2
     first = (start - lacking).clip(0, max(duration - LEAST_HEARD_S, 0))
     last = np.maximum(end + lacking, first + np.minimum(LEAST_HEARD_S, duration))
-    return [Span(start=s, end=e) for s, e in zip(first.tolist(), last.tolist(), strict=True)]
+    return intervals.spans(first, last)
 
 
 def _overlaps(
@@ -96,18 +98,18 @@ def _overlaps(
     labels: npt.NDArray[np.int64],
     frames: int,
 ) -> list[Turn]:
-    """Return turns of those who speak while an exclusive turn is somebody else's."""
-    alike = rows @ clustering.centroids(rows, labels, int(labels.max()) + 1).T
+    """Return turns of speakers who speak during somebody else's exclusive turn."""
+    alike = rows @ centroids(rows, labels, int(labels.max()) + 1).T
     similarity = np.zeros((frames, alike.shape[1]))
     edges = local_speakers.to_frame(np.column_stack([start, end])).clip(0, frames)
     for (first, last), row in zip(edges.tolist(), alike, strict=True):
         similarity[first : last + 1] = row
-    whose = np.full(frames, -1)
+    owner = np.full(frames, -1)
     for turn in exclusive:
         first, last = local_speakers.to_frame(np.array([turn.start, turn.end])).clip(0, frames)
-        whose[first : last + 1] = int(turn.speaker)
+        owner[first : last + 1] = int(turn.speaker)
     times, speakers = local_speakers.find_second_speakers(
-        active, whose, similarity, share=TWO_SPEAKERS
+        active, owner, similarity, share=TWO_SPEAKERS
     )
     return [
         Turn(start=s, end=e, speaker=str(speaker))
@@ -123,7 +125,7 @@ def _turns(
     labels: npt.NDArray[np.int64],
     max_gap: Seconds,
 ) -> list[Turn]:
-    """Return turns that cover the pieces that have windows; changes inside lie between windows."""
+    """Return turns that cover the pieces with windows; speakers change between two windows."""
     turns: list[Turn] = []
     for inside in np.split(np.arange(len(piece)), np.flatnonzero(np.diff(piece)) + 1):
         change = inside[1:][labels[inside[1:]] != labels[inside[:-1]]]

@@ -23,7 +23,7 @@ CUBLAS = (
     if sys.platform == "win32"
     else ("libcublasLt.so.12", "libcublas.so.12")
 )
-"""What CTranslate2 4 loads by name at its first product on a GPU, the second after the first."""
+"""What CTranslate2 4 loads by name at its first matrix product on a GPU, in this order."""
 
 
 def choose_device(request: str) -> str:
@@ -34,35 +34,35 @@ def choose_device(request: str) -> str:
 
 
 def choose_compute_type(device: str, model_bytes: int) -> str:
-    """Return the fastest number type of good quality that the device can do.
+    """Return the fastest number type of good quality that the device supports.
 
     Args:
         device: "cpu" or "cuda".
-        model_bytes: size of the model's weights, which are float16 on disk as a rule. A GPU needs
-            them and about as much again, and 2 GiB, for batches; with less it gets 8-bit weights.
+        model_bytes: size of the model's weights, which are usually float16 on disk. A GPU needs
+            twice that and 2 GiB for batches; with less it gets 8-bit weights.
     """
-    can_do = ctranslate2.get_supported_compute_types(device)
-    wished = ["int8", "float32"]
+    supported = ctranslate2.get_supported_compute_types(device)
+    preferred = ["int8", "float32"]
     if device == "cuda":
         roomy = gpu_bytes() >= 2 * model_bytes + 2 * GIB
-        wished = ["float16", *wished] if roomy else ["int8_float16", *wished]
-    return next(kind for kind in wished if kind in can_do)
+        preferred = ["float16", *preferred] if roomy else ["int8_float16", *preferred]
+    return next(kind for kind in preferred if kind in supported)
 
 
 def choose_batch_size(device: str) -> int:
-    """Return how many windows of 30 s to hear at once.
+    """Return how many windows of 30 s to transcribe in a batch.
 
-    More than 32 are hardly faster. Five beams of the largest model take a third of a GiB each.
+    More than 32 are hardly faster. With the largest model and five beams each takes 1/3 GiB.
     """
     return min(max(gpu_bytes() // GIB, 4), 32) if device == "cuda" else 4
 
 
 def choose_workers(device: str, threads: int, model_bytes: int) -> int:
-    """Return how many batches to hear side by side, sharing the threads of a CPU.
+    """Return how many batches to transcribe in parallel, sharing the threads of a CPU.
 
-    Two are faster than one with twice the threads, which wait for each other after every product:
-    by 1.1 to 1.2 on two cores. The second takes memory for a batch of its own, with Whisper small
-    1.3 GB; a quarter of the machine's shall hold that. Guessed for other sizes.
+    Two are 1.1 to 1.2 times faster on two cores than one with twice the threads, which wait for
+    each other after every matrix product. The second takes memory for its batch, 1.3 GB with
+    Whisper small, which must fit a quarter of the machine's. Estimated for other sizes.
 
     Args:
         device: "cpu" or "cuda".
@@ -86,7 +86,7 @@ def gpu_bytes() -> int:
 
 
 def find_cublas() -> Path | None:
-    """Return the folder of CUDA 12's cuBLAS in the nvidia-cublas-cu12 package; None without it."""
+    """Return the folder of CUDA 12's cuBLAS in the package nvidia-cublas-cu12; None without it."""
     spec = find_spec("nvidia")
     for nvidia in (spec and spec.submodule_search_locations) or ():
         for folder in (Path(nvidia, "cublas", "lib"), Path(nvidia, "cublas", "bin")):
@@ -96,9 +96,9 @@ def find_cublas() -> Path | None:
 
 
 def load_cublas() -> None:
-    """Make CTranslate2 find CUDA 12's cuBLAS beside the CUDA 13 of torch.
+    """Make CTranslate2 find CUDA 12's cuBLAS despite the CUDA 13 of torch.
 
-    A library that is loaded already is found by its bare name, wherever it lies.
+    A library that is loaded already is found by its bare name, wherever it is.
 
     Raises:
         InputError: neither the package nor the system has it.
@@ -118,7 +118,7 @@ def load_cublas() -> None:
 
 @contextmanager
 def room_on(device: str) -> Iterator[None]:
-    """Raise `TransientError` where CTranslate2 finds no room on the device for a single thing."""
+    """Raise `TransientError` where the device has no memory for a single window."""
     try:
         yield
     except Exception as error:
@@ -131,7 +131,7 @@ def room_on(device: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Say whether CTranslate2 failed because the device's memory is full."""
+    """Return whether CTranslate2 failed because the device's memory is full."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "alloc_failed" in text)

@@ -1,4 +1,4 @@
-"""Whisper through faster-whisper: batches of windows to words with scores."""
+"""Whisper models, run by faster-whisper in batches of windows."""
 
 from __future__ import annotations
 
@@ -34,38 +34,38 @@ from spokenby.errors import InputError, TransientError
 from spokenby.stages.transcription import (
     EACH_PART,
     SURE_LANGUAGE,
-    Heard,
     Params,
+    Recognition,
     WindowText,
-    join_pieces,
 )
+from spokenby.stages.words import join_pieces
 from spokenby.types import Progress, Seconds, Span, Waveform, Word
 
 FILES = ("model.bin", "config.json", "tokenizer.json", "vocabulary.*")
 
 WINDOW_S = 30
 FRAMES_PER_SECOND = 100
-"""Whisper always reads 30 s, 100 frames a second; shorter windows are filled up with silence."""
+"""Whisper always reads 30 s, 100 frames a second; shorter windows are padded with silence."""
 
 SHORTEST_FRAMES = 20
-"""Words cannot be aligned with less sound than this; they are trimmed to their window later."""
+"""Words cannot be aligned with less audio than this; they are trimmed to their window later."""
 
 TOKENS_PER_SECOND = 15
-"""More than is said, even in languages that take many tokens: whatever is longer is a loop."""
+"""More than anybody says, even in languages that take many tokens: longer text is a loop."""
 
 ALIKE_S: Seconds = 10.0
-"""Windows are heard with others as long to this: a batch lasts as long as its longest text may be,
-and the limit on it must not depend on the batch that a window comes in, or its text would."""
+"""Windows share a batch with others of the same length, rounded up to this: a batch takes as long
+as its longest text may be, and a window's text must not depend on the batch it is in."""
 
 Features = npt.NDArray[np.float32]
 
 DETECTIONS = 5
-"""The language is heard in this many windows, the loudest of as many equal parts."""
+"""The language is detected in this many windows: the loudest of as many equal parts."""
 
 CAREFULLY: tuple[dict[str, Any], ...] = ({}, {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2})
-"""How windows are heard again: with timestamps; then without loops. Both give the same text each
-time. Whisper's own way, drawing words at rising temperatures, does not: CTranslate2 seeds a thread
-once, so that a text would depend on what was heard before it."""
+"""Options of each further attempt at a window: with timestamps, then also without loops. Both are
+deterministic. Whisper's own fallback, sampling at rising temperatures, is not: CTranslate2 seeds a
+thread once, so that a text would depend on what was transcribed before it."""
 
 
 class FasterWhisper:
@@ -75,13 +75,13 @@ class FasterWhisper:
         model: folder of a model in CTranslate2's format.
         device: "auto", "cpu" or "cuda".
         compute_type: a number type of CTranslate2, or "auto"; see `choose_compute_type`.
-        cpu_threads: threads on a CPU; None for one a core.
-        workers: how many batches are heard side by side; they share the threads, and the weights.
-            None for what suits the machine; see `choose_workers`.
+        cpu_threads: threads on a CPU; None is one per core.
+        workers: batches transcribed in parallel; they share the threads and the weights. None
+            chooses by machine; see `choose_workers`.
 
     Raises:
         InputError: the folder holds no usable model, or the device can't be used.
-        TransientError: the device has no room for the model now.
+        TransientError: the device has no memory left for the model.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class FasterWhisper:
                     num_workers=self.at_once,
                 )
             self.computes_in = f"{self._device}, {self._whisper.model.compute_type}"
-            # Not every folder says how many mels its model reads; the model itself knows.
+            # Not every folder states how many mel bands its model reads; the model itself does.
             mels = self._whisper.model.n_mels
             self._log_mel = LogMel(mels, self._device)
             self._whisper.feature_extractor = FeatureExtractor(feature_size=mels)
@@ -132,15 +132,15 @@ class FasterWhisper:
 
     def transcribe(
         self, waveform: Waveform, windows: Sequence[Span], params: Params, progress: Progress
-    ) -> Heard:
-        """Hear every window once, in batches; the words do not depend on the batch size.
+    ) -> Recognition:
+        """Transcribe every window once, in batches; the words do not depend on the batch size.
 
         Raises:
-            InputError: the model does not know the language.
+            InputError: the model does not support the language.
             TransientError: the device's memory does not hold even one window.
         """
         if not windows:
-            return Heard(params.language or "", [])
+            return Recognition(params.language or "", [])
         each_part = params.language == EACH_PART
         language = self._check_language(None if each_part else params.language)
         language = language or self._detect_language(waveform, windows)
@@ -152,48 +152,50 @@ class FasterWhisper:
         texts: dict[int, WindowText] = {}
         notes: list[str] = []
 
-        def longest(i: int) -> Seconds:
+        def rounded_length(i: int) -> Seconds:
             return ceil(windows[i].duration / ALIKE_S) * ALIKE_S
 
-        def hear(batch: Sequence[int]) -> dict[int, WindowText]:
+        def transcribe(batch: Sequence[int]) -> dict[int, WindowText]:
             spans = [windows[i] for i in batch]
-            limit = min(_token_limit(longest(batch[0])), room)
-            sounds = features.take(batch)
+            limit = min(_token_limit(rounded_length(batch[0])), room)
+            features = prefetched.take(batch)
             size = ceil(len(batch) / self.at_once)
             shares = [slice(first, first + size) for first in range(0, len(batch), size)]
-            heard = [
-                workers.submit(self._hear, sounds[its], spans[its], language, limit, params)
-                for its in shares
+            futures = [
+                workers.submit(
+                    self._transcribe_batch, features[share], spans[share], language, limit, params
+                )
+                for share in shares
             ]
-            wait(heard)  # a batch that does not fit is halved when nothing of it runs any more
+            wait(futures)  # a batch that does not fit is halved only once no part of it runs
             try:
-                texts = [text for share in heard for text in share.result()]
+                texts = [text for future in futures for text in future.result()]
             finally:
-                heard.clear()  # an exception that is kept keeps what it failed on in memory
+                futures.clear()  # a kept exception would keep its tensors in memory
             return dict(zip(batch, texts, strict=True))
 
         def on_smaller(size: int) -> None:
             notes[:] = [f"{self._device} ran out of memory; windows transcribed at once: {size}"]
 
         with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(self.at_once) as workers:
-            features = _Ahead(order, lambda i: self._features(waveform, windows[i]), thread)
-            for _, alike in groupby(order, longest):
-                for heard in run_in_batches(
+            prefetched = _Prefetched(order, lambda i: self._features(waveform, windows[i]), thread)
+            for _, alike in groupby(order, rounded_length):
+                for batch_texts in run_in_batches(
                     list(alike),
                     batch_size,
-                    hear,
+                    transcribe,
                     key=(self._device, "faster_whisper"),
                     is_out_of_memory=is_out_of_memory,
                     on_smaller=on_smaller,
                 ):
-                    texts |= heard
+                    texts |= batch_texts
                     progress(sum(windows[i].duration for i in texts) / total)
-        return Heard(language, [texts[i] for i in range(len(windows))], notes)
+        return Recognition(language, [texts[i] for i in range(len(windows))], notes)
 
     def transcribe_again(
         self, waveform: Waveform, window: Span, language: str, params: Params, attempt: int
     ) -> WindowText | None:
-        """Hear one window alone, sequentially and with timestamps: what was missed is sought."""
+        """Transcribe one window alone, sequentially and with timestamps, to find missed words."""
         if attempt >= len(CAREFULLY):
             return None
         tokenizer = self._tokenizer(language)
@@ -231,7 +233,7 @@ class FasterWhisper:
             cut_off=any(length >= limit for length in lengths),
         )
 
-    def _hear(
+    def _transcribe_batch(
         self,
         features: Features,
         windows: Sequence[Span],
@@ -239,14 +241,14 @@ class FasterWhisper:
         limit: int,
         params: Params,
     ) -> list[WindowText]:
-        """Hear one batch. `features` has shape (windows, mels, frames of 30 s)."""
+        """Transcribe one batch. `features` has shape (windows, mels, frames of 30 s)."""
         whisper, tokenizer = self._whisper, self._tokenizer(language)
         encoded = whisper.encode(features)
-        languages = self._tell_languages(encoded)
-        spoken_in = [language] * len(windows)
+        probabilities = self._language_probabilities(encoded)
+        languages = [language] * len(windows)
         if params.language == EACH_PART:
-            spoken_in = [_sure_of(probabilities) or language for probabilities in languages]
-        prompts = [self._prompt(self._tokenizer(its), params) for its in spoken_in]
+            languages = [_sure_language(found) or language for found in probabilities]
+        prompts = [self._prompt(self._tokenizer(code), params) for code in languages]
         results = whisper.model.generate(
             encoded,
             prompts,
@@ -265,58 +267,58 @@ class FasterWhisper:
         return [
             WindowText(
                 words=join_pieces(
-                    [_piece(window, *piece) for piece in self._cut(tokenizer, row_spoken, found)]
+                    [_piece(window, *piece) for piece in self._pieces(tokenizer, text, alignment)]
                 ),
                 # The score is the mean over the tokens; Whisper counts the end as one more.
                 log_probability=result.scores[0] * len(row) / (len(row) + 1),
                 no_speech=result.no_speech_prob,
                 cut_off=len(row) >= min(limit, _token_limit(window.duration)),
-                languages=probabilities,
-                language=its,
+                languages=found,
+                language=code,
             )
-            for window, row, row_spoken, result, found, probabilities, its in zip(
-                windows, tokens, spoken, results, aligned, languages, spoken_in, strict=True
+            for window, row, text, result, alignment, found, code in zip(
+                windows, tokens, spoken, results, aligned, probabilities, languages, strict=True
             )
         ]
 
     def _align(
         self, encoded: StorageView, tokenizer: Tokenizer, spoken: list[list[int]], frames: list[int]
     ) -> list[Any]:
-        """Return for each row of tokens when each was said, as CTranslate2 tells it."""
+        """Return when the tokens of each row were said, as CTranslate2's alignments."""
         if not any(spoken):
             return [None] * len(spoken)
         return list(self._whisper.model.align(encoded, tokenizer.sot_sequence, spoken, frames))
 
-    def _cut(
-        self, tokenizer: Tokenizer, tokens: list[int], aligned: Any
+    def _pieces(
+        self, tokenizer: Tokenizer, tokens: list[int], alignment: Any
     ) -> Iterator[tuple[Seconds, Seconds, str, float]]:
         """Yield start, end, text, probability of the smallest pieces of a row that are text."""
         if not tokens:
             return
-        pieces, of_pieces = tokenizer.split_tokens_on_unicode(tokens)
-        token, frame = np.array(aligned.alignments).T
-        begins = frame[np.diff(token, prepend=-1) > 0] / self._whisper.tokens_per_second
+        pieces, tokens_of_pieces = tokenizer.split_tokens_on_unicode(tokens)
+        token, frame = np.array(alignment.alignments).T
+        starts = frame[np.diff(token, prepend=-1) > 0] / self._whisper.tokens_per_second
         first = 0
-        for piece, its in zip(pieces, of_pieces, strict=True):
-            last = first + len(its)
-            probability = float(np.mean(aligned.text_token_probs[first:last]))
-            yield float(begins[first]), float(begins[last]), piece, probability
+        for piece, piece_tokens in zip(pieces, tokens_of_pieces, strict=True):
+            last = first + len(piece_tokens)
+            probability = float(np.mean(alignment.text_token_probs[first:last]))
+            yield float(starts[first]), float(starts[last]), piece, probability
             first = last
 
-    def _tell_languages(self, encoded: StorageView) -> list[dict[str, float]]:
-        """Return for each row how probable each language is; nothing of an English-only model."""
+    def _language_probabilities(self, encoded: StorageView) -> list[dict[str, float]]:
+        """Return the probability of each language for each row; empty by an English-only model."""
         rows = encoded.shape[0]
         if not self._whisper.model.is_multilingual:
             return [{}] * rows
         return [
-            {token[2:-2]: probability for token, probability in found}
-            for found in self._whisper.model.detect_language(encoded)
+            {token[2:-2]: probability for token, probability in row}
+            for row in self._whisper.model.detect_language(encoded)
         ]
 
     def _check_language(self, language: str | None) -> str | None:
-        """Return the language to hear, None for one to detect."""
+        """Return the language to transcribe, None to detect it."""
         token_of = self._whisper.hf_tokenizer.token_to_id
-        known = [each for each in self._whisper.supported_languages if token_of(f"<|{each}|>")]
+        known = [code for code in self._whisper.supported_languages if token_of(f"<|{code}|>")]
         if language is not None and language not in known:
             raise InputError(
                 f"the Whisper model {self._name} does not know the language {language!r}",
@@ -334,7 +336,7 @@ class FasterWhisper:
             )
             with room_on(self._device):
                 encoded = self._whisper.encode(self._features(waveform, windows[loudest]))
-                probabilities.update(self._tell_languages(encoded)[0])
+                probabilities.update(self._language_probabilities(encoded)[0])
         return max(sorted(probabilities), key=probabilities.__getitem__)
 
     def _tokenizer(self, language: str) -> Tokenizer:
@@ -358,8 +360,8 @@ class FasterWhisper:
         return self._log_mel(_samples(waveform, window))
 
 
-class _Ahead:
-    """What is computed of items in order, a batch ahead in another thread."""
+class _Prefetched:
+    """Features of windows in a known order, computed one batch ahead in another thread."""
 
     def __init__(
         self, order: Sequence[int], compute: Callable[[int], Features], thread: ThreadPoolExecutor
@@ -371,12 +373,12 @@ class _Ahead:
         self._pending: dict[int, Future[Features]] = {}
 
     def take(self, batch: Sequence[int]) -> Features:
-        """Return the results of a batch, stacked; it can be taken again until the next one is."""
+        """Return a batch's features, stacked; it can be taken again until the next one is."""
         first = self._place[batch[0]]
-        wanted = self._order[first : first + 2 * len(batch)]
+        due = self._order[first : first + 2 * len(batch)]
         self._pending = {
             item: self._pending.get(item) or self._thread.submit(self._compute, item)
-            for item in wanted
+            for item in due
         }
         return np.stack([self._pending[item].result() for item in batch])
 
@@ -390,10 +392,10 @@ def _token_limit(duration: Seconds) -> int:
     return ceil(duration * TOKENS_PER_SECOND) + 20
 
 
-def _sure_of(languages: Mapping[str, float]) -> str:
-    """Return the language that is surely spoken, empty if none is."""
-    found = max(languages, key=languages.__getitem__, default="")
-    return found if found and languages[found] >= SURE_LANGUAGE else ""
+def _sure_language(probabilities: Mapping[str, float]) -> str:
+    """Return the language of at least `SURE_LANGUAGE`, empty if there is none."""
+    best = max(probabilities, key=probabilities.__getitem__, default="")
+    return best if probabilities.get(best, 0.0) >= SURE_LANGUAGE else ""
 
 
 def _piece(window: Span, start: Seconds, end: Seconds, text: str, probability: float) -> Word:

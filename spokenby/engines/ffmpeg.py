@@ -1,7 +1,4 @@
-"""ffmpeg runs here as a process of its own, and its samples are read from a pipe.
-
-Where the samples go is not decided here; see `audio.py`.
-"""
+"""Decode audio with an ffmpeg process, whose samples are read from a pipe."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ _WIDTH = 4
 """Bytes of a sample."""
 _QUEUED_BLOCKS = 8
 _LOOK_S: Seconds = 0.5
-"""How often progress is told, and a wish to stop is seen."""
+"""How often progress is reported and a request to stop is seen."""
 _ENDING_S: Seconds = 10.0
 _MESSAGES = 20
 _MOST_CHANNELS = 64
@@ -44,24 +41,26 @@ def find_ffmpeg(configured: str | None = None) -> Path:
     """Return the ffmpeg to run: the configured one, else the system's, else the bundled one.
 
     Raises:
-        InputError: the configured one is not there.
+        InputError: the configured one does not exist.
     """
     if configured:
         if found := shutil.which(configured):
             return Path(found)
-        raise InputError(f"there is no ffmpeg at {configured}", "leave the setting empty")
+        raise InputError(f"no ffmpeg at {configured}", "leave the setting empty")
     if found := shutil.which("ffmpeg"):
         return Path(found)
     try:
         return Path(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise InputError("there is no ffmpeg", "install it, or imageio-ffmpeg again") from error
+        raise InputError(
+            "ffmpeg was not found", "install it, or reinstall imageio-ffmpeg"
+        ) from error
 
 
 class FfmpegDecoder:
-    """Decodes with the ffmpeg at `command`; gives up when nothing came for `stall_timeout`.
+    """Decodes with the ffmpeg at `command`; gives up when it is silent for `stall_timeout`.
 
-    Refuses what claims to last longer than `max_hours`, or does.
+    Refuses files that last longer than `max_hours`, or claim to.
     """
 
     def __init__(
@@ -109,15 +108,15 @@ class FfmpegDecoder:
         duration: Seconds,
         progress: Progress,
     ) -> list[str]:
-        """Run ffmpeg to its end, write what it puts out, return what it complains about."""
+        """Run ffmpeg to its end, write its output, return its error messages."""
         try:
-            # Its output is a pipe to us: when we are killed, ffmpeg's next write ends it, too.
+            # Its output is a pipe: if this process is killed, ffmpeg's next write ends it, too.
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # Ctrl-C at the terminal is ours to answer: see `progress`.
+                # Ctrl-C at the terminal is handled by this process, see `progress`.
                 start_new_session=True,  # ignored on Windows, which has the flag
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
@@ -129,7 +128,7 @@ class FfmpegDecoder:
         complaints = _Complaints(cast("IO[bytes]", process.stderr))
         try:
             done, total = 0, duration * SAMPLE_RATE_HZ or math.inf
-            heard = reported = time.monotonic()
+            received = reported = time.monotonic()
             while (block := output.next()) is not _END:
                 now = time.monotonic()
                 if block is not None:
@@ -138,8 +137,8 @@ class FfmpegDecoder:
                     if done > self.max_hours * 3600 * SAMPLE_RATE_HZ:
                         raise self._too_long(source, "lasts")
                     write(samples)
-                    heard = now
-                elif now - heard > self.stall_timeout:
+                    received = now
+                elif now - received > self.stall_timeout:
                     raise self._hung(source)
                 if now - reported >= _LOOK_S:
                     progress(min(done / total, 1.0))
@@ -157,7 +156,7 @@ class FfmpegDecoder:
         return messages
 
     def _check_end(self, status: int, messages: list[str], output: _Output, source: Path) -> None:
-        """Raise what ended ffmpeg too early."""
+        """Raise an error if ffmpeg ended early."""
         if status < 0:  # not on Windows
             raise TransientError(
                 f"ffmpeg was killed by signal {-status} in {source}", "see whether memory is short"
@@ -169,7 +168,7 @@ class FfmpegDecoder:
             )
         if output.error:
             raise InputError(
-                f"{self.command} put out what is not audio ({output.error})",
+                f"the output of {self.command} is not audio ({output.error})",
                 "check the ffmpeg setting",
             )
 
@@ -192,8 +191,8 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
     if probed.jumping and stream.start:
         # For such formats ffmpeg counts from the start of the streams it reads, not of the file.
         options["itsoffset"] = f"{stream.start:.6f}"
-    heard = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
-    result = heard.output(
+    decoded = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
+    result = decoded.output(
         "pipe:1",
         af=_filters(stream),
         format="nut",
@@ -212,8 +211,8 @@ def _filters(stream: AudioStream) -> str:
     # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:rematrix_maxval=1,atrim=start=0"
     if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):
-        # Nobody said where the channels belong: microphones, one a person. ffmpeg would take them
-        # for loudspeakers and leave out the fourth, the subwoofer.
+        # Channels without a layout are microphones, one per person. ffmpeg would take them for
+        # loudspeakers and leave out the fourth, the subwoofer.
         shares = [f"{1 / stream.channels:.6f}*c{channel}" for channel in range(stream.channels)]
         return f"pan=mono|c0={'+'.join(shares)},{resample}"
     return resample
@@ -227,7 +226,7 @@ class _Output:
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self.error: Exception | None = None
-        """Why it could not be read to its end: also where the process was killed."""
+        """Why it could not be read to its end; also set if the process was killed."""
         self._stream = stream
         self._blocks: queue.Queue[bytes] = queue.Queue(_QUEUED_BLOCKS)
         self._abandoned = threading.Event()
@@ -241,7 +240,7 @@ class _Output:
             return None
 
     def abandon(self) -> None:
-        """Let the thread end, whatever it is waiting for."""
+        """End the thread, whatever it is waiting for."""
         self._abandoned.set()
         with suppress(queue.Empty):
             while True:
@@ -262,8 +261,8 @@ class _Output:
 def _samples_of(stream: io.BufferedReader) -> Iterator[bytes]:
     """Yield the samples of a NUT stream in blocks, each sample at its time.
 
-    Silence is where nothing is: before a late start, and between filters that ffmpeg rebuilt.
-    What comes twice there is left out the second time.
+    Gaps are filled with silence: before a late start, and where ffmpeg rebuilt its filters. Samples
+    that come twice there are dropped the second time.
     """
     if not stream.peek(1):
         return
@@ -300,9 +299,9 @@ class _Complaints:
         self._thread.start()
 
     def lines(self) -> list[str]:
-        """Return the messages, without ffmpeg's notes of where they came from.
+        """Return the messages, without ffmpeg's notes of their origin.
 
-        After the first few they are empty: a broken file gives one a packet.
+        After the first few they are empty: a broken file gives one per packet.
         """
         self._thread.join(_ENDING_S)
         return list(self._lines)

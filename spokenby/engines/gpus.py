@@ -1,4 +1,4 @@
-"""List this machine's GPUs, and choose what a library computes on."""
+"""List this machine's GPUs, and choose the device of a library."""
 
 from collections.abc import Callable
 from typing import NamedTuple

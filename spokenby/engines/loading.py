@@ -1,4 +1,4 @@
-"""The engines by name, and the one loaded copy of each in this process."""
+"""The engines by name, and the one copy of each model that a process loads."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +21,8 @@ class Engine(NamedTuple):
 
     Attributes:
         loads: the class in that module; its first argument is the model's path.
-        options: the params that its other arguments are, by name.
-        packages: the Python packages whose versions decide on its results.
+        options: its other arguments, which are params of the same names.
+        packages: the Python packages whose versions affect its results.
     """
 
     loads: str
@@ -53,8 +53,8 @@ _loading = threading.Lock()
 def _only_one(key: tuple[Any, ...], load: Callable[[], Any]) -> Iterator[Any]:
     """Yield the one copy of a model in this process, to one thread at a time.
 
-    One is loaded after the other: their libraries must not be imported at once. Whoever wants one
-    that is there need not wait for that.
+    Models are loaded one after the other, since their libraries must not be imported concurrently.
+    A model that is loaded already does not wait for that.
     """
     if (found := _loaded.get(key)) is None:
         with _loading:
@@ -65,21 +65,15 @@ def _only_one(key: tuple[Any, ...], load: Callable[[], Any]) -> Iterator[Any]:
         yield model
 
 
-def release_models() -> None:
-    """Forget every loaded model, so that its memory can be freed."""
-    with _loading:
-        _loaded.clear()
-
-
 @contextmanager
 def _engine(
     name: str, model: str, models_dir: Path, params: StageParams | None = None
 ) -> Iterator[Any]:
-    """Yield an engine. Its options are in the params, or among its own params there."""
+    """Yield an engine. Its options are fields of the params, or of the engine's params in them."""
     engine, path = ENGINES[name], find_model(name, model, models_dir)
-    own = getattr(params, name, None)
+    engine_params = getattr(params, name, None)
     options = {
-        option: getattr(own if hasattr(own, option) else params, option)
+        option: getattr(engine_params if hasattr(engine_params, option) else params, option)
         for option in engine.options
     }
 
@@ -92,26 +86,26 @@ def _engine(
 
 
 def load_voice_activity(models_dir: Path) -> AbstractContextManager[VoiceActivity]:
-    """Return what yields the detector of speech."""
+    """Return a context that yields the voice activity detector."""
     return _engine("silero", "", models_dir)
 
 
 def load_segmenter(params: speech.Params, models_dir: Path) -> AbstractContextManager[Segmenter]:
-    """Return what yields the network that tells local speakers apart."""
+    """Return a context that yields the segmentation network."""
     return _engine("segmentation", "", models_dir, params)
 
 
 def load_embedder(params: embeddings.Params, models_dir: Path) -> AbstractContextManager[Embedder]:
-    """Return what yields the embedder that a run chose."""
+    """Return a context that yields the speaker encoder that the params choose."""
     return _engine(params.engine, params.model, models_dir, params)
 
 
 @contextmanager
 def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diarizer]:
-    """Yield the diarizer that a run chose."""
+    """Yield the diarizer that the params choose."""
     ((name, model),) = params.models()
     with _engine(name, model, models_dir, params) as loaded:
-        if params.engine == "clustering":  # loads no model of its own: it hears by an embedder
+        if params.engine == "clustering":  # has no model but its speaker encoder's
             from spokenby.engines.clustering import Clustering
 
             yield Clustering(loaded)
@@ -122,5 +116,5 @@ def load_diarizer(params: diarization.Params, models_dir: Path) -> Iterator[Diar
 def load_transcriber(
     params: transcription.Params, models_dir: Path
 ) -> AbstractContextManager[Transcriber]:
-    """Return what yields the recognizer that a run chose."""
+    """Return a context that yields the recognizer that the params choose."""
     return _engine(params.engine, params.model, models_dir, params)

@@ -1,6 +1,6 @@
 """Compute the log-mel spectrogram that Whisper reads with torch.
 
-faster-whisper's own, in numpy, takes twice the time and holds Python's lock for much of it.
+faster-whisper's own, in numpy, takes twice the time and holds the GIL for much of it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class LogMel:
 
     @torch.inference_mode()
     def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the spectrogram, shape (mels, frames of 30 s), of a sound and silence after it.
+        """Return the spectrogram, shape (mels, frames of 30 s), of audio padded with silence.
 
-        Silence is added to the sound, as in Whisper's training; faster-whisper adds zeros to the
-        spectrogram, which are no silence.
+        The audio is padded, as in Whisper's training; faster-whisper pads the spectrogram with
+        zeros, which are not silence.
         """
         samples = samples[: self._like.n_samples]
         padded = np.pad(samples, (0, self._like.n_samples - len(samples)))

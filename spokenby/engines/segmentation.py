@@ -11,14 +11,19 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from spokenby.engines.batching import run_in_batches
-from spokenby.engines.torch import choose_device, full_precision, in_words, release_memory
+from spokenby.engines.torch import (
+    choose_device,
+    full_precision,
+    in_words,
+    release_memory,
+    run_in_batches,
+)
 from spokenby.errors import InputError
 from spokenby.stages.local_speakers import CHUNK_S, CHUNK_STEP_S, count_chunks
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Waveform, no_progress
 
 BATCH = {"cpu": 8, "cuda": 256}
-"""Chunks in a forward pass. More does not fit a CPU's cache."""
+"""Chunks in a forward pass. More do not fit a CPU's cache."""
 
 CHUNK_SAMPLES = round(CHUNK_S * SAMPLE_RATE_HZ)
 STEP_SAMPLES = round(CHUNK_STEP_S * SAMPLE_RATE_HZ)
@@ -29,16 +34,16 @@ NARROWEST_HZ = 50
 """SincNet's filters begin at least this high and are at least this wide."""
 
 _PICKLED = ("Specifications", "Problem", "Resolution")
-"""Classes of pyannote's that the checkpoint names. Stand-ins read it without pyannote."""
+"""pyannote's classes that the checkpoint names. Placeholders allow reading it without pyannote."""
 
 
 class Segmentation:
-    """The network in float32: in half precision its LSTM gains little and moves borders.
+    """The network in float32: half precision speeds its LSTM up little and moves boundaries.
 
     Args:
         path: `pytorch_model.bin` of pyannote/segmentation-3.0.
-        device: "auto" is CUDA where there is one.
-        batch_size: chunks a forward pass; never changes the result beyond rounding.
+        device: "auto" is CUDA if available.
+        batch_size: chunks in a forward pass; changes the result by rounding only.
 
     Raises:
         InputError: a GPU is requested and there is none, or the file is not this network.
@@ -58,7 +63,7 @@ class Segmentation:
         samples = waveform.samples
         chunks = range(count_chunks(waveform.duration))
 
-        def hear(batch: Sequence[int]) -> npt.NDArray[np.float32]:
+        def classify(batch: Sequence[int]) -> npt.NDArray[np.float32]:
             sounds = np.zeros((len(batch), CHUNK_SAMPLES), np.float32)
             for sound, chunk in zip(sounds, batch, strict=True):
                 inside = samples[chunk * STEP_SAMPLES :][:CHUNK_SAMPLES]
@@ -68,15 +73,13 @@ class Segmentation:
             return classes.exp().numpy(force=True)
 
         results = []
-        for heard in run_in_batches(
+        for classes in run_in_batches(
             chunks,
             self._batch_size,
-            hear,
+            classify,
             key=(self._device.type, "segmentation"),
-            is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
-            on_smaller=lambda _: torch.cuda.empty_cache(),
         ):
-            results.append(heard)
+            results.append(classes)
             progress(min(1.0, sum(map(len, results)) / len(chunks)))
         release_memory(self._device)
         return np.concatenate(results)
@@ -131,13 +134,13 @@ def _load(path: Path) -> _PyanNet:
     except Exception as error:  # torch and pickle raise without a common class
         raise InputError(
             f"{path} is not pyannote's segmentation-3.0 ({type(error).__name__})",
-            "compare it with what was published: spokenby models verify",
+            "check the file: spokenby models verify",
         ) from error
     return network.eval().requires_grad_(requires_grad=False)
 
 
 class _StandIn:
-    """Takes the place of a class of pyannote's while its checkpoint is read."""
+    """Replaces a class of pyannote's while its checkpoint is read."""
 
     def __init__(self, *_: object) -> None: ...
 

@@ -18,8 +18,8 @@ CONTEXT_SAMPLES = 64
 """The model reads the end of the previous frame before each frame."""
 
 BLOCK_FRAMES = 1024
-"""One call's frames, 33 s of sound: they fit the CPU's cache, and bound memory. The state carries
-over, so any value gives the same result."""
+"""Frames per call, 33 s of audio: they fit the CPU's cache and bound memory. Any value gives the
+same result, since the state carries over."""
 
 
 class Silero:
@@ -38,7 +38,7 @@ class Silero:
     def probabilities(
         self, waveform: Waveform, progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
-        """Return the probability of speech, shape (frames,); zeros fill up the last frame."""
+        """Return the probability of speech, shape (frames,); the last frame is zero-padded."""
         samples = waveform.samples
         offset = samples.mean(dtype=np.float64) if len(samples) else 0.0
         frames = -(-len(samples) // FRAME_SAMPLES)
@@ -58,9 +58,9 @@ class Silero:
 def _frames(
     samples: npt.NDArray[np.float32], first: int, last: int, offset: np.float32
 ) -> npt.NDArray[np.float32]:
-    """Return frames first…last with the context before each, zeros outside the sound.
+    """Return frames first…last-1, each preceded by its context, zeros outside the audio.
 
-    The network takes a DC offset for speech that goes on in pauses, so it is taken off.
+    The network takes a DC offset in pauses for continuing speech, so it is subtracted.
     """
     start, end = first * FRAME_SAMPLES - CONTEXT_SAMPLES, last * FRAME_SAMPLES
     inside = samples[max(start, 0) : end]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # On import it would switch TF32 on and the JIT's profiling off, for the whole process.
@@ -20,17 +20,18 @@ import torch
 from speechbrain.inference.classifiers import EncoderClassifier
 from speechbrain.utils.fetching import FetchConfig, LocalStrategy
 
-from spokenby.engines.batching import run_in_batches
 from spokenby.engines.torch import (
+    autocast,
     choose_device,
     choose_dtype,
     full_precision,
     in_words,
     release_memory,
+    run_in_batches,
 )
 from spokenby.errors import InputError
 from spokenby.stages import intervals
-from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, Span, Waveform, no_progress
+from spokenby.types import SAMPLE_RATE_HZ, Device, Progress, Seconds, Span, Waveform, no_progress
 
 # HyperPyYAML 1.2.2 makes ruamel's Loader by itself, and ruamel.yaml 0.19 looks for a limit there.
 vars(ruamel.yaml)["Loader"].max_depth = 0
@@ -39,27 +40,27 @@ logging.getLogger("speechbrain").setLevel(logging.ERROR)
 FETCH = "run: spokenby models fetch --profile studio"
 
 SHORTEST_S: Seconds = 0.4
-"""Shorter spans hold no voice to speak of."""
+"""Shorter spans hold too little of a voice."""
 
 LEAST_FILLED = 0.8
-"""A batch holds no sound shorter than this part of its longest: filling up is work for nothing."""
+"""A batch holds no span shorter than this share of its longest: padding is wasted work."""
 
 CPU_BATCH_S: Seconds = 16.0
-"""Sound in a batch on a CPU. More leaves its cache."""
+"""Audio in a batch on a CPU. More does not fit its cache."""
 
 GPU_BATCH_S: Seconds = 6.0
-"""Sound in a batch for each GiB of a GPU: about 50 MB a second, a third of the memory."""
+"""Audio in a batch per GiB of GPU memory: at about 50 MB a second, a third of it."""
 
 
 class Speechbrain:
     """ECAPA-TDNN vectors, from a folder like `spkrec-ecapa-voxceleb`.
 
     Args:
-        path: the folder: `hyperparams.yaml`, `embedding_model.ckpt` and what else it names.
-        device: "auto" is CUDA where there is one.
-        batch_size: spans a forward pass at most; None goes by their length.
-        compute_type: what the network computes in, see `choose_dtype`; features stay float32. In
-            bfloat16 vectors are those of float32 to a cosine of 0.999, and take half the time.
+        path: the folder: `hyperparams.yaml`, `embedding_model.ckpt` and other files it names.
+        device: "auto" is CUDA if available.
+        batch_size: most spans in a forward pass; None chooses by their length.
+        compute_type: number type of the network, see `choose_dtype`; features stay float32. In
+            bfloat16, vectors have a cosine of 0.999 to those in float32, and take half the time.
 
     Raises:
         InputError: the folder holds no such encoder, or a file in it is missing or broken.
@@ -68,7 +69,7 @@ class Speechbrain:
     def __init__(
         self,
         path: Path,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
+        device: Device = "auto",
         batch_size: int | None = None,
         compute_type: str = "float32",
     ) -> None:
@@ -108,8 +109,6 @@ class Speechbrain:
                 len(rows),
                 encode,
                 key=(self._device, f"speechbrain, of {seconds} s"),
-                is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
-                on_smaller=lambda _: torch.cuda.empty_cache(),
             )
             result[rows] = np.concatenate(list(parts))
             done += len(rows)
@@ -120,7 +119,7 @@ class Speechbrain:
     def _batches(
         self, length: npt.NDArray[np.int64], order: npt.NDArray[np.intp]
     ) -> Iterator[npt.NDArray[np.intp]]:
-        """Yield rows of alike length, those with the longest first."""
+        """Yield rows of similar length, the longest first."""
         while len(order):
             longest = length[order[0]]
             alike = int((length[order] >= LEAST_FILLED * longest).sum())
@@ -132,8 +131,8 @@ class Speechbrain:
     def _encode(self, sounds: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """Return vectors, shape (sounds, dimension).
 
-        A short sound is filled up with its mirror image, which the pooling leaves out but the
-        convolutions reach: with zeros, a second's vector would turn to a cosine of 0.99 or less.
+        Short audio is padded with its mirror image, which the pooling leaves out but the
+        convolutions reach: with zeros, a second's vector would change by a cosine of 0.99 or less.
         """
         length = torch.tensor([len(sound) for sound in sounds])
         longest = int(length.max())
@@ -147,8 +146,7 @@ def _in_type(forward: Callable[..., Any], dtype: torch.dtype) -> Callable[..., A
     """Return a network's forward function that computes in a number type."""
 
     def run(features: torch.Tensor, *rest: Any) -> torch.Tensor:
-        half = dtype is not torch.float32
-        with torch.autocast(features.device.type, dtype=dtype, enabled=half):
+        with autocast(features.device, dtype):
             return forward(features, *rest)
 
     return run
@@ -162,7 +160,7 @@ def _load(folder: Path, device: str) -> EncoderClassifier:
     try:
         encoder = EncoderClassifier.from_hparams(
             source=str(folder),
-            # Wherever it was when it was made or fetched: the files are beside it.
+            # Wherever it was when it was made or fetched: the files are in this folder.
             overrides={"pretrained_path": folder.as_posix()},
             overrides_must_match=False,
             savedir=None,
@@ -170,7 +168,7 @@ def _load(folder: Path, device: str) -> EncoderClassifier:
             fetch_config=FetchConfig(allow_network=False),
             run_opts={"device": device},
         )
-        # It only warns about weights that don't fit, and goes on with random ones.
+        # It only warns about weights that don't fit, and continues with random ones.
         weights = torch.load(folder / "embedding_model.ckpt", "cpu", weights_only=True)
         encoder.mods["embedding_model"].load_state_dict(weights)
     except Exception as error:

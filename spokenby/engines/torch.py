@@ -1,15 +1,19 @@
-"""Where torch computes, and in what numbers, is decided here.
-
-What it computes is not; see the model libraries' files.
-"""
+"""Choose torch's device and number type, and run batches that fit the device's memory."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
-from spokenby.engines import gpus
+from spokenby.engines import batching, gpus
+
+run_in_batches = partial(
+    batching.run_in_batches,
+    is_out_of_memory=lambda error: isinstance(error, torch.OutOfMemoryError),
+    on_smaller=lambda _: torch.cuda.empty_cache(),
+)
 
 
 def choose_device(request: str) -> torch.device:
@@ -20,8 +24,8 @@ def choose_device(request: str) -> torch.device:
 def choose_dtype(request: str, device: torch.device) -> torch.dtype:
     """Return the number type requested; `auto` is bfloat16 on hardware that supports it natively.
 
-    On others, GPUs before Ampere and most older CPUs, it is slower than float32. So it is on a CPU
-    whose newer instructions torch does not use, such as under `ATEN_CPU_CAPABILITY=avx2`.
+    Elsewhere, as on GPUs before Ampere and most older CPUs, it is slower than float32. The same
+    holds for a CPU whose instructions torch does not use, as under `ATEN_CPU_CAPABILITY=avx2`.
     """
     if request == "auto":
         if device.type == "cuda":
@@ -35,8 +39,13 @@ def choose_dtype(request: str, device: torch.device) -> torch.dtype:
 
 
 def in_words(device: torch.device, dtype: torch.dtype) -> str:
-    """Return a device and a number type as people read them."""
+    """Return a device and a number type for people: `cuda, bfloat16`."""
     return f"{device.type}, {str(dtype).removeprefix('torch.')}"
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return a context in which networks compute in a number type."""
+    return torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
 
 
 def cuda_version() -> str | None:
@@ -45,7 +54,7 @@ def cuda_version() -> str | None:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that a stage left unused back to the device: others compute on it, too."""
+    """Return unused memory to the device, for others that compute on it."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -57,11 +66,11 @@ _changing = threading.Lock()
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep TF32 switched off, and put it back when the last thread has left.
+    """Switch TF32 off, and back when the last thread has left.
 
-    The switches are the process's, and pyannote turns them off without turning them back.
+    The switches belong to the process, and pyannote turns them off for good.
     """
-    global _inside, _before  # noqa: PLW0603 - so are torch's switches
+    global _inside, _before  # noqa: PLW0603 - torch's switches are global as well
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     with _changing:
         if not _inside:

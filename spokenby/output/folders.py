@@ -1,7 +1,4 @@
-"""The folder of a video's outputs is named here, and written whole or not at all.
-
-What its files hold is not decided here; see formats/__init__.py and manifest.py.
-"""
+"""Name the folder of a video's outputs, and write it completely or not at all."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ _WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
 def file_entries(files: Mapping[str, bytes]) -> dict[str, dict[str, str | int]]:
-    """Return what manifest.json says of each file under `files`: `sha256`, and size in `bytes`."""
+    """Return the entries of manifest.json under `files`: `sha256`, and size in `bytes`."""
     return {
         file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         for file, content in files.items()
@@ -58,16 +55,16 @@ def folder_name(video_name: str, digest: Digest) -> str:
 
 @contextmanager
 def one_writer(locks: Path, folder: Path) -> Iterator[None]:
-    """Keep every other process from writing a folder of this name meanwhile.
+    """Keep other processes from writing a folder of this name.
 
-    What is read inside, such as names, is what the folder gets: nothing newer is overwritten.
+    Names and the like are read inside, so that nothing newer is overwritten.
 
     Args:
-        locks: folder for the locked files, the same for all processes.
-        folder: to be written.
+        locks: folder of the lock files, the same for all processes.
+        folder: the folder to write.
 
     Raises:
-        TransientError: another process writes it for very long.
+        TransientError: another process holds the lock for more than a minute.
     """
     locks.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,14 +77,14 @@ def one_writer(locks: Path, folder: Path) -> Iterator[None]:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
-    """Write the files as the whole content of `folder`: it is there complete, or as it was.
+    """Write the files as the whole content of `folder`, completely or not at all.
 
-    A folder that is there already is replaced. Where its manifest.json does not account for what
-    lies in it (a file was edited or added by hand), it is kept beside as `<folder>.edited-1` (the
-    next free number) and that path is returned.
+    An existing folder is replaced. If its manifest.json does not match its files (one was edited or
+    added by hand), it is kept as `<folder>.edited-1` (the next free number) and that path is
+    returned.
 
     Raises:
-        InputError: writing is not allowed, no space is left, or the name cannot be a folder.
+        InputError: no permission, no space left, or the name cannot be a folder's.
         TransientError: a file of the folder is in use, or the disk cannot be reached.
     """
     unfinished = f".{folder.name}.tmp-"
@@ -108,7 +105,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
 
 
 def is_edited(folder: Path) -> bool:
-    """Return whether something in the folder would be lost that spokenby did not write there."""
+    """Return whether the folder holds anything that spokenby did not write."""
     there = {
         path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
     }
@@ -119,7 +116,7 @@ def is_edited(folder: Path) -> bool:
             for name, path in there.items()
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # A folder or an unlisted file in it, or no manifest to go by: keep what is there, if any.
+        # A subfolder, an unlisted file, or no readable manifest: keep what is there, if anything.
         return bool(there)
 
 
@@ -131,7 +128,7 @@ def _swap_in(fresh: Path, folder: Path) -> Path | None:
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "a file of this name is there", str(folder))
     kept = _next_edited(folder) if is_edited(folder) else None
-    # No system can replace a folder that has files in one step everywhere: old out, new in.
+    # Replacing a folder with files in one step is not portable: old out, new in.
     old = kept or fresh.with_name(f"{fresh.name}-old")
     folder.rename(old)
     try:
@@ -155,8 +152,8 @@ def _next_edited(folder: Path) -> Path:
 def _remove_unfinished(parent: Path, prefix: str) -> None:
     """Remove what killed runs left behind."""
     for stale in [path for path in parent.iterdir() if path.name.startswith(prefix)]:
-        # Renamed first: should its writer be alive after all, its own rename fails, instead of
-        # publishing a folder whose files are being removed.
+        # Renamed first: if its writer is still alive, its rename fails, instead of publishing a
+        # folder whose files are being removed.
         doomed = stale.with_name(prefix + secrets.token_hex(4))
         try:
             stale.rename(doomed)

@@ -41,10 +41,10 @@ def describe_run(
     identities: Sequence[Identity] = (),
     telemetry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return a manifest without its files: how this transcript came about.
+    """Return a manifest without its files: the provenance of a transcript.
 
-    `identified_from` names the voiceprints by which its speakers were identified, if they were.
-    No absolute path enters it: outputs may be moved and shared.
+    `identified_from` is the digest of the voiceprints from which its speakers were identified, if
+    they were. It holds no absolute path: outputs may be moved and shared.
     """
     stages: dict[str, dict[str, Any]] = {
         stage: {
@@ -90,7 +90,7 @@ def describe_run(
 def renamed(
     about: Mapping[str, Any], transcript: SpeakerTranscript, identities: Sequence[Identity]
 ) -> dict[str, Any]:
-    """Return a manifest that tells how the speakers got the names that the transcript shows."""
+    """Return a manifest with the identities behind the names that the transcript shows."""
     return {
         **about,
         "identities": [identity.model_dump(mode="json") for identity in identities],
@@ -99,12 +99,12 @@ def renamed(
 
 
 def describe_quality(recipe: Recipe) -> dict[str, Any]:
-    """Return what a transcript says of its own worth: the same on every run, no times or places."""
+    """Return what a transcript says about its quality: no times or places, equal on every run."""
     return {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
 
 
 def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files of an output folder, manifest included, which lists the others."""
+    """Return the files of an output folder, including the manifest that lists the others."""
     content = (
         json.dumps({**about, "files": file_entries(files)}, indent=2, ensure_ascii=False) + "\n"
     )
@@ -112,7 +112,7 @@ def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, b
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of an output folder, or `None` if the folder is not whole."""
+    """Return the manifest of an output folder, or `None` if the folder is incomplete."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         whole = all((folder / name).is_file() for name in manifest["files"])
@@ -122,13 +122,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_written(folder: Path, digest: Digest) -> bool:
-    """Return whether a folder holds the whole transcript of a merge digest."""
+    """Return whether a folder holds the complete transcript of a merge digest."""
     manifest = read_manifest(folder)
     return manifest is not None and manifest.get("digest") == digest
 
 
 def video_of(manifest: Mapping[str, Any]) -> Video:
-    """Return the video that a manifest is about; where it lies now is not known."""
+    """Return the video of a manifest; its path is only the file name."""
     return Video(
         path=manifest["video"]["name"],
         **{**manifest["video"], "name": Path(manifest["video"]["name"]).stem},
@@ -136,13 +136,13 @@ def video_of(manifest: Mapping[str, Any]) -> Video:
 
 
 def summarize_folder(folder: Path, *, computed: bool) -> TranscriptSummary:
-    """Read the figures of a transcript from the manifest of its folder, which is whole.
+    """Read the figures of a transcript from the manifest of its complete folder.
 
-    `computed` says whether this run wrote it; otherwise everything in it came from the cache.
+    `computed` says whether this run wrote it; otherwise all of it came from the cache.
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise FileNotFoundError(f"{folder / MANIFEST}: no whole manifest")
+        raise FileNotFoundError(f"{folder / MANIFEST} is missing or incomplete")
     stages = manifest["stages"]
     stored = [name for name, stage in stages.items() if stage["from_cache"] or not computed]
     return TranscriptSummary(

@@ -1,4 +1,4 @@
-"""Rewrite a transcript with today's names, from its own transcript.json."""
+"""Rewrite a transcript with current names, from its transcript.json."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spokenby.types import Digest, Identity
 TRANSCRIPT = "transcript.json"
 
 IdentitiesOf = Callable[[Digest, Digest], Sequence[Identity]]
-"""Given a video and the voiceprints that were taken of it, as `VoiceLibrary.identities_of`."""
+"""Takes the digests of a video and of its voiceprints, as `VoiceLibrary.identities_of`."""
 
 
 class Rewritten(NamedTuple):
-    """The result for one folder. `edited`: by hand, and left as it is."""
+    """The result for one folder. `edited` by hand means that it was not changed."""
 
     folder: Path
     state: Literal["written", "unchanged", "edited", "missing", "failed"]
@@ -28,13 +28,13 @@ class Rewritten(NamedTuple):
 def rewrite_folder(
     folder: Path, identities_of: IdentitiesOf, locks: Path, *, overwrite: bool = False
 ) -> Rewritten:
-    """Put today's names into every file of a finished transcript. Nothing is computed again.
+    """Put current names into every file of a finished transcript, without recomputing anything.
 
     Args:
         folder: of the transcript.
-        identities_of: asked while nobody else writes the folder.
-        locks: from `folders.one_writer`.
-        overwrite: write it also if it was edited by hand; what was there is kept beside it.
+        identities_of: called while no other process writes the folder.
+        locks: see `folders.one_writer`.
+        overwrite: write it even if it was edited by hand; the edited folder is kept.
     """
     try:
         with folders.one_writer(locks, folder):
@@ -46,7 +46,7 @@ def rewrite_folder(
 def _rewrite(folder: Path, identities_of: IdentitiesOf, *, overwrite: bool) -> Rewritten:
     about = manifest.read_manifest(folder)
     if about is None:
-        return Rewritten(folder, "missing", "no whole transcript is there any more")
+        return Rewritten(folder, "missing", "its transcript is missing or incomplete")
     if not (identified_from := about.get("identified_from")):
         return Rewritten(folder, "unchanged")
     identities = identities_of(about["video"]["digest"], identified_from)

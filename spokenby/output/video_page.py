@@ -1,4 +1,4 @@
-"""Write the Markdown page of a video: who spoke, what took how long, what to mind."""
+"""Write the Markdown page of a video: speakers, durations, warnings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ def write_video_page(
     folder: Path,
     again: Sequence[str] = (),
 ) -> str:
-    """Return a page about one video: who spoke how long, what took how long, what to mind.
+    """Return a page about one video: talk times, durations of stages, warnings.
 
     Args:
         transcript: as written.

@@ -1,6 +1,6 @@
 """Decide which stages a video needs, and under which digests.
 
-A stage's digest names how its result comes about: the digests it builds on, the stage's VERSION,
+A stage's digest covers the provenance of its result: the digests it builds on, the stage's VERSION,
 its params and the identity of its model. All of them are known before anything runs.
 """
 
@@ -16,8 +16,8 @@ from spokenby.types import Digest, Frozen
 def upstream_of(recipe: Recipe) -> Mapping[Stage, tuple[Stage, ...]]:
     """Return what each stage builds on with the engines of a recipe.
 
-    pyannote finds speech by itself: it begins as soon as the audio is there, and keeps its turns
-    when speech is found in another way.
+    pyannote detects speech itself: it starts as soon as the audio is extracted, and its turns stay
+    valid when speech detection changes.
     """
     if recipe.diarize.needs_speech:
         return UPSTREAM
@@ -25,7 +25,7 @@ def upstream_of(recipe: Recipe) -> Mapping[Stage, tuple[Stage, ...]]:
 
 
 class Plan(Frozen):
-    """What one video needs. `run` maps each stage to be computed to the reason why."""
+    """What one video needs. `run` maps each stage to compute to the reason."""
 
     digests: dict[Stage, Digest]
     run: dict[Stage, str]
@@ -33,12 +33,12 @@ class Plan(Frozen):
 
     @property
     def done(self) -> bool:
-        """Whether the outputs are there and whole: nothing to do."""
+        """Whether the outputs are complete, so that there is nothing to do."""
         return not self.run
 
 
 def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
-    """Return the stages that a recipe has: all but those it switches off."""
+    """Return the stages of a recipe: all but those it switches off."""
     return tuple(stage for stage in Stage if getattr(recipe[stage], "enabled", True))
 
 
@@ -59,10 +59,10 @@ def stage_digests(
             [digests[above] for above in upstream[stage] if above in digests] or video,
             stage,
             stage.spec.version,
-            # A moved model is the same.
+            # The name before the colon does not count: a renamed model is the same.
             [identity.rpartition(":")[2] for identity in model_identities.get(stage, ())],
             recipe[stage].in_key(),
-            # Not who the speakers are, which changes, but whether anybody asks.
+            # Whether speakers are identified, but not who they are, which changes.
             *([recipe.identify.enabled] if stage is Stage.MERGE else []),
         )
     return digests
@@ -81,8 +81,8 @@ def plan_video(
     Args:
         digests: from `stage_digests`.
         is_stored: whether a stage's result can be read back.
-        is_written: whether the output folder holds a whole transcript of this merge digest.
-        force: stages to compute again, with everything downstream.
+        is_written: whether the output folder holds a complete transcript of this merge digest.
+        force: stages to recompute, with everything downstream.
         upstream: what each stage builds on, from `upstream_of`.
 
     Raises:

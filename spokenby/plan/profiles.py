@@ -1,4 +1,4 @@
-"""Profiles, and the recipes they make: every stage's Params under one roof."""
+"""Profiles and recipes: the params of every stage."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -18,7 +18,7 @@ from spokenby.voices import matching
 
 
 class Profile(StrEnum):
-    """A set of engines under one name. `auto` stands for the best one whose models are here."""
+    """A named set of engines. `auto` is the best one whose models are installed."""
 
     AUTO = "auto"
     EMBEDDED = "embedded"
@@ -30,15 +30,15 @@ PARAMS: Mapping[str, type[StageParams]] = {
     **{stage.value: stage.spec.params for stage in Stage},
     "identify": matching.Params,
 }
-"""What a run may choose, by the name of the stage."""
+"""The params of a run, by stage."""
 
 
 class Recipe(Frozen):
-    """Every choice that decides on a transcript: a field for each entry of `PARAMS`."""
+    """Everything a transcript depends on: a field for each entry of `PARAMS`."""
 
     profile: Profile
 
-    if TYPE_CHECKING:  # the fields are made from the table
+    if TYPE_CHECKING:  # the fields are created from the table
 
         def __getattr__(self, stage: str) -> Any: ...
 
@@ -49,7 +49,7 @@ class Recipe(Frozen):
 
     @property
     def made_by(self) -> str:
-        """The models that decide on words and speakers, for people."""
+        """The models behind words and speakers, for people."""
         used = models_used(self)
         (words,), (speakers,) = used["transcribe"], used["diarize"]
         return f"words by {_model_name(*words)}, speakers by {_model_name(*speakers)}"
@@ -80,19 +80,19 @@ _RECIPES: dict[Profile, dict[str, Any]] = {
     },
     Profile.EMBEDDED: {"profile": Profile.EMBEDDED},
 }
-"""Best first: `auto` takes the first whose models are here."""
+"""Best first: `auto` takes the first whose models are installed."""
 
 
 def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tuple[Profile, str]:
     """Return the profile to use and why.
 
     Args:
-        name: of a profile.
-        models_dir: where fetched models are.
-        params: from `make_recipe`; they may name other models.
+        name: the profile.
+        models_dir: folder of fetched models.
+        params: as for `make_recipe`; they may name other models.
 
     Raises:
-        InputError: there is no profile of that name.
+        InputError: the profile is unknown, or `auto` and no profile has its models.
     """
     try:
         profile = Profile(name)
@@ -101,7 +101,7 @@ def choose_profile(name: str, models_dir: Path, **params: dict[str, Any]) -> tup
             f"unknown profile {name!r}", f"choose one of {', '.join(Profile)}"
         ) from None
     if profile is not Profile.AUTO:
-        return profile, "asked for"
+        return profile, "requested"
     missing = ""
     for best in _RECIPES:
         try:
@@ -127,7 +127,7 @@ def make_recipe(profile: Profile, /, **params: dict[str, Any]) -> Recipe:
         params: by stage, the fields to set: `diarize={"num_speakers": 2}`. Values may be text.
 
     Raises:
-        InputError: a value does not fit, with the field and the reason.
+        InputError: a value is invalid, with the field and the reason.
     """
     fields = dict(_RECIPES[profile])
     if profile is Profile.OPEN and list_gpus():
@@ -142,12 +142,12 @@ def make_recipe(profile: Profile, /, **params: dict[str, Any]) -> Recipe:
             field, value = next(iter(value.items()))
             where = f"{where}.{field}"
         if (now := renamed(where)) != where:
-            raise InputError(f"{where} is called {now} now", f"write {now}") from None
+            raise InputError(f"{where} is now called {now}", f"write {now}") from None
         reason = first["msg"].removeprefix("Value error, ")
         given = where if isinstance(value, dict | BaseModel) else f"{where} = {value!r}"
         raise InputError(
-            f"{given} does not fit: {reason[0].lower()}{reason[1:]}",
-            "see what fits: spokenby params",
+            f"{given} is invalid: {reason[0].lower()}{reason[1:]}",
+            "see all params: spokenby params",
         ) from None
 
 
@@ -162,7 +162,7 @@ def read_params(words: Iterable[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         path = name.split(".")
         if not (equals and len(path) > 1 and all(path)):
-            raise InputError(f"--set {word} does not fit", "write stage.field=value")
+            raise InputError(f"--set {word} cannot be read", "write stage.field=value")
         given: Any = value
         for part in reversed(path):
             given = {part: given}
@@ -171,10 +171,7 @@ def read_params(words: Iterable[str]) -> dict[str, Any]:
 
 
 def merge_params(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return params of several origins as one, field by field; the last that says something wins.
-
-    `None` says nothing.
-    """
+    """Merge params field by field; the last value that is not `None` wins."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
@@ -198,7 +195,7 @@ def identify_models(
     """Return what identifies the models of a recipe, by the stage that loads them.
 
     Raises:
-        InputError: one is not here, and a run could not bring it.
+        InputError: one is not installed, and a run could not fetch it.
     """
     return {
         stage: tuple(

@@ -1,7 +1,4 @@
-"""Read params under the names they had before stages had one name each.
-
-Requests in the ledger and manifests of written transcripts hold them. Nothing else takes them.
-"""
+"""Read params under former names, which only stored requests and manifests may have."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,14 +30,14 @@ _FIELDS = {
 
 
 def renamed(name: str) -> str:
-    """Return the name that a stage, or a param with its stage, has now: `merging.max_pause`."""
+    """Return the current name of a stage, or of a param with its stage, as `merging.max_pause`."""
     stage, *rest = name.split(".")
     now = ".".join([_STAGES.get(stage, stage), *rest])
     return _FIELDS.get(now, now)
 
 
 def with_new_names(params: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return params, by stage and field, under the names they have now."""
+    """Return params, by stage and field, under their current names."""
     current: dict[str, dict[str, Any]] = {}
     for stage, fields in params.items():
         for field, value in fields.items():

@@ -34,14 +34,14 @@ class StageSpec(NamedTuple):
     """A row of the table.
 
     Attributes:
-        params: what a run may choose about it; switched off where they have `enabled` and it is
-            false.
+        params: its params; a false `enabled` among them switches it off.
         version: raised when its output changes for the same input.
-        color: in the picture of a run; after Okabe and Ito, apart for the color-blind, too.
+        color: in the picture of a run; after Okabe and Ito, so that color-blind people can
+            distinguish them.
         needs: the stages it builds on, by name.
-        result: what it stores; `None` for what is too cheap to be stored.
+        result: the type of its stored result; `None` if it is too cheap to be stored.
         hears: whether it needs the samples.
-        gpu: whether it takes the GPU tag.
+        gpu: whether it has the GPU tag.
     """
 
     params: type[StageParams]
@@ -54,16 +54,16 @@ class StageSpec(NamedTuple):
 
 
 class Stage(StrEnum):
-    """A stage with a digest, in the order of their work.
+    """A stage with a digest, in order of execution.
 
-    What lies between (preload, identify, write) is cheap or an effect. Transcribing does not wait
-    for diarization.
+    The steps in between (preload, identify, write) are cheap or side effects. Transcription does
+    not wait for diarization.
     """
 
     spec: StageSpec
 
     def __new__(cls, name: str, *row: StageSpec) -> Self:
-        """Make a member that is its name, with its row as `spec`; `Stage(name)` only finds one."""
+        """Create a member that equals its name, with its row as `spec`; `Stage(name)` finds one."""
         stage = str.__new__(cls, name)
         stage._value_ = name
         (stage.spec,) = row
@@ -150,6 +150,6 @@ READS_AUDIO = tuple(stage for stage in Stage if stage.spec.hears)
 
 
 def with_upstream(stage: Stage) -> tuple[Stage, ...]:
-    """Return a stage and everything that it builds on, in the order of their work."""
-    above = {each for needed in UPSTREAM[stage] for each in with_upstream(needed)}
-    return tuple(each for each in Stage if each in above or each is stage)
+    """Return a stage and everything that it builds on, in order of execution."""
+    above = {found for needed in UPSTREAM[stage] for found in with_upstream(needed)}
+    return tuple(member for member in Stage if member in above or member is stage)

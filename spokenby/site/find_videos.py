@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from natsort import natsort_keygen, ns
 
 from spokenby.errors import InputError
+from spokenby.wording import one_line
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"}
@@ -28,23 +29,43 @@ SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 OnProblem = Callable[[str | Path, InputError], None]
 """Takes the path and what is wrong with it."""
 
+UNFINISHED, HIDDEN, NO_FILE = "unfinished", "hidden", "not a file"
+OTHER_ENDING = "of another ending"
+"""Why a folder search leaves out what is, by its name, a recording."""
+
+LeftOut = dict[Path, str]
+"""What a folder search left out, and why. Files that are no recordings are not worth a word."""
+
+_OTHER_MEDIA = frozenset(
+    {".aif", ".aifc", ".amv", ".ape", ".au", ".dav", ".divx", ".ds2", ".dss", ".dts", ".dv"}
+    | {".dvr-ms", ".eac3", ".f4v", ".gsm", ".mp1", ".mpa", ".mpc", ".mpe", ".mpv", ".ogm", ".ra"}
+    | {".rm", ".rmvb", ".snd", ".spx", ".tod", ".trp", ".tta", ".voc", ".wtv", ".wv"}
+)
+"""Of recordings, too, but rarer; some of these formats nothing here reads."""
+
 _UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
+_PARTIAL = (*_UNFINISHED, ".partial", ".crdownload", ".filepart", ".aria2", ".!ut")  # talk.mp4.part
+
+_NAMED = 3
+"""So many files of a kind are named."""
 
 _HALF = re.compile(r"(.+\.)f[\w+-]+\.\w+")
 """talk.f251.webm: yt-dlp's name of a sound or picture that it has yet to join."""
 
 
-def find_videos(paths: Sequence[str | Path]) -> list[Path]:
+def find_videos(paths: Sequence[str | Path], left_out: LeftOut | None = None) -> list[Path]:
     """Return the files named and those in the folders named, absolute, each once.
 
-    The order is that of `paths`; a folder's files are sorted as people count (2 before 10).
+    The order is that of `paths`; a folder's files are sorted as people count (2 before 10). What
+    the folders hold besides is added to `left_out`.
 
     Raises:
         InputError: a path is missing or unreadable, or a folder holds no video.
     """
+    left_out = {} if left_out is None else left_out
     found: dict[str, Path] = {}
     for path in _expand(paths):
-        for video in _look(path.absolute()):
+        for video in _look(path.absolute(), left_out):
             found.setdefault(os.path.normcase(os.path.realpath(video)), video)
     if not found:
         raise InputError("no video was named", "name video files, or folders that hold some")
@@ -58,11 +79,14 @@ class BadPath(NamedTuple):
     error: InputError
 
 
-def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[BadPath]]:
+def look_for_videos(
+    paths: Sequence[str | Path], left_out: LeftOut | None = None
+) -> tuple[list[Path], list[BadPath]]:
     """Return what `find_videos` would, and what it would fail for: the rest is found all the same.
 
     Folders without a video are as good as others.
     """
+    left_out = {} if left_out is None else left_out
     found: dict[str, Path] = {}
     problems: list[BadPath] = []
 
@@ -71,13 +95,26 @@ def look_for_videos(paths: Sequence[str | Path]) -> tuple[list[Path], list[BadPa
 
     for path in _expand(paths):
         try:
-            videos = sorted(_look_into(path.absolute(), note), key=_natural)
+            videos = sorted(_look_into(path.absolute(), note, left_out), key=_natural)
         except InputError as error:
             note(path, error)
             continue
         for video in videos:
             found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+    for named in left_out.keys() & found.values():
+        del left_out[named]
     return list(found.values()), problems
+
+
+def sum_up_left_out(left_out: LeftOut) -> str:
+    """Return in one line what was left out, and why; empty if nothing was."""
+    kinds = []
+    for why in (UNFINISHED, HIDDEN, NO_FILE, OTHER_ENDING):
+        if names := sorted(one_line(path.name) for path in left_out if left_out[path] == why):
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            kinds.append(f"{len(names)} {why} ({', '.join(names[:_NAMED])}{more})")
+    hint = ": to transcribe such a file, name it" if OTHER_ENDING in left_out.values() else ""
+    return f"left out: {'; '.join(kinds)}{hint}" if kinds else ""
 
 
 def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
@@ -87,15 +124,15 @@ def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
         yield from sorted(map(Path, matches), key=_natural) or [Path(path)]
 
 
-def _look(path: Path) -> list[Path]:
-    videos = sorted(_look_into(path, _raise), key=_natural)
+def _look(path: Path, left_out: LeftOut) -> list[Path]:
+    videos = sorted(_look_into(path, _raise, left_out), key=_natural)
     if not videos:
         known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
     return videos
 
 
-def _look_into(path: Path, on_problem: OnProblem) -> Iterator[Path]:
+def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
     """Yield the file that `path` names, or the videos below it if it is a folder."""
     try:
         mode = path.stat().st_mode
@@ -108,12 +145,12 @@ def _look_into(path: Path, on_problem: OnProblem) -> Iterator[Path]:
     if stat.S_ISREG(mode):
         yield _with_text_name(path)
     elif stat.S_ISDIR(mode):
-        yield from _walk(path, on_problem)
+        yield from _walk(path, on_problem, left_out)
     else:
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
 
 
-def _walk(top: Path, on_problem: OnProblem) -> Iterator[Path]:
+def _walk(top: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
     def tell(error: OSError) -> None:
         on_problem(error.filename, _unreadable(error))
 
@@ -126,17 +163,30 @@ def _walk(top: Path, on_problem: OnProblem) -> Iterator[Path]:
         seen.add(real)
         for name in names:
             path = Path(folder, name)
-            if (
-                path.suffix.lower() in SUFFIXES
-                and not _is_hidden(name)
-                and not path.stem.lower().endswith(_UNFINISHED)
-                and not _is_half(name, names)
-                and path.is_file()
-            ):
+            if why := _why_left_out(path, names):
+                left_out[path] = why
+            elif path.suffix.lower() in SUFFIXES:
                 try:
                     yield _with_text_name(path)
                 except InputError as error:
                     on_problem(path, error)
+
+
+def _why_left_out(path: Path, beside: Collection[str]) -> str:
+    """Return why a recording is left out of a folder; empty if it is not, or is no recording."""
+    endings = [suffix.lower() for suffix in path.suffixes]
+    if not any(ending in SUFFIXES or ending in _OTHER_MEDIA for ending in endings):
+        return ""
+    if _is_hidden(path.name):
+        return HIDDEN
+    if endings[-1] in _PARTIAL or (
+        endings[-1] in SUFFIXES
+        and (path.stem.lower().endswith(_UNFINISHED) or _is_half(path.name, beside))
+    ):
+        return UNFINISHED
+    if endings[-1] in SUFFIXES:
+        return "" if path.is_file() else NO_FILE
+    return OTHER_ENDING if endings[-1] in _OTHER_MEDIA else ""
 
 
 def _is_half(name: str, beside: Collection[str]) -> bool:

@@ -25,45 +25,45 @@ Engine = TypeVar("Engine")
 ASK_EVERY_S = 0.02
 
 ROOMY_BYTES = 22 * 2**30
-"""GPUs of this memory, sold as 24 GB, hold recognizer and diarizer at work side by side."""
+"""GPUs of this memory, sold as 24 GB, can run a recognizer and a diarizer at the same time."""
 
 
 @contextmanager
 def on_gpu(video: str, stage: str, load: AbstractContextManager[Engine]) -> Iterator[Engine]:
     """Wait for an engine, then for a lane to run it on, and hold both for a stage of a video.
 
-    In this order, and nowhere in another: who held a lane while another video has the engine would
-    keep the GPU from a third that waits for neither, and might wait for ever.
+    Always in this order: a stage that held a lane while another video uses its engine would keep
+    the GPU from a third that waits for neither, and could deadlock.
 
     Raises:
         StoppedError: this process was asked to stop.
     """
-    asked = time.perf_counter()
+    queued = time.perf_counter()
     announce(Step(video, stage, "waiting", note=f"{stage} waits for its model"))
     with load as engine:
         if shares_gpu(read_settings()):
             announce(Step(video, stage, "waiting", note=f"{stage} waits for the GPU"))
-        with gpu_slot(asked):
+        with gpu_slot(queued):
             yield engine
 
 
 @contextmanager
-def gpu_slot(asked: float | None = None) -> Iterator[None]:
+def gpu_slot(queued: float | None = None) -> Iterator[None]:
     """Wait for one of this host's lanes and hold it.
 
-    The lanes are files that the operating system locks: it frees those of a killed process, and it
-    keeps tasks of several runs, each a process of its own, apart like those of one run.
+    Lanes are files locked through the operating system, which frees those of a killed process and
+    separates the processes of several runs like the threads of one.
 
     Args:
-        asked: since when the stage stands in line, by `perf_counter`; None for now.
+        queued: when the stage queued for the GPU, by `perf_counter`; None is now.
 
     Raises:
         StoppedError: this process was asked to stop.
     """
-    asked = time.perf_counter() if asked is None else asked
+    queued = time.perf_counter() if queued is None else queued
     lanes = _lanes(read_settings())
     if not lanes:
-        with holding_slot(asked):
+        with holding_slot(queued):
             yield
         return
     while True:
@@ -73,7 +73,7 @@ def gpu_slot(asked: float | None = None) -> Iterator[None]:
             except Timeout:
                 continue
             try:
-                with holding_slot(asked):
+                with holding_slot(queued):
                     yield
             finally:
                 lane.release()
@@ -89,7 +89,7 @@ def shares_gpu(settings: Settings) -> bool:
 
 
 def _lanes(settings: Settings) -> list[FileLock]:
-    """Return this host's lanes, each free or held; none where nothing has to be shared."""
+    """Return this host's lanes, held or free; empty without a GPU, where nothing is shared."""
     count = settings.gpu_lanes or sum(1 + (gpu.memory >= ROOMY_BYTES) for gpu in list_gpus()[:1])
     folder = settings.cache / "lanes"
     if count:
@@ -101,8 +101,8 @@ def _lanes(settings: Settings) -> list[FileLock]:
 def tag_limit(settings: Settings) -> int:
     """Return how many tasks the GPU tag is to admit.
 
-    With one lane, one waits for the other. With more, tasks of one kind, of which there is one a
-    video in flight, must not keep those of another kind out while they wait for the same engine.
+    With one lane, one task computes and one waits. With more, tasks of one kind, one per video in
+    flight, must not keep out those of another kind while they wait for the same engine.
     """
     if settings.gpu_lanes == 1:
         return 2

@@ -20,7 +20,7 @@ from spokenby.progress import Step, VideosFound, announce, is_stopping, showing
 from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
-from spokenby.site.find_videos import BadPath, find_videos, look_for_videos
+from spokenby.site.find_videos import BadPath, LeftOut, find_videos, look_for_videos
 from spokenby.site.video_locks import Claims
 from spokenby.types import Digest, TranscriptSummary, Video
 
@@ -131,6 +131,8 @@ class Inventory:
         self.ledger = Ledger(batch.settings.ledger)
         self.index = DigestIndex(batch.settings.digest_index)
         self.attempts: Mapping[Digest, Attempt] = {}
+        self.left_out: LeftOut = {}
+        """What the folders looked into hold besides; see `sum_up_left_out`."""
         self._found: dict[tuple[str, ...], tuple[list[Path], list[VideoStatus]]] = {}
         self._seen: dict[Path, VideoStatus] = {}
 
@@ -150,7 +152,7 @@ class Inventory:
             read: `inspect` if `None`.
         """
         if tuple(paths) not in self._found:
-            self._found[tuple(paths)] = _find_all(paths)
+            self._found[tuple(paths)] = _find_all(paths, self.left_out)
         found, bad_paths = self._found[tuple(paths)]
         announce(VideosFound(tuple(map(str, found)), tuple(map(_size, found))))
         yield from bad_paths
@@ -274,7 +276,9 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
         inventory: of the params in question. An attempt with others counts where there is none
             with these.
     """
-    found, problems = look_for_videos(paths or [inventory.batch.settings.videos])
+    found, problems = look_for_videos(
+        paths or [inventory.batch.settings.videos], inventory.left_out
+    )
     yield from map(bad_path, problems)
 
     def read(path: Path) -> Digest:
@@ -423,15 +427,17 @@ def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None
     note_end(inventory.ledger, key, status)
 
 
-def _find_all(paths: Collection[str]) -> tuple[list[Path], list[VideoStatus]]:
+def _find_all(paths: Collection[str], left_out: LeftOut) -> tuple[list[Path], list[VideoStatus]]:
     """Return the videos below some paths, each once, and a status for each path without any."""
     found: dict[Path, None] = {}
     bad_paths = []
     for path in paths:
         try:
-            found.update(dict.fromkeys(find_videos([path])))
+            found.update(dict.fromkeys(find_videos([path], left_out)))
         except InputError as error:
             bad_paths.append(bad_path(BadPath(path, error)))
+    for named in left_out.keys() & found.keys():
+        del left_out[named]
     return list(found), bad_paths
 
 

@@ -35,7 +35,9 @@ def survey(folders: Sequence[str], inventory: Inventory, choice: Choice) -> list
         inventory: of the params in question.
         choice: what to leave out.
     """
-    found, problems = look_for_videos(folders or [inventory.batch.settings.videos])
+    found, problems = look_for_videos(
+        folders or [inventory.batch.settings.videos], inventory.left_out
+    )
     files = _stats(found)
     order = sorted(files, key=lambda path: files[path].st_mtime_ns, reverse=choice.newest_first)
     known = inventory.index.recall_all(files)

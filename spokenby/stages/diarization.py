@@ -1,4 +1,4 @@
-"""Who speaks when: the diarizer's protocol, and tidy turns."""
+"""Find who speaks when: the diarizer's protocol, and tidy turns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from spokenby.types import (
+    Device,
     Diarization,
     Digest,
     Progress,
@@ -19,19 +20,20 @@ from spokenby.types import (
     Turn,
     Waveform,
     no_progress,
+    no_release,
 )
 
 VERSION = 6
 
 
 class ClusteringParams(StageParams):
-    """How the engine `clustering` tells speakers apart."""
+    """How the engine `clustering` distinguishes speakers."""
 
     embedder: SpeakerEncoder = Field(default="campplus", description="the speaker encoder")
     window: Seconds = Field(
-        default=1.6, ge=0.5, le=10, description="length of the sound of a vector"
+        default=1.6, ge=0.5, le=10, description="length of the audio behind a vector"
     )
-    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="from one vector to the next")
+    hop: Seconds = Field(default=0.8, ge=0.1, le=5, description="distance between vectors")
     join_similarity: float = Field(
         default=0.84,
         gt=0,
@@ -48,21 +50,21 @@ class ClusteringParams(StageParams):
 
 
 class Params(StageParams):
-    """Which engine tells speakers apart, and how many there are."""
+    """Which engine distinguishes speakers, and how many there are."""
 
     engine: Literal["clustering", "pyannote"] = Field(
         default="clustering", description="clustering needs no download"
     )
     model: str = Field(default="", description="the model; empty is the engine's default")
-    num_speakers: int | None = Field(default=None, ge=1, description="so many, if known")
-    min_speakers: int | None = Field(default=None, ge=1, description="at least so many")
-    max_speakers: int | None = Field(default=None, ge=1, description="at most so many")
+    num_speakers: int | None = Field(default=None, ge=1, description="exact number, if known")
+    min_speakers: int | None = Field(default=None, ge=1, description="at least this many")
+    max_speakers: int | None = Field(default=None, ge=1, description="at most this many")
     compute_type: TorchType = Field(
         default="auto",
         description="number type of the speaker network; float32: pyannote's own turns; auto: "
         "bfloat16 on hardware that supports it natively (on such a CPU: half the time)",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    device: Device = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
     clustering: ClusteringParams = ClusteringParams()
 
@@ -77,11 +79,11 @@ class Params(StageParams):
 
     @property
     def needs_speech(self) -> bool:
-        """Whether the engine has to be told where speech is; pyannote finds it by itself."""
+        """Whether the engine needs the speech regions; pyannote detects speech itself."""
         return self.engine == "clustering"
 
     def models(self) -> tuple[tuple[str, str], ...]:
-        """Return the diarizer's model; that of its speaker encoder where it clusters."""
+        """Return the diarizer's model, which for `clustering` is its speaker encoder's."""
         clusters = self.engine == "clustering"
         return ((self.clustering.embedder if clusters else self.engine, self.model),)
 
@@ -92,18 +94,14 @@ class Params(StageParams):
 
 
 MOST_SPEAKERS = 20
-"""What an automatic count never exceeds."""
-
-
-def no_release() -> None:
-    """Release nothing: for callers that share neither engine nor device."""
+"""Upper limit of an automatic count."""
 
 
 class Diarizer(Protocol):
-    """Tells the voices of one recording apart."""
+    """Distinguishes the voices of one recording."""
 
     computes_in: str
-    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
+    """Device and number type in use, such as `cuda, bfloat16`."""
 
     def diarize(
         self,
@@ -115,9 +113,9 @@ class Diarizer(Protocol):
     ) -> tuple[list[Turn], list[Turn]]:
         """Return regular turns, which may overlap, and exclusive turns, which do not.
 
-        `speech` is None for an engine that finds it by itself, see `Params.needs_speech`. Calls
-        `release` once its networks have heard everything: from then on another thread may
-        use it, and the device they run on.
+        `speech` is None for an engine that detects it itself, see `Params.needs_speech`. Calls
+        `release` once its networks have read everything: from then on another thread may use the
+        engine and its device.
         """
         ...
 
@@ -134,8 +132,7 @@ def diarize_speakers(
 ) -> Diarization:
     """Return who speaks when, speakers numbered by their first turn.
 
-    No speech, no turns; where nobody said where it is, that is up to the engine. A warning says if
-    there are fewer speakers than requested.
+    Without speech there are no turns. A warning says if there are fewer speakers than requested.
     """
     if speech and not speech.regions:
         return Diarization(digest=digest, turns=(), exclusive=())
@@ -155,7 +152,7 @@ def diarize_speakers(
 
 
 def _missing(found: int, params: Params) -> Iterator[str]:
-    """Say that fewer speakers were found than there are to be."""
+    """Yield a warning if fewer speakers were found than requested."""
     least, _ = params.speaker_range()
     if found and found < least:
         requested = f"{least} speakers" if params.num_speakers else f"at least {least} speakers"

@@ -1,10 +1,9 @@
-"""Choose the segments that stand for a speaker, and pool them to one voiceprint."""
+"""Choose segments of each speaker, and pool their embeddings to one voiceprint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from pydantic import Field, model_validator
 from spokenby.stages import intervals
 from spokenby.stages.voice_similarity import measure_likeness, split_voice
 from spokenby.types import (
+    Device,
     Diarization,
     Digest,
     Progress,
@@ -31,7 +31,7 @@ from spokenby.types import (
 VERSION = 5
 
 LEAST_SPEECH = 0.25
-"""A segment with a smaller share of speech is none."""
+"""Segments with a smaller share of speech are ignored."""
 
 
 class Params(StageParams):
@@ -46,7 +46,7 @@ class Params(StageParams):
         default="auto",
         description="number type of the encoder; auto: bfloat16 where the hardware supports it",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where it runs")
+    device: Device = Field(default="auto", description="where it runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
     @model_validator(mode="after")
@@ -61,12 +61,12 @@ class Params(StageParams):
 
 
 class Embedder(Protocol):
-    """Turns stretches of sound into vectors whose direction is the voice."""
+    """Turns stretches of audio into vectors whose direction represents the voice."""
 
     model: str
     """Identity of the model: vectors of different models are never compared."""
     computes_in: str
-    """Device and number type, such as `cuda, bfloat16`: what `auto` came to."""
+    """Device and number type in use, such as `cuda, bfloat16`."""
 
     def embed(
         self, waveform: Waveform, spans: Sequence[Span], progress: Progress = no_progress
@@ -85,10 +85,10 @@ def embed_speakers(
     digest: Digest,
     progress: Progress = no_progress,
 ) -> SpeakerEmbeddings:
-    """Embed segments of each speaker alone and pool them, in one call of the embedder.
+    """Embed segments in which each speaker speaks alone and pool them, in one call of the embedder.
 
-    Segments with hardly any of the `speech`, if it is known, are left out: they are noise to a
-    diarizer that finds speech in another way.
+    If `speech` is given, segments with hardly any of it are left out: a diarizer that detects
+    speech in another way may have taken noise for it.
     """
     speakers = diarization.speakers
     chosen = choose_segments(diarization, params, speech)
@@ -130,11 +130,10 @@ def choose_segments(
 ) -> dict[str, list[Span]]:
     """Return segments of each speaker in which nobody else is active, the longest first.
 
-    They come from the exclusive turns less every overlap of the regular ones, split where they
-    are too long. Of more that last at least half of `max_segment` than are wanted, as all do that
-    were split, those are taken that lie evenly over the video: a voice changes with the hour, and
-    a label that holds two voices shall show it. A speaker without a segment of `min_segment` gets
-    an empty list.
+    They are the exclusive turns without any overlap of the regular ones, split where too long. If
+    more than `max_segments` of them last at least half of `max_segment`, they are taken evenly
+    over the video: voices change over time, and a label that holds two voices should show it. A
+    speaker without a segment of `min_segment` gets an empty list.
     """
     overlaps = find_overlaps(diarization.turns)
     chosen: dict[str, list[Span]] = {speaker: [] for speaker in diarization.speakers}
@@ -166,7 +165,7 @@ def _best(pieces: Sequence[Span], params: Params) -> list[Span]:
 
 
 def find_overlaps(turns: Sequence[Turn]) -> npt.NDArray[np.float64]:
-    """Return where two or more turns run at once, shape (overlaps, 2), sorted and apart."""
+    """Return where two or more turns overlap, shape (overlaps, 2), sorted and disjoint."""
     start, end = intervals.array(turns).T
     time = np.r_[start, end]
     step = np.r_[np.ones(len(start), np.int64), -np.ones(len(end), np.int64)]
@@ -201,7 +200,7 @@ def _members(
 
 
 def _subtract(span: Span, holes: npt.NDArray[np.float64]) -> list[Span]:
-    """Return what is left of a span outside the holes, which are sorted and apart."""
+    """Return the parts of a span outside the holes, which are sorted and disjoint."""
     near = holes[np.searchsorted(holes[:, 1], span.start, "right") :]
     near = near[: np.searchsorted(near[:, 0], span.end)]
     edges = np.r_[span.start, near.clip(span.start, span.end).ravel(), span.end].tolist()
@@ -215,5 +214,5 @@ def _subtract(span: Span, holes: npt.NDArray[np.float64]) -> list[Span]:
 def _split(span: Span, longest: Seconds) -> list[Span]:
     """Split a span into the fewest equal parts of at most `longest`."""
     parts = max(int(np.ceil(span.duration / longest - 1e-9)), 1)
-    edges = np.linspace(span.start, span.end, parts + 1).tolist()
-    return [Span(start=s, end=e) for s, e in pairwise(edges)]
+    edges = np.linspace(span.start, span.end, parts + 1)
+    return intervals.spans(edges[:-1], edges[1:])

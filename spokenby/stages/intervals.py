@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spokenby.types import Seconds, Span
+from spokenby.types import Seconds, Span, Turn
 
 Floats = npt.NDArray[np.float64]
 
 INSTANT: Seconds = 1e-6
-"""Shorter overlaps are rounding of sums of floats, not speech."""
+"""Shorter overlaps are floating-point rounding, not speech."""
 
 
 def array(spans: Sequence[Span]) -> Floats:
@@ -20,8 +20,19 @@ def array(spans: Sequence[Span]) -> Floats:
     return np.array([(span.start, span.end) for span in spans], dtype=np.float64).reshape(-1, 2)
 
 
+def spans(starts: Floats, ends: Floats) -> list[Span]:
+    """Return starts and ends as spans."""
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    return [Span(start=start, end=end) for start, end in pairs]
+
+
+def by_speaker(turns: Sequence[Turn], speakers: Sequence[str]) -> list[Floats]:
+    """Return when each speaker speaks, as from `union`, shape (stretches, 2) each."""
+    return [union(array([turn for turn in turns if turn.speaker == name])) for name in speakers]
+
+
 def union(times: Floats) -> Floats:
-    """Return the stretches that the spans cover, sorted and apart, shape (stretches, 2)."""
+    """Return the stretches that the spans cover, sorted and disjoint, shape (stretches, 2)."""
     times = times[np.argsort(times[:, 0], kind="stable")]
     reach = np.maximum.accumulate(times[:, 1])
     first = np.append(True, times[1:, 0] > reach[:-1])[: len(times)]
@@ -40,7 +51,7 @@ def shared(unions: Sequence[Floats]) -> Floats:
 
 
 def covered(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
-    """Return how many seconds from each of `starts` to its end lie in intervals from `union`."""
+    """Return how many seconds of each start to end lie in intervals from `union`."""
     if not len(stretches):
         return np.zeros(len(starts))
     # Covered time since the beginning, as a function of time: flat between stretches.
@@ -50,7 +61,7 @@ def covered(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
 
 
 def distance(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
-    """Return how far each start to end is from the nearest stretch, in seconds; inf without any."""
+    """Return the distance of each start to end to the nearest stretch; inf if there is none."""
     edges = np.vstack([[-np.inf, -np.inf], stretches, [np.inf, np.inf]])
     following = np.searchsorted(edges[:, 0], ends, side="right")
     before = starts - edges[following - 1, 1]
@@ -58,5 +69,5 @@ def distance(stretches: Floats, starts: Floats, ends: Floats) -> Floats:
 
 
 def length(stretches: Floats) -> Seconds:
-    """Return how many seconds intervals from `union` last together."""
+    """Return the total length of intervals from `union`."""
     return float((stretches[:, 1] - stretches[:, 0]).sum())

@@ -1,7 +1,7 @@
-"""Who of up to three speakers is active, chunk by chunk: from classes to pieces of one speaker.
+"""Turn the segmentation network's output into pieces of one speaker each.
 
-The segmentation network hears 10 s at a time and numbers the speakers of each chunk by itself.
-Here its classes are packed, and chunks are stitched by what they share.
+The network reads chunks of 10 s and numbers up to three speakers in each chunk independently. Its
+classes are packed for storage, and chunks are stitched where they overlap.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ CHUNK_STEP_S: Seconds = 2.5
 CHUNK_FRAMES = 589
 FRAME_STEP_S: Seconds = 0.016875
 FRAME_S: Seconds = 0.0619375
-"""A frame's receptive field: it stands for the moment in its middle."""
+"""A frame's receptive field; its time is the middle of it."""
 
 LAST_FRAMES = 5
-"""A chunk's frames may end so many frames before its sound does."""
+"""A chunk's frames may end up to this many frames before its audio."""
 
 CLASSES = np.array([0, 1, 2, 4, 3, 5, 6], np.int32)
 """The powerset classes as bit masks: silence, one of three speakers, two of three speakers."""
@@ -39,7 +39,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def count_chunks(duration: Seconds) -> int:
-    """Return how many chunks it takes to hear all of a recording."""
+    """Return how many chunks cover a recording."""
     return max(1, int(np.ceil((duration - CHUNK_S) / CHUNK_STEP_S - 1e-9)) + 1)
 
 
@@ -55,7 +55,7 @@ def first_frames(chunks: int) -> Ints:
 
 
 def to_time(frame: Ints | Floats) -> Floats:
-    """Return the moment that a frame stands for, in seconds."""
+    """Return the time of the middle of a frame, in seconds."""
     return np.asarray(frame * FRAME_STEP_S + FRAME_S / 2, np.float64)
 
 
@@ -84,12 +84,12 @@ def unpack(packed: Sequence[tuple[int, int, int]]) -> Bools:
 
 
 def average(values: npt.NDArray[Any], frames: int) -> Floats:
-    """Return the mean over all chunks that hear a frame, shape (frames, …).
+    """Return the mean over all chunks that contain a frame, shape (frames, …).
 
     Args:
         values: of each frame of each chunk, shape (chunks, CHUNK_FRAMES, …).
-        frames: of the recording; what chunks hear beyond its end is left out, and the few frames
-            that the last one leaves are as the one before.
+        frames: of the recording; chunk frames beyond its end are dropped, and the few frames that
+            the last chunk does not reach repeat its last one.
     """
     longest = int(first_frames(len(values))[-1]) + CHUNK_FRAMES
     total = np.zeros((max(frames, longest), *values.shape[2:]))
@@ -106,9 +106,9 @@ def average(values: npt.NDArray[Any], frames: int) -> Floats:
 def stitch(active: Bools, frames: int) -> Bools:
     """Return who is active in each frame of the recording, shape (frames, 3).
 
-    Each frame is taken from the chunk it is most central in. Speakers of a chunk are matched to
-    those of the chunk before where both hear the same; over more than a few seconds the numbers
-    mean nothing.
+    Each frame is taken from the chunk in which it is most central. Speakers of a chunk are matched
+    to those of the previous chunk where the two overlap; a number means the same person only over
+    a few seconds.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -130,7 +130,7 @@ def stitch(active: Bools, frames: int) -> Bools:
 def cut_pieces(regions: Floats, stitched: Bools) -> Floats:
     """Return regions cut where another local speaker takes over, (pieces, 2), sorted, in seconds.
 
-    Where nobody or several are active, the nearest one who is active alone goes on.
+    Where nobody or several are active, the nearest speaker who is active alone counts.
     """
     alone = np.where(stitched.sum(axis=1) == 1, stitched.argmax(axis=1), -1)
     pieces: list[Floats] = []
@@ -144,7 +144,7 @@ def cut_pieces(regions: Floats, stitched: Bools) -> Floats:
 
 
 def _filled(labels: Ints) -> Ints:
-    """Return labels in which each -1 has become the nearest label; all of them if there is none."""
+    """Return labels with each -1 replaced by the nearest label, if there is any."""
     known = np.flatnonzero(labels >= 0)
     if not len(known):
         return labels
@@ -153,31 +153,31 @@ def _filled(labels: Ints) -> Ints:
 
 
 def _long_runs(labels: Ints) -> Ints:
-    """Return where runs of equal labels begin, and the end, after short runs joined a neighbor."""
+    """Return where runs of equal labels begin, and the end, once short runs joined a neighbor."""
     edges = np.r_[0, np.flatnonzero(np.diff(labels)) + 1, len(labels)]
-    whose = labels[edges[:-1]] if len(labels) else labels
+    run_labels = labels[edges[:-1]] if len(labels) else labels
     while len(edges) > 2:
         length = np.diff(edges)
         shortest = int(length.argmin())
         if length[shortest] * FRAME_STEP_S >= SHORTEST_PIECE_S:
             break
         beside = [i for i in (shortest - 1, shortest + 1) if 0 <= i < len(length)]
-        whose[shortest] = whose[max(beside, key=lambda i: length[i])]
-        keep = np.r_[True, whose[1:] != whose[:-1]]
-        edges, whose = np.r_[edges[:-1][keep], edges[-1]], whose[keep]
+        run_labels[shortest] = run_labels[max(beside, key=lambda i: length[i])]
+        keep = np.r_[True, run_labels[1:] != run_labels[:-1]]
+        edges, run_labels = np.r_[edges[:-1][keep], edges[-1]], run_labels[keep]
     return np.asarray(edges)
 
 
 def find_second_speakers(
     active: Bools, first: Ints, similarity: Floats, *, share: float
 ) -> tuple[Floats, Ints]:
-    """Return where somebody speaks beside the first speaker, and who.
+    """Return where somebody speaks at the same time as the first speaker, and who.
 
     Args:
         active: local speakers, shape (chunks, CHUNK_FRAMES, 3).
         first: who speaks in each frame of the recording, -1 for nobody, shape (frames,).
-        similarity: how alike each speaker and the sound around a frame are, (frames, speakers).
-        share: of the chunks that hear a frame, so many must hear two speakers in it.
+        similarity: of each speaker to the audio around a frame, shape (frames, speakers).
+        share: the share of the chunks containing a frame that must find two speakers in it.
 
     Returns:
         Stretches in seconds, shape (overlaps, 2), and their speakers, shape (overlaps,).
@@ -206,21 +206,21 @@ def find_second_speakers(
 
 
 def _match(active: Bools, first: Ints, similarity: Floats) -> list[tuple[int, int]]:
-    """Match the local speakers of a chunk to speakers: by whose turns they have, then by sound."""
+    """Match the local speakers of a chunk to speakers: by the turns they share, then by sound."""
     from scipy.optimize import linear_sum_assignment
 
-    here = np.flatnonzero(active.any(axis=0)).tolist()
-    if not here:
+    present = np.flatnonzero(active.any(axis=0)).tolist()
+    if not present:
         return []
     alone = active & (active.sum(axis=1, keepdims=True) == 1)
     score = []
-    for local in here:
+    for local in present:
         sure = alone[:, local].sum() >= SURE_FRAMES
         at = np.flatnonzero(alone[:, local] if sure else active[:, local])
         turns = np.bincount(first[at][first[at] >= 0], minlength=similarity.shape[1]) / len(at)
         score.append(turns + 0.2 * similarity[at].mean(axis=0))
-    if len(here) <= similarity.shape[1]:
+    if len(present) <= similarity.shape[1]:
         _, speakers = linear_sum_assignment(-np.array(score))
     else:
         speakers = np.argmax(score, axis=1)
-    return list(zip(here, speakers.tolist(), strict=True))
+    return list(zip(present, speakers.tolist(), strict=True))

@@ -102,7 +102,7 @@ def join_voices(
     diarization: Diarization, embeddings: SpeakerEmbeddings, params: Params
 ) -> JoinedVoices:
     """Put labels that are one voice under one label if `merge_same_voice` is set; note doubts."""
-    doubts = voice_similarity.tell_doubts(
+    doubts = voice_similarity.describe_doubts(
         embeddings, params.same_voice, params.two_voices, joined=params.merge_same_voice
     )
     joined = {}
@@ -142,11 +142,7 @@ def merge_transcript(
         dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
     )
     regular, exclusive = (
-        [
-            intervals.union(intervals.array([turn for turn in turns if turn.speaker == label]))
-            for label in labels
-        ]
-        for turns in (diarization.turns, diarization.exclusive)
+        intervals.by_speaker(turns, labels) for turns in (diarization.turns, diarization.exclusive)
     )
 
     words = transcript.words

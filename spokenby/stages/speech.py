@@ -1,11 +1,11 @@
-"""Find where somebody speaks, by two networks together, and pack it into windows."""
+"""Find speech with two networks together, and pack it into windows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from spokenby.stages import local_speakers
 from spokenby.stages.local_speakers import CLASSES
 from spokenby.types import (
     SAMPLE_RATE_HZ,
+    Device,
     Digest,
     Progress,
     Seconds,
@@ -23,6 +24,7 @@ from spokenby.types import (
     StageParams,
     Waveform,
     no_progress,
+    no_release,
 )
 
 VERSION = 4
@@ -35,34 +37,34 @@ FloatVector = npt.NDArray[np.floating[Any]]
 
 
 MOST_SURE = 6.0
-"""Log-odds of speech beyond this, or below its negative, count as this: no network is surer."""
+"""Log-odds of speech are clipped to plus or minus this: no network is surer."""
 
 VAD_WEIGHT = 0.7
-"""Weight of voice activity detection in the log-odds of speech where it hears what segmentation
-hears. Chosen, with the thresholds in `Params`, on short conversations of readers."""
+"""Weight of voice activity detection in the log-odds of speech where it agrees with segmentation.
+Chosen, with the thresholds in `Params`, on short conversations of readers."""
 
 DEAF_PENALTY = 1.2
-"""Log-odds that speech needs more where voice activity detection is deaf to it."""
+"""Subtracted from the log-odds of speech where voice activity detection misses it."""
 
 NEAR_S: Seconds = 6.0
-"""Standard deviation of what is near when it is asked whether detection is deaf."""
+"""Standard deviation of the neighborhood in which detection is compared with segmentation."""
 
 NEAR_PRIOR_S: Seconds = 0.3
-"""Detection is taken to hear this much speech near every moment, whatever happens there."""
+"""A prior: detection is assumed to agree with this much speech near every moment."""
 
 GOOD_PAUSE: Seconds = 1.0
-"""A window ends as well after such a pause as after any longer one."""
+"""Ending a window after a longer pause than this is no better."""
 
 CUT_COST = 0.2
-"""What it costs to end a window without any pause, where one more window costs 1."""
+"""Cost of ending a window without any pause, where one more window costs 1."""
 
 FULL_COST = 0.3
-"""What a full window costs more than an empty one, growing by the square of its length: a word
-alone in its window would be heard without what was said around it."""
+"""Extra cost of a full window over an empty one, growing with the square of its length: a word
+alone in its window would be transcribed without its context."""
 
 
 class Params(StageParams):
-    """How speech is told from silence, and how it is packed for recognizers."""
+    """How speech is distinguished from silence, and packed for recognizers."""
 
     onset: float = Field(default=0.2, gt=0, lt=1, description="a region reaches this probability")
     offset: float = Field(default=0.12, gt=0, lt=1, description="and ends where it falls below")
@@ -81,9 +83,7 @@ class Params(StageParams):
     window_pause: Seconds = Field(
         default=3.0, ge=0, description="a window never holds a longer pause"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="where the segmentation network runs"
-    )
+    device: Device = Field(default="auto", description="where the segmentation network runs")
     batch_size: int | None = Field(default=None, ge=1, description="None is the engine's choice")
 
     def models(self) -> tuple[tuple[str, str], ...]:
@@ -122,26 +122,26 @@ def detect_speech(
     *,
     digest: Digest,
     progress: Progress = no_progress,
-    let_go: Callable[[], None] = lambda: None,
+    release: Callable[[], None] = no_release,
 ) -> SpeechRegions:
     """Find regions of speech and pack them into windows. Silence gives neither.
 
     Args:
         waveform: the sound.
-        vad: detects voice activity; runs before the segmenter is waited for.
-        segmenter: yields the segmentation network when its device is free.
+        vad: detects voice activity; runs before waiting for the segmenter.
+        segmenter: yields the segmentation network once its device is free.
         params: thresholds and window lengths.
         digest: key of the result.
         progress: told the finished fraction.
-        let_go: called as soon as `vad` is not needed any more, before the segmenter is waited for.
+        release: called once `vad` is no longer needed, before waiting for the segmenter.
     """
-    heard = vad.probabilities(waveform, lambda done: progress(0.3 * done))
-    let_go()
+    detected = vad.probabilities(waveform, lambda done: progress(0.3 * done))
+    release()
     with segmenter as network:
         classes = network.segment(waveform, lambda done: progress(0.3 + 0.7 * done))
     frames = local_speakers.count_frames(waveform.duration)
     segmented = local_speakers.average(1 - classes[:, :, 0], frames)
-    probabilities = combine(heard, segmented)
+    probabilities = combine(detected, segmented)
     regions = find_regions(probabilities, waveform.duration, params)
     windows = pack_windows(regions, probabilities, waveform.duration, params)
     return SpeechRegions(
@@ -155,19 +155,19 @@ def detect_speech(
 
 
 def combine(
-    heard: npt.NDArray[np.float32], segmented: npt.NDArray[np.float64]
+    detected: npt.NDArray[np.float32], segmented: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
     """Return the probability of speech by voice activity detection and segmentation together.
 
-    Their log-odds are averaged. Detection is deaf to some voices and to distant ones: where it
-    hears nothing of what segmentation is sure of, for seconds, it has no say.
+    Their log-odds are averaged. Detection misses some voices, and distant ones: where it finds
+    nothing for seconds of what segmentation is sure of, its weight falls to zero.
 
     Args:
-        heard: of detection, shape (frames,), one per `FRAME_S`.
-        segmented: of segmentation, one per `local_speakers.FRAME_STEP_S`.
+        detected: by detection, shape (frames,), one per `FRAME_S`.
+        segmented: by segmentation, one per `local_speakers.FRAME_STEP_S`.
 
     Returns:
-        Shape (frames,), as `heard`.
+        Shape (frames,), as `detected`.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -175,13 +175,14 @@ def combine(
         sigma = NEAR_S / FRAME_S
         return np.asarray(gaussian_filter1d(values, sigma, mode="constant", truncate=3))
 
-    time = (np.arange(len(heard)) + 0.5) * FRAME_S
+    time = (np.arange(len(detected)) + 0.5) * FRAME_S
     other = np.interp(time, local_speakers.to_time(np.arange(len(segmented))), segmented)
     sure = (other > 0.5).astype(float)
     prior = NEAR_PRIOR_S / NEAR_S
-    trust = (near(np.minimum(1, 2 * heard) * sure) + prior) / (near(sure) + prior)
+    trust = (near(np.minimum(1, 2 * detected) * sure) + prior) / (near(sure) + prior)
     weight = VAD_WEIGHT * trust
-    odds = weight * _log_odds(heard) + (1 - weight) * _log_odds(other) - DEAF_PENALTY * (1 - trust)
+    odds = weight * _log_odds(detected) + (1 - weight) * _log_odds(other)
+    odds -= DEAF_PENALTY * (1 - trust)
     return (1 / (1 + np.exp(-odds))).astype(np.float32)
 
 
@@ -194,9 +195,9 @@ def _log_odds(probability: FloatVector) -> FloatVector:
 def find_regions(
     probabilities: npt.NDArray[np.float32], duration: Seconds, params: Params
 ) -> tuple[Span, ...]:
-    """Return the stretches at or above `offset` that somewhere reach `onset`.
+    """Return the stretches at or above `offset` that reach `onset` somewhere.
 
-    Pauses are bridged before short regions are dropped, so stuttered speech survives.
+    Pauses are bridged before short regions are dropped, so that halting speech survives.
     """
     edges = np.flatnonzero(np.diff(probabilities >= params.offset, prepend=False, append=False))
     first, last = edges[::2], edges[1::2]  # frames: [first, last)
@@ -208,7 +209,7 @@ def find_regions(
     keep = np.maximum.reduceat(probabilities, first) >= params.onset
     keep &= (last - first) * FRAME_S >= params.min_speech
     start, end = first[keep] * FRAME_S, np.minimum(last[keep] * FRAME_S, duration)
-    # How a voice sets in and fades is below the thresholds.
+    # The onset and decay of a voice are below the thresholds.
     before = np.r_[start[:1], start[1:] - end[:-1]] >= params.pad_pause
     after = np.r_[start[1:] - end[:-1], duration - end[-1:]] >= params.pad_pause
     return _spans(*_widen(start, end, params.pad * before, params.pad * after, duration))
@@ -222,15 +223,15 @@ def pack_windows(
 ) -> tuple[Span, ...]:
     """Pack regions into windows of at most `window_max`, in order, without overlap.
 
-    As few as it takes, for a recognizer needs as long for a short one, cut at long pauses, and of
-    like length: of all ways the one of least cost, a window being 1. See `CUT_COST`, `FULL_COST`.
-    A region too long for one window is cut where speech is least likely.
+    The packing has the least total cost: few windows, since a recognizer needs as long for a short
+    one (1 each), cut at long pauses (`CUT_COST`), of similar length (`FULL_COST`). A region too
+    long for one window is cut where speech is least likely.
     """
     longest = params.window_max - 2 * params.window_pad
     pieces = [piece for region in regions for piece in _cut(region, probabilities, longest)]
     pauses = [after.start - piece.end for piece, after in pairwise(pieces)] + [np.inf]
-    cost = [0.0] + [np.inf] * len(pieces)  # of the best way to pack the first so many pieces
-    begin = [0] * len(cost)  # of the last window in that way
+    cost = [0.0] + [np.inf] * len(pieces)  # of the best packing of the first so many pieces
+    begin = [0] * len(cost)  # of the last window in that packing
     for first, piece in enumerate(pieces):
         for last in range(first, len(pieces)):
             filled = (pieces[last].end - piece.start) / longest
@@ -270,7 +271,7 @@ def _widen(
     after: FloatVector | Seconds,
     duration: Seconds,
 ) -> tuple[FloatVector, FloatVector]:
-    """Widen spans by what is wished for on both sides, by half the gap where two would meet."""
+    """Widen spans by the given lengths on both sides, by half the gap where two would meet."""
     if not len(start):
         return start, end
     gap = (start[1:] - end[:-1]) / 2

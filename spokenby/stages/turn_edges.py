@@ -1,4 +1,4 @@
-"""Decide by their sound whose the words beside a change of speaker are."""
+"""Assign words near a change of speaker by their voice."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _Indices = npt.NDArray[np.intp]
 
 
 class Params(StageParams):
-    """Which words are listened to, and when their voice overrules the turns."""
+    """Which words are embedded, and when their voice overrules the turns."""
 
-    enabled: bool = Field(default=False, description="decide words beside a change by their voice")
+    enabled: bool = Field(default=False, description="assign words near a change by their voice")
     reach: Seconds = Field(
-        default=1.0, ge=0, le=5, description="words at most this far from a change are in doubt"
+        default=1.0, ge=0, le=5, description="words at most this far from a change are doubtful"
     )
     listen: Seconds = Field(
-        default=0.6, ge=0.4, le=5, description="a shorter word is heard with what surrounds it"
+        default=0.6, ge=0.4, le=5, description="a shorter word is embedded with its surroundings"
     )
     margin: float = Field(
-        default=0.1, ge=0, le=2, description="how much more like one voice a word must sound"
+        default=0.1, ge=0, le=2, description="least lead in similarity of the winning voice"
     )
     min_speech: Seconds = Field(
         default=3.0, ge=0, description="only voices with a voiceprint of this much speech compete"
     )
     max_words: int = Field(
-        default=1000, ge=1, description="words heard in a video, the most doubtful ones"
+        default=1000, ge=1, description="most words embedded per video, the most doubtful first"
     )
 
 
@@ -60,7 +60,7 @@ def decide_edges(
     digest: Digest,
     progress: Progress = no_progress,
 ) -> EdgeDecisions:
-    """Compare doubtful words to the two voices around their change, in one call of the embedder."""
+    """Compare doubtful words to the two voices at their change, in one call of the embedder."""
     doubtful, rivals = find_doubtful(transcript, diarization, voices, params)
     heard, rivals = doubtful[: params.max_words], rivals[: params.max_words]
     if not len(heard):
@@ -95,8 +95,8 @@ def find_doubtful(
 ) -> tuple[_Indices, _Indices]:
     """Return the words beside a change between two voices, the most doubtful first.
 
-    They come as places in `transcript.words`, shape (words,), and as rows in `voices` of who
-    speaks before and after the change, shape (words, 2).
+    They are indices into `transcript.words`, shape (words,), and rows of `voices` for the speakers
+    before and after the change, shape (words, 2).
     """
     row = {speaker: number for number, speaker in enumerate(voices.speakers)}
     known = np.isfinite(voices.vectors).all(axis=1) & (voices.speech >= params.min_speech)
@@ -107,7 +107,7 @@ def find_doubtful(
     change = np.flatnonzero((who[1:] != who[:-1]) & known[who[1:]] & known[who[:-1]] & meet)
     if not len(change) or not len(words):
         return np.empty(0, np.intp), np.empty((0, 2), np.intp)
-    # A change takes the pause between two turns: words in it are as doubtful as can be.
+    # A change spans the pause between two turns: words in it are the most doubtful.
     begin, end = times[change, 1], times[change + 1, 0]
     middle = words.mean(axis=1)
     following = np.searchsorted((begin + end) / 2, middle)
@@ -124,7 +124,6 @@ def find_doubtful(
 
 
 def _extents(times: intervals.Floats, shortest: Seconds) -> list[Span]:
-    """Return what is heard of words: they themselves, and as much around as the encoder needs."""
+    """Return the spans to embed: the words, with as much around them as the encoder needs."""
     middle, half = times.mean(axis=1), (times[:, 1] - times[:, 0]).clip(shortest) / 2
-    start, end = (middle - half).clip(0).tolist(), (middle + half).tolist()
-    return [Span(start=s, end=e) for s, e in zip(start, end, strict=True)]
+    return intervals.spans((middle - half).clip(0), middle + half)

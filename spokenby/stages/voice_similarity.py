@@ -1,6 +1,6 @@
-"""Compare the voices of one video, to return whether its labels fit them.
+"""Compare the voices of one video, to find labels that share a voice or hold two.
 
-Two labels may be one voice, or one label may hold two. Voices across videos: voices/matching.py.
+Voices are compared across videos in voices/matching.py.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from spokenby.types import Diarization, Seconds, SpeakerEmbeddings, Turn
 from spokenby.wording import position
 
 PRIOR_PAIRS = 10
-"""How many pairs of segments the mean over all speakers counts for in `measure_likeness`."""
+"""Weight of the mean over all speakers in `measure_likeness`, in pairs of segments."""
 
 TWO_VOICES_AT_MOST = {"campplus-": 0.45}
-"""How alike two voices of one video are at most, by the beginning of an embedding model's identity;
-measured by tests/benchmarks/same_voice.py. Of a model that is not here nothing is known."""
+"""The highest similarity of two voices of one video, by prefix of the embedding model's identity;
+measured by tests/benchmarks/same_voice.py. Other models were not measured."""
 
 SMALLEST_PART = 2
 """A part of a speaker with fewer segments is an outlier, such as a laugh, not another voice."""
 
 
 def measure_likeness(groups: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
-    """Return how alike the voices behind groups of unit rows are, noise removed, (groups, groups).
+    """Return the similarity of the voices behind groups of unit rows, noise removed.
 
-    About 1 for one voice cut in two, however much single segments differ, and for two voices what
-    their encoder makes of them: -0.2 to 0.45 with CAM++ (tests/benchmarks/same_voice.py). The
-    diagonal is 1. NaN for a group without rows.
+    About 1 for one voice cut in two, however much single segments differ; for two voices -0.2 to
+    0.45 with CAM++ (tests/benchmarks/same_voice.py). The diagonal is 1. NaN for a group without
+    rows. Shape (groups, groups).
     """
     rows = np.array([len(group) for group in groups])
     sums = np.array([group.sum(axis=0, dtype=np.float64) for group in groups])
@@ -70,10 +70,10 @@ def correct_attenuation(
 
 
 def split_voice(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return which unit rows are the other part when they are split in the two most unlike parts.
+    """Split unit rows into their two most different parts; return which rows are the second.
 
-    2-means by cosine, begun from each row and the one most unlike it. All False where there are
-    too few rows for two parts of `SMALLEST_PART`.
+    2-means by cosine, started from each row and the one least similar to it. All False where there
+    are too few rows for two parts of `SMALLEST_PART`.
     """
     best, most = np.zeros(len(vectors), dtype=np.bool_), -np.inf
     if len(vectors) < 2 * SMALLEST_PART:
@@ -94,7 +94,7 @@ def split_voice(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 
 
 def find_one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[str, str, float]]:
-    """Return pairs of labels at least so alike that they are one voice, the most alike first."""
+    """Return pairs of labels whose similarity reaches the threshold, the most similar first."""
     pairs = np.argwhere(np.triu(voices.likeness >= threshold, 1)).tolist()
     found = [
         (voices.speakers[a], voices.speakers[b], float(voices.likeness[a, b])) for a, b in pairs
@@ -105,7 +105,7 @@ def find_one_voice(voices: SpeakerEmbeddings, threshold: float) -> list[tuple[st
 def find_two_voices(
     voices: SpeakerEmbeddings, threshold: float
 ) -> list[tuple[str, float, tuple[Seconds, Seconds]]]:
-    """Return labels with parts less alike than one voice's, and when a segment of each starts."""
+    """Return labels whose parts are less similar than the threshold, and a time in each part."""
     rows = np.flatnonzero(np.diag(voices.likeness) < threshold).tolist()
     return [
         (voices.speakers[row], float(voices.likeness[row, row]), (float(one), float(other)))
@@ -114,10 +114,10 @@ def find_two_voices(
     ]
 
 
-def tell_doubts(
+def describe_doubts(
     voices: SpeakerEmbeddings, same_voice: float, two_voices: float, *, joined: bool
 ) -> list[str]:
-    """Say where labels do not fit the voices, with the numbers.
+    """Return a warning for each label that shares a voice or holds two, with the figures.
 
     Args:
         voices: of one video.
@@ -144,10 +144,7 @@ def tell_doubts(
 def find_joined(
     diarization: Diarization, voices: SpeakerEmbeddings, threshold: float
 ) -> dict[str, str]:
-    """Return the label, the one heard first, that each label of a known voice goes under.
-
-    Labels that stay what they are are absent.
-    """
+    """Return for each label that is joined to another the label it gets: the one heard first."""
     heard = [turn.speaker for turn in diarization.turns + diarization.exclusive]
     labels = dict.fromkeys([*heard, *voices.speakers])  # some may have no turns
     order = {label: place for place, label in enumerate(labels)}
@@ -161,7 +158,7 @@ def find_joined(
 def join_labels(
     diarization: Diarization, voices: SpeakerEmbeddings, joined: Mapping[str, str]
 ) -> tuple[Diarization, SpeakerEmbeddings]:
-    """Put labels under others, from `find_joined`; the voiceprints get a digest of their own."""
+    """Join labels as `find_joined` says; the voiceprints get a new digest."""
     if not joined:
         return diarization, voices
     turns, exclusive = (
@@ -178,7 +175,7 @@ def _relabelled(turns: Sequence[Turn], joined: Mapping[str, str]) -> Iterator[Tu
 
 
 def _pooled(voices: SpeakerEmbeddings, joined: Mapping[str, str]) -> SpeakerEmbeddings:
-    """Pool voiceprints as if the segments behind them had been pooled together."""
+    """Pool voiceprints as if their segments had been pooled together."""
     left = [speaker for speaker in voices.speakers if speaker not in joined]
     owner = np.array([left.index(joined.get(speaker, speaker)) for speaker in voices.speakers])
     member = np.eye(len(left))[owner].T  # (left, speakers)

@@ -1,4 +1,4 @@
-"""Read what a GPU does."""
+"""Read a GPU's use, memory and power."""
 
 import math
 import os
@@ -9,12 +9,12 @@ import pynvml
 
 
 class GpuReading(NamedTuple):
-    """What a card did just now; NaN for what it does not tell.
+    """A GPU's current figures; NaN where it reports none.
 
     `busy`: percent of the driver's last sampling window, 1/6 to 1 s by card, in which at least one
-    kernel ran. One small kernel after another is 100 %, too: `sm` tells how full the card was.
-    `sm`: percent of multiprocessors that were busy since the last reading; Hopper and newer tell.
-    `memory`: bytes in use, by other programs and the driver as well.
+    kernel ran. Small kernels one after another give 100 %: `sm` says how much of the card was used.
+    `sm`: percent of multiprocessors busy since the last reading, on Hopper and newer.
+    `memory`: bytes in use, including other programs and the driver.
     `power`: watts.
     """
 
@@ -25,7 +25,7 @@ class GpuReading(NamedTuple):
 
 
 class NoGpu:
-    """Stands for a card where there is none: says why, and reads as nothing known."""
+    """Replaces a meter where there is no GPU: `note` says why, readings are empty."""
 
     name = ""
     memory = 0
@@ -49,34 +49,34 @@ class GpuMeter:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self.name: str = pynvml.nvmlDeviceGetName(handle)
-        self.memory = int(_ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total, 0))
+        self.memory = int(_query(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).total, 0))
         self._samples: list[Any] = []
-        if _ask(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice, 0):
+        if _query(lambda: pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice, 0):
             self._samples = [pynvml.nvmlGpmSampleAlloc() for _ in range(2)]
-            _ask(lambda: pynvml.nvmlGpmSampleGet(handle, self._samples[0]), None)
+            _query(lambda: pynvml.nvmlGpmSampleGet(handle, self._samples[0]), None)
 
     def read(self) -> GpuReading:
-        """Return what the card does.
+        """Return the current figures.
 
         Raises:
-            pynvml.NVMLError: the card does not answer, or is gone.
+            pynvml.NVMLError: the GPU does not respond.
         """
         handle = self._handle
         return GpuReading(
-            _ask(lambda: float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
-            _ask(self._read_sm) if self._samples else math.nan,
-            _ask(lambda: float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)),
-            _ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
+            _query(lambda: float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
+            _query(self._read_sm) if self._samples else math.nan,
+            _query(lambda: float(pynvml.nvmlDeviceGetMemoryInfo(handle).used)),
+            _query(lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
         )
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Close the driver."""
         for sample in self._samples:
             pynvml.nvmlGpmSampleFree(sample)
         pynvml.nvmlShutdown()
 
     def _read_sm(self) -> float:
-        """Return what the multiprocessors did between the last sample and a new one."""
+        """Return the use of multiprocessors between the last sample and a new one."""
         before, now = self._samples
         pynvml.nvmlGpmSampleGet(self._handle, now)
         self._samples.reverse()
@@ -90,10 +90,10 @@ class GpuMeter:
 
 
 def open_gpu_meter() -> GpuMeter | NoGpu:
-    """Return a meter of the card that this process computes on: the first that CUDA shows it.
+    """Return a meter of the GPU that this process uses: the first that is visible to CUDA.
 
-    CUDA and the driver number cards alike only with CUDA_DEVICE_ORDER=PCI_BUS_ID, or where all
-    are of one kind.
+    CUDA and the driver number GPUs alike only with CUDA_DEVICE_ORDER=PCI_BUS_ID, or if all are of
+    one model.
     """
     try:
         pynvml.nvmlInit()
@@ -110,7 +110,7 @@ def open_gpu_meter() -> GpuMeter | NoGpu:
 
 
 def _visible_card(visible: str) -> Any:
-    """Return the handle of the first of the cards, named by number or by the start of a UUID."""
+    """Return the handle of the first of the GPUs, given by number or start of a UUID."""
     first = visible.partition(",")[0].strip()
     count = pynvml.nvmlDeviceGetCount()
     if first.isdecimal():
@@ -123,13 +123,13 @@ def _visible_card(visible: str) -> Any:
     return None
 
 
-def _ask(question: Callable[[], Any], otherwise: Any = math.nan) -> Any:
-    """Return what the driver says, or `otherwise` if this card or user is not told that."""
+def _query(query: Callable[[], Any], default: Any = math.nan) -> Any:
+    """Return the driver's answer, or `default` if this GPU or user gets none."""
     try:
-        return question()
+        return query()
     except (
         pynvml.NVMLError_NotSupported,
         pynvml.NVMLError_NoPermission,
         pynvml.NVMLError_FunctionNotFound,
     ):
-        return otherwise
+        return default

@@ -1,4 +1,4 @@
-"""What was measured during a run, and sums over it."""
+"""The measurements of a run, and statistics over them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ WHOLE: tuple[Interval, ...] = ((0.0, math.inf),)
 
 
 class Sample(NamedTuple):
-    """What was seen since the sample before; NaN where nobody could tell.
+    """The figures since the previous sample; NaN where they are unknown.
 
     `cpu`: percent of all cores, by this process and its children.
-    `memory`: bytes of RAM they hold; what they share counts for each.
+    `memory`: bytes of RAM they hold; shared memory counts for each.
     The others are those of `GpuReading`.
     """
 
@@ -45,12 +45,12 @@ UNITS = {
     "gpu_memory": "bytes in use on the GPU, by other programs too",
     "power": "W of the GPU",
 }
-"""What the figures of a sample are."""
+"""The units of a sample's figures."""
 _PEAKS = ("memory", "gpu_memory")
 
 
 class Record:
-    """What was seen up to some instant. Times are seconds from its beginning."""
+    """Samples and spans of a run. Times are seconds from its start."""
 
     def __init__(
         self,
@@ -79,28 +79,27 @@ class Record:
 
     @property
     def seconds(self) -> Seconds:
-        """How long was watched."""
+        """Length of the record."""
         return float(self.edges[-1])
 
     def mean(self, figure: str, intervals: Sequence[Interval] = WHOLE) -> float | None:
         """Return a figure's mean over time, idle gaps included.
 
-        Each sample counts for as long as it stands for. Instants that nobody saw don't count;
-        `None` if there is no other.
+        Samples are weighted by length. Times without figures don't count; `None` if there are none.
         """
         area, time = self._until(figure, np.array(intervals, dtype=np.float64).reshape(-1, 2))
         seen = float(np.diff(time).sum())
         return float(np.diff(area).sum()) / seen if seen > 0 else None
 
     def course(self, figure: str, edges: Floats) -> Floats:
-        """Return a figure's mean between each edge and the next, NaN where nobody could tell."""
+        """Return a figure's mean between each edge and the next, NaN where it is unknown."""
         area, time = self._until(figure, edges)
         with np.errstate(invalid="ignore"):
             means: Floats = np.diff(area) / np.diff(time)
         return means
 
     def peak(self, figure: str, intervals: Sequence[Interval] = WHOLE) -> float | None:
-        """Return a figure's highest sample; `None` if nobody could tell."""
+        """Return a figure's highest sample; `None` if it is unknown."""
         found = [
             self.values[figure][
                 np.searchsorted(self.edges, start, "right") - 1 : np.searchsorted(self.edges, end)
@@ -112,7 +111,7 @@ class Record:
         return float(known.max()) if known.size else None
 
     def _until(self, figure: str, at: Floats) -> tuple[Floats, Floats]:
-        """Return a figure's area up to some instants, and for how long it was known by then."""
+        """Return a figure's integral up to some times, and for how long it was known by then."""
         area, known = self._sums[figure]
         return np.interp(at, self.edges, area), np.interp(at, self.edges, known)
 
@@ -132,7 +131,7 @@ class Record:
 
     @property
     def gpu_busy_whole_run(self) -> float | None:
-        """Mean GPU percent from the beginning to the end, whatever ran."""
+        """Mean GPU percent over the whole run."""
         return self.mean("gpu")
 
     def stages(self) -> dict[str, tuple[StageSpan, ...]]:
@@ -141,9 +140,9 @@ class Record:
         return {name: tuple(s for s in self.spans if s.stage == name) for name in names}
 
     def figures(self, intervals: Sequence[Interval] = WHOLE) -> dict[str, float]:
-        """Return what was seen during some intervals: means, of memory the peaks.
+        """Return the figures of some intervals: means, and for memory peaks.
 
-        It is what the whole machine did meanwhile: work beside it is in there.
+        They are the whole machine's, including other work at the same time.
         """
         seen = {
             figure: (self.peak if figure in _PEAKS else self.mean)(figure, intervals)
@@ -183,7 +182,7 @@ class Record:
         }
 
     def of_video(self, video: str) -> dict[str, Any]:
-        """Return what a manifest tells: the stages of one video, and the machine meanwhile."""
+        """Return the part of a manifest: the stages of one video, with the machine's figures."""
         return {
             **self._machine(),
             "spans": [self._row(span) for span in self.spans if span.video == video],
@@ -203,7 +202,7 @@ def thinned(samples: Sequence[Sample]) -> list[Sample]:
     pairs = np.array(samples, dtype=np.float64).reshape(-1, 2, len(Sample._fields))
     ends = pairs[..., 0]
     widths = np.isfinite(pairs) * np.diff(ends.ravel(), prepend=0.0).reshape(-1, 2, 1)
-    with np.errstate(invalid="ignore"):  # nobody could tell: 0 / 0
+    with np.errstate(invalid="ignore"):  # unknown: 0 / 0
         means = np.nansum(pairs * widths, axis=1) / widths.sum(axis=1)
     tops = np.fmax(pairs[:, 0], pairs[:, 1])
     rows = np.where([field in {"end", *_PEAKS} for field in Sample._fields], tops, means)
@@ -211,7 +210,7 @@ def thinned(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Return percents and watts with a digit, bytes without; `None` for what nobody could tell."""
+    """Return percents and watts with one decimal, bytes without; `None` for unknown figures."""
     if value is None or math.isnan(value):
         return None
     return round(value, 1) if value < 1e5 else round(value)

@@ -1,4 +1,4 @@
-"""Write the Markdown page of a run: how busy it kept its machine."""
+"""Write the Markdown page of a run: its use of the machine."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from spokenby.wording import clock, markdown_cell, markdown_code
 _GIB = 2**30
 _LEGEND = (
     "A stage's figures are those of the whole machine while it ran, including other work; for "
-    "memory, the peak. *Waited*: for the GPU, or for its model. *GPU*: how much of the time some "
-    "kernel ran, as the driver tells for windows of up to a second."
+    "memory, the peak. *Waited*: for the GPU, or for its model. *GPU*: the share of time with some "
+    "kernel running, which the driver reports for windows of up to a second."
 )
 
 
 def in_one_line(record: Record) -> str:
-    """Return how busy a run kept its machine."""
+    """Return a run's use of the machine in one line."""
     parts = []
     busy, of_run = record.gpu_busy, record.gpu_busy_whole_run
     if busy is not None:
@@ -37,13 +37,13 @@ def in_one_line(record: Record) -> str:
 
 
 def write_run_page(record: Record, title: str, picture: str, kept: Path) -> str:
-    """Return a page about one run: what each stage took of the machine, and the picture.
+    """Return a page about one run: each stage's use of the machine, and the picture.
 
     Args:
-        record: what was seen.
+        record: the measurements.
         title: the run's name.
         picture: from `timeline.draw`.
-        kept: where the picture lies.
+        kept: path of the picture.
     """
     columns = [(name, unit) for name, unit in _COLUMNS.items() if record.peak(name) is not None]
     stages = record.stages()

@@ -17,42 +17,42 @@ from spokenby.types import Seconds
 
 EVERY_S = 0.2
 SAMPLES_MAX = 8192
-"""So many samples are 27 minutes; then every two become one, and samples come half as often."""
+"""This many samples take 27 minutes; then pairs are merged, and the sampling rate is halved."""
 
 _PAUSE_PER_COST = 200
-"""The sampler rests so many times what it took: less than half a percent of one core."""
+"""The sampler pauses this many times as long as it took: under half a percent of one core."""
 
 
 class ProcessTree:
-    """This process and all that it started, ended ones included."""
+    """This process and all its children, including those that ended."""
 
     def __init__(self) -> None:
-        self._own = psutil.Process()
-        self._all = [self._own]
+        self._process = psutil.Process()
+        self._all = [self._process]
         self._look_at = 0.0
 
     def read(self) -> tuple[Seconds, float]:
-        """Return the CPU time of all together, and the bytes of memory they hold now."""
+        """Return the total CPU time, and the bytes of memory they hold now."""
         cpu = memory = 0.0
         for process in self._all:
             with suppress(psutil.Error), process.oneshot():
-                # Not on Windows: the children that have ended and been waited for.
+                # Includes children that ended and were waited for, except on Windows.
                 cpu += sum(process.cpu_times()[:4])
                 memory += process.memory_info().rss
         return cpu, memory
 
     def look_for_children(self) -> None:
-        """Find new children, now and then: that asks for every process of the machine."""
+        """Find new children, rarely, since that lists every process of the machine."""
         if perf_counter() < self._look_at:
             return
         began = thread_time()
         with suppress(psutil.Error):
-            self._all = [self._own, *self._own.children(recursive=True)]
+            self._all = [self._process, *self._process.children(recursive=True)]
         self._look_at = perf_counter() + max(1.0, 2 * _PAUSE_PER_COST * (thread_time() - began))
 
 
 class Watch:
-    """Takes samples in a thread of its own from `__enter__` to `__exit__`. Never fails a run."""
+    """Takes samples in a thread from `__enter__` to `__exit__`. Never fails a run."""
 
     def __init__(self, open_meter: Callable[[], GpuMeter | NoGpu] = open_gpu_meter) -> None:
         try:
@@ -92,7 +92,7 @@ class Watch:
             self._spans.append(moved)
 
     def record(self) -> Record:
-        """Return what was seen so far."""
+        """Return the measurements so far."""
         with self._lock:
             return Record(
                 self._samples,
@@ -130,8 +130,8 @@ class Watch:
                 self._gpu_lost = True
         now, (cpu, memory) = perf_counter(), self._tree.read()
         elapsed, self._last = now - self._last, now
-        # A child that is found late brings more than fits: the rest goes to the next samples. One
-        # that ended without leaving its CPU time behind, as on Windows, takes it away.
+        # A child that is found late brings more CPU time than fits: the rest goes to the next
+        # samples. One that ended takes its CPU time away on Windows.
         used = min(max(cpu - self._cpu, 0.0), elapsed * self._cores)
         self._cpu = min(self._cpu + used, cpu)
         sample = Sample(now - self._began, 100 * used / elapsed / self._cores, memory, *gpu)
@@ -157,5 +157,5 @@ def watching() -> Iterator[Watch]:
 
 
 def seen_of(video: str) -> dict[str, Any]:
-    """Return what a manifest tells of the stages of a video; empty if nobody watches."""
+    """Return the measurements of a video's stages for its manifest; empty without a watch."""
     return _watches[-1].record().of_video(video) if _watches else {}

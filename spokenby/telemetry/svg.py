@@ -17,13 +17,13 @@ _OPENING = """\
 
 
 def document(width: int, height: float, parts: Sequence[str]) -> str:
-    """Return a whole picture of that many pixels."""
+    """Return a picture of this size in pixels."""
     opening = _OPENING.format(width=width, height=round(height))
     return "\n".join([opening, *parts, "</svg>\n"])
 
 
 def written(text: str) -> str:
-    """Return a text as XML: without what XML, or UTF-8, cannot write and file names may hold."""
+    """Return a text as XML, without the characters of file names that XML or UTF-8 cannot hold."""
     return escape("".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split())))
 
 
@@ -45,7 +45,7 @@ def text(
     weight: int = 400,
     anchor: str = "start",
 ) -> str:
-    """Return words that begin at a point, or end or have their middle there."""
+    """Return text that starts, ends or is centered at a point."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" '
         f'font-weight="{weight}" text-anchor="{anchor}">{written(words)}</text>'

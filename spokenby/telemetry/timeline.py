@@ -20,7 +20,7 @@ from spokenby.telemetry.svg import HATCHED, PALE, document, rect, steps, text, w
 from spokenby.wording import clock, one_line
 
 VIDEOS_SHOWN = 60
-"""A picture of more is not read; those that took longest are shown."""
+"""Nobody reads a picture of more; those that took longest are shown."""
 
 _COLOURS = {
     "inspect": "#b9bec6",
@@ -57,7 +57,7 @@ class _Panel(NamedTuple):
 
 
 def draw(record: Record, title: str, summary: str) -> str:
-    """Return the picture: a band a video with its stages, then GPU, CPU and memory over time."""
+    """Return the picture: a band per video with its stages, then GPU, CPU and memory over time."""
     bands, left_out = _bands(record)
     rows = sum(len(band) for band in bands.values())
     row = min(20.0, max(4.0, 900 / max(rows, 1)))
@@ -153,7 +153,7 @@ def _bar(
 
 
 def _describe(record: Record, span: StageSpan) -> str:
-    """Return what the mouse is told of a bar."""
+    """Return the tooltip of a bar."""
     means = {name: record.mean(name, [span.interval]) for name in _PERCENTS}
     took = f"{'failed after' if span.failed else 'took'} {_short_time(span.end - span.ready)}"
     parts = [f"{span.stage} {took}, from {clock(span.ready)}"]
@@ -166,7 +166,7 @@ def _describe(record: Record, span: StageSpan) -> str:
 
 
 def _panels(record: Record) -> list[_Panel]:
-    """Return the diagrams of the figures that somebody could tell."""
+    """Return the diagrams of the known figures."""
     panels = []
     if (gpu := record.gpu_busy_whole_run) is not None:
         busy = record.gpu_busy
@@ -257,7 +257,7 @@ def _grid(seconds: float, top: float, bottom: float) -> Iterator[str]:
 
 
 def _ceiling(value: float) -> float:
-    """Return a round number of GiB, halves of it round as well, that is not below some bytes."""
+    """Round bytes up to a number of GiB whose half is round as well."""
     gib = max(value / _GIB, 0.1)
     unit = 10 ** math.floor(math.log10(gib))
     return float(next(f * unit for f in (1, 2, 4, 6, 8, 10) if f * unit >= gib * 0.9999) * _GIB)

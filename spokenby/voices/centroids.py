@@ -1,6 +1,6 @@
-"""Keep what each voice sounds like by each model: its voiceprints, pooled.
+"""Store each voice's centroid by each model: its voiceprints, pooled.
 
-Every function works inside the transaction of its caller; see `store.py`.
+Every function runs in its caller's transaction; see `store.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spokenby.voices.matching import pool_prints
 from spokenby.voices.tables import appearances, centroids, voiceprints, voices
 
 _BATCH = 500
-"""Numbers in one statement: databases bound how many values it may have."""
+"""Numbers in one statement: databases limit its values."""
 
 _NUMBER_BYTES = 4
 
@@ -55,7 +55,7 @@ def _pool(connection: Connection, numbers: Collection[int]) -> None:
             ),
         }
         for (voice, model), of_model in prints.items()
-        # Imported ones may be of another length: the newest tells which can be compared.
+        # Imported ones may differ in length: those like the newest are used.
         if (rows := [row for row in of_model if len(row.vector) == len(of_model[-1].vector)])
     ]
     if pooled:
@@ -65,10 +65,10 @@ def _pool(connection: Connection, numbers: Collection[int]) -> None:
 def read_centroids(
     connection: Connection, model: str, dimension: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the numbers of all voices with prints of a model, and what they sound like by it.
+    """Return the numbers of all voices with prints of a model, and their centroids.
 
-    Shapes (voices,) and (voices, dimension), unit rows. Prints of another dimension, which an
-    import may have brought, are not the model's.
+    Shapes (voices,) and (voices, dimension), unit rows. Prints of another dimension, which may be
+    imported, are ignored.
     """
     rows = connection.execute(
         select(centroids.c.voice, centroids.c.vector)
@@ -88,12 +88,12 @@ def read_kinds(connection: Connection) -> list[tuple[str, int]]:
 
 
 def pack(vector: npt.NDArray[np.float32]) -> bytes:
-    """Return a vector as it is kept."""
+    """Return a vector as it is stored."""
     return vector.astype("<f4").tobytes()
 
 
 def unpack(vectors: Iterable[bytes]) -> npt.NDArray[np.float32]:
-    """Return kept vectors of one model, a row each."""
-    kept = list(vectors)
-    flat = np.frombuffer(b"".join(kept), dtype="<f4").astype(np.float32, copy=False)
-    return flat.reshape(len(kept), -1) if kept else flat.reshape(0, 0)
+    """Return stored vectors of one model, one per row."""
+    stored = list(vectors)
+    flat = np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float32, copy=False)
+    return flat.reshape(len(stored), -1) if stored else flat.reshape(0, 0)

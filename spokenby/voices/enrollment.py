@@ -1,8 +1,4 @@
-"""Whether a recording may stand for a person's voice is decided here: enough of it, alone, clear.
-
-Where voiceprints are kept is not; see voices.py. How the recording is heard: speech.py,
-diarization.py, embeddings.py.
-"""
+"""Take a person's voiceprint from a recording, if it holds enough clear speech of one person."""
 
 from __future__ import annotations
 
@@ -26,20 +22,20 @@ from spokenby.types import (
 from spokenby.voices.library import Voiceprint
 
 MIN_SPEECH_S = 5.0
-"""Of one person. Voiceprints of less are unreliable."""
+"""Of one person. Voiceprints from less are unreliable."""
 
 MAX_OTHERS_S = 2.0
 MAX_OTHERS_SHARE = 0.1
-"""Others may say a word in between: up to the larger of the two."""
+"""Others may speak up to the larger of the two."""
 
 MIN_PEAKS_DB = 8.0
-"""Natural speech has 10 to 13. Where a recorder cut the peaks off, also before a codec smoothed
-them, it has less: amplified four- and eightfold (5 to 12, and 3 to 8), the likeness of 12 readers
-to themselves fell from a mean of 0.80 to 0.68 and 0.57 with CAM++."""
+"""Natural speech has 10 to 13. Clipped recordings have less, even if a codec smoothed them later:
+amplified four- and eightfold (5 to 12, and 3 to 8), the mean similarity of 12 readers to themselves
+fell from 0.80 to 0.68 and 0.57 with CAM++."""
 
 MIN_SNR_DB = 15.0
-"""Ordinary rooms have 20 and more. With white noise at 15, 10 and 5 dB the likeness of 12 readers
-to themselves fell from a mean of 0.80 to 0.72, 0.68 and 0.63 with CAM++."""
+"""Ordinary rooms have 20 and more. With white noise at 15, 10 and 5 dB, the mean similarity of 12
+readers to themselves fell from 0.80 to 0.72, 0.68 and 0.63 with CAM++."""
 
 _FRAME = SAMPLE_RATE_HZ // 50
 _SILENCE = 1e-10
@@ -67,13 +63,13 @@ def take_voiceprint(
 
     Args:
         path: of the recording, for people.
-        waveform: the recording, or the part that counts.
-        speech: where somebody speaks.
-        voices: who speaks when and what they sound like; labels that are one voice are joined.
+        waveform: the recording, or a part of it.
+        speech: its regions of speech.
+        voices: its diarization and voiceprints; labels that are one voice are joined.
         begin: where in the recording the waveform begins.
 
     Raises:
-        InputError: it may not stand for a voice, with the reason.
+        InputError: it is not fit for a voiceprint, with the reason.
     """
     diarization, embeddings = voices.diarization, voices.embeddings
     if not diarization.turns or speech.speech < MIN_SPEECH_S:
@@ -134,14 +130,8 @@ def _decibel(ratio: float) -> float:
 
 
 def _talk_times(diarization: Diarization) -> dict[str, Seconds]:
-    return {
-        label: intervals.length(
-            intervals.union(
-                intervals.array([turn for turn in diarization.turns if turn.speaker == label])
-            )
-        )
-        for label in diarization.speakers
-    }
+    spoken = intervals.by_speaker(diarization.turns, diarization.speakers)
+    return dict(zip(diarization.speakers, map(intervals.length, spoken), strict=True))
 
 
 def _too_short(path: str, speech: Seconds) -> InputError:

@@ -1,7 +1,4 @@
-"""Export a voice library to JSON and import it elsewhere.
-
-Lines of transcripts are not exported: they are in the transcripts' folders.
-"""
+"""Export a voice library to JSON, without the transcripts' lines, and import it elsewhere."""
 
 from __future__ import annotations
 
@@ -28,12 +25,22 @@ from spokenby.voices.registry import are_apart, checked_name, name_key, next_num
 from spokenby.voices.tables import aliases, apart, appearances, library, voiceprints, voices
 
 _LARGEST = 2**31 - 1
-"""What databases hold."""
+"""The largest integer in databases."""
 _LARGEST_KEPT = 10**6
-"""Voices of larger numbers get new ones: a file must not use the numbers up."""
+"""Voices with larger numbers get new ones: a file must not exhaust the numbers."""
 Number = Annotated[int, Field(ge=1, le=_LARGEST)]
 Uid = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=2.5e11)]
+"""In seconds since the epoch, of a year with four digits: others cannot be shown."""
+Label = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""PostgreSQL takes no NUL."""
+
+
+def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("not base64")  # noqa: TRY004 - what pydantic reports
+    return base64.b64decode(text, validate=True)
 
 
 def _unit(packed: bytes) -> bytes:
@@ -52,7 +59,7 @@ def _name(text: str) -> str:
 
 Vector = Annotated[
     bytes,
-    BeforeValidator(lambda value: base64.b64decode(value, validate=True)),
+    BeforeValidator(_decoded),
     AfterValidator(_unit),
     PlainSerializer(lambda value: base64.b64encode(value).decode(), return_type=str),
 ]
@@ -62,7 +69,7 @@ Vector = Annotated[
 class Print(Frozen):
     """A row of `voiceprints`."""
 
-    model: str
+    model: Label
     vector: Vector
     seconds: Finite
     spread: Finite | None
@@ -70,36 +77,36 @@ class Print(Frozen):
     start: Finite
     end: Finite
     video: HexDigest | None
-    speaker: str | None
+    speaker: Label | None
 
 
 class Appearance(Frozen):
     """A row of `appearances`."""
 
     video: HexDigest
-    speaker: str
+    speaker: Label
     video_name: str
     embeddings: HexDigest
     seconds: Finite
     score: Finite | None
     confidence: Finite | None
     samples: tuple[tuple[Finite, Finite], ...]
-    identified: Finite
+    identified: Moment
 
 
 class Voice(Frozen):
-    """A voice and what is known of it."""
+    """A voice with its prints and appearances."""
 
     number: Number
     uid: Uid
     name: Annotated[str, AfterValidator(_name)] | None
-    created: Finite
+    created: Moment
     prints: tuple[Print, ...]
     appearances: tuple[Appearance, ...]
 
 
 class Merged(Frozen):
-    """The number of a voice that went into another one."""
+    """The number of a voice that was merged into another one."""
 
     number: Number
     uid: Uid
@@ -107,7 +114,7 @@ class Merged(Frozen):
 
 
 class Content(Frozen):
-    """What an export holds."""
+    """An export."""
 
     format: Literal["spokenby voices"]
     version: Literal[1]
@@ -117,7 +124,7 @@ class Content(Frozen):
     apart: tuple[tuple[Number, Number], ...]
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all voices, those that went into others included."""
+        """Return the numbers of all voices, including those merged into others."""
         return [voice.number for voice in self.voices] + [item.number for item in self.merged]
 
     @model_validator(mode="after")
@@ -133,16 +140,16 @@ class Content(Frozen):
 
 
 class Imported(NamedTuple):
-    """What an import brought."""
+    """The result of an import."""
 
     new: int
-    """Voices that were not there before."""
+    """Voices that were not in the library."""
     joined: int
-    """Voices that went into ones that were, or were the same."""
+    """Voices that were merged into those in the library."""
     prints: int
     appearances: int
     videos: tuple[Digest, ...]
-    """In whose transcripts a name may change."""
+    """The videos in whose transcripts a name may change."""
 
 
 def export_voices(connection: Connection) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def export_voices(connection: Connection) -> dict[str, Any]:
 
 
 def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[Imported, set[int]]:
-    """Add another library's voices; return what came, and the voices whose centroids to refresh.
+    """Add another library's voices; return the result, and the voices whose centroids to refresh.
 
     Raises:
         InputError: `content` is not an export.
@@ -197,7 +204,7 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
         | {"voice": places[voice.number], "samples": json.dumps(row.samples)}
         for voice in given.voices
         for row in voice.appearances
-        if row.video not in videos  # what this library decided about a video stays
+        if row.video not in videos  # this library's decisions on a video take precedence
     }
     if seen:
         connection.execute(insert(appearances), list(seen.values()))
@@ -232,23 +239,23 @@ def _read(content: Mapping[str, Any]) -> Content:
 
 
 def _check_lengths(connection: Connection, given: Content) -> None:
-    """Refuse voiceprints that cannot be compared with those that are here by the same model."""
-    here: dict[str, set[int]] = defaultdict(set)
+    """Refuse voiceprints that differ in length from those in the library by the same model."""
+    lengths: dict[str, set[int]] = defaultdict(set)
     size = func.length(voiceprints.c.vector)
     for model, length in connection.execute(select(voiceprints.c.model, size).distinct()):
-        here[model].add(length)
+        lengths[model].add(length)
     for voice in given.voices:
         for print_ in voice.prints:
-            known = here.get(print_.model)
+            known = lengths.get(print_.model)
             if known and len(print_.vector) not in known:
                 raise InputError(
-                    f"its voiceprints by {print_.model} are of another length than those here",
+                    f"its voiceprints by {print_.model} differ in length from those in the library",
                     "use a file that this version of spokenby exported",
                 )
 
 
 def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
-    """Add voices that are not there yet; return the number here of each number there."""
+    """Add missing voices; return by number in the export the number in this library."""
     base = next_number(connection)
     used = [given.next_voice, *(number + 1 for number in given.numbers())]
     fresh = max(base, *(number for number in used if number <= _LARGEST_KEPT + 1), 0)
@@ -259,7 +266,7 @@ def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
         key = name_key(voice.name) if voice.name else None
         number = uids.get(voice.uid, names.get(key or ""))
         if number is None:
-            # What was never used here stays as it is.
+            # A number that was never used in this library is kept.
             kept = base <= voice.number <= _LARGEST_KEPT
             number, fresh = (voice.number, fresh) if kept else (fresh, fresh + 1)
             about = {"name": voice.name, "name_key": key, "created": voice.created}
@@ -286,7 +293,7 @@ def _add_voices(connection: Connection, given: Content) -> dict[int, int]:
 
 
 def _known(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the number of every uid that there is or was, and of every name's key."""
+    """Return the number of every uid, including merged ones, and of every name's key."""
     rows = connection.execute(select(voices)).all()
     uids = {row.uid: row.number for row in rows}
     uids |= {row.uid: row.voice for row in connection.execute(select(aliases))}
@@ -295,7 +302,7 @@ def _known(connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
 
 def _add_prints(connection: Connection, given: Content, places: Mapping[int, int]) -> int:
     """Add prints that their voice does not have yet; return how many."""
-    there = {
+    known = {
         tuple(row)
         for row in connection.execute(
             select(voiceprints.c.voice, voiceprints.c.model, voiceprints.c.vector)
@@ -305,7 +312,7 @@ def _add_prints(connection: Connection, given: Content, places: Mapping[int, int
         key: print_.model_dump(exclude={"vector"}) | {"vector": print_.vector, "voice": key[0]}
         for voice in given.voices
         for print_ in voice.prints
-        if (key := (places[voice.number], print_.model, print_.vector)) not in there
+        if (key := (places[voice.number], print_.model, print_.vector)) not in known
     }
     if rows:
         connection.execute(insert(voiceprints), list(rows.values()))

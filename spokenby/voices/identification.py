@@ -1,6 +1,6 @@
-"""Whose voice a speaker's is, is decided here, against what the library holds, and noted there.
+"""Identify a video's speakers in the library, and store the decisions.
 
-The maths is in `matching.py`. Every function works inside the transaction of its caller.
+The matching itself is in `matching.py`. Every function runs in its caller's transaction.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from spokenby.voices.tables import appearances, voiceprints
 
 _SAMPLES = 5
 _SAME_TIME = 0.8
-"""A speaker who has this part of a former speaker's samples is the same one."""
+"""A speaker who covers this share of a former speaker's samples is the same person."""
 
 _ROWS = 1000
 """Voices compared with all named ones at once: bounds memory."""
 
 
 class Voiceprint(NamedTuple):
-    """What somebody sounds like in one recording."""
+    """A person's voice in one recording."""
 
     vector: npt.NDArray[np.float32]
     """Of unit length."""
@@ -82,7 +82,7 @@ def identify_speakers(
     diarization: Diarization,
     params: Params,
 ) -> None:
-    """Decide on every speaker of a video, in place of what was decided before."""
+    """Decide on every speaker of a video, replacing earlier decisions."""
     former = connection.execute(
         select(appearances).where(appearances.c.video == video.digest)
     ).all()
@@ -136,22 +136,19 @@ def identify_speakers(
 def _carried_over(
     former: Sequence[Row[Any]], speakers: Sequence[str], diarization: Diarization
 ) -> dict[int, Row[Any]]:
-    """Return the former appearance of each speaker who speaks at the same time as it did.
+    """Return for each speaker the former appearance that speaks at the same time.
 
-    That is better evidence than any print, and it holds between embedding models.
+    That is better evidence than any print, and it is valid across embedding models.
     """
     found: dict[int, Row[Any]] = {}
-    spoken = [
-        intervals.array([turn for turn in diarization.exclusive if turn.speaker == speaker])
-        for speaker in speakers
-    ]
+    spoken = intervals.by_speaker(diarization.exclusive, speakers)
     for row in sorted(former, key=lambda row: row.seconds):  # of two who became one, the longer
         samples = np.array(json.loads(row.samples)).reshape(-1, 2)
         length = intervals.length(samples)
         if row.voice is None or not length:
             continue
         for number, turns in enumerate(spoken):
-            spoken_in = intervals.covered(intervals.union(turns), *samples.T)
+            spoken_in = intervals.covered(turns, *samples.T)
             if spoken_in.sum() >= _SAME_TIME * length:
                 found[number] = row
     return found
@@ -163,7 +160,7 @@ def _matched(
     kept: dict[int, Row[Any]],
     params: Params,
 ) -> list[Match]:
-    """Return for each speaker the number of its voice, from the former decision or by its print."""
+    """Return each speaker's match, from the former decision or by its print."""
     known = calibration(heard.model)
     numbers, prints = read_centroids(connection, heard.model, heard.vectors.shape[1])
     vectors = heard.vectors.copy()
@@ -189,7 +186,7 @@ def _with_new_voices(
     matches: Sequence[Match],
     params: Params,
 ) -> list[int | None]:
-    """Return the voice of each speaker, a new one where none is like it."""
+    """Return the voice of each speaker, a new one where none matches."""
     return [
         match.voice
         if match.voice is not None
@@ -203,7 +200,7 @@ def _with_new_voices(
 def _replace_former(
     connection: Connection, video: Video, heard: SpeakerEmbeddings, found: Sequence[int | None]
 ) -> None:
-    """Remove what was noted about a video, but for prints of other models that still hold."""
+    """Remove what was stored about a video, except prints of other models that are still valid."""
     connection.execute(delete(appearances).where(appearances.c.video == video.digest))
     noted = voiceprints.c.video == video.digest
     present = {
@@ -221,15 +218,15 @@ def _replace_former(
 
 
 def find_reunions(connection: Connection, params: Params) -> Iterator[tuple[int, int]]:
-    """Yield numbers of voices without a name and of the named ones that they are, by their prints.
+    """Yield the numbers of unnamed voices, and of the named voices that their prints match.
 
-    Not those that people divided, nor two that speak in one video.
+    Without voices that people separated, and without two that speak in one video.
     """
     names = read_names(connection)
     done = set()
     for model, dimension in read_kinds(connection):
         if (calibrated := find_calibration(model)) is None:
-            continue  # of an encoder that is no more: its voices need new voiceprints
+            continue  # a former encoder: its voices need new voiceprints
         numbers, prints = read_centroids(connection, model, dimension)
         named = np.isin(numbers, list(names))
         for first in range(0, int((~named).sum()), _ROWS):
@@ -261,10 +258,10 @@ def check_enrollment(
     prints: Sequence[Voiceprint],
     params: Params,
 ) -> None:
-    """Refuse prints that are not of one voice, not of `voice`, or of another name's voice.
+    """Refuse prints that are not of one voice, not of `voice`, or of another named voice.
 
     Raises:
-        InputError: with the similarity that it was decided by.
+        InputError: with the similarity and the threshold.
     """
     known = calibration(model)
     threshold = known.threshold if params.threshold is None else params.threshold

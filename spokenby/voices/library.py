@@ -1,4 +1,4 @@
-"""The voice library: people known by voice in every video of a site."""
+"""The voice library: the people of a site, recognized by voice in every video."""
 
 from __future__ import annotations
 
@@ -44,40 +44,40 @@ _DEFAULT = Params()
 
 
 class Enrolled(NamedTuple):
-    """How an enrollment ended."""
+    """The result of an enrollment."""
 
     voice: int
     name: str
     added: int
-    """Prints that are new; what was there before is not added again."""
+    """How many prints are new; known ones are not added again."""
     created: bool
     """The name is new in the library."""
 
 
 class Change(NamedTuple):
-    """What a change of the library touches: all that is needed to render transcripts again."""
+    """What a change of the library affects: all that is needed to rewrite transcripts."""
 
     voice: int | None
-    """The voice that is left, or new; `None` after `forget`."""
+    """The remaining or new voice; `None` after `forget`."""
     name: str
-    """How it is shown now."""
+    """Its displayed name."""
     before: tuple[str, ...]
-    """How the voices concerned were shown before."""
+    """The names under which the affected voices were displayed before."""
     videos: tuple[Digest, ...]
-    """In whose transcripts a name changes."""
+    """The videos in whose transcripts a name changes."""
     embeddings: tuple[Digest, ...]
-    """Stored results of `embed_speakers` that hold the vectors, too: to delete after `forget`."""
+    """Stored results of `embed_speakers` that also hold the vectors: to delete after `forget`."""
     scrubbed: bool = True
-    """After `forget`: nothing of the voice can be read from the database's files. If others used
-    them just then, that is so after the next opening without them."""
+    """After `forget`: whether the voice is erased from the database's files. If others were using
+    them, it is erased when the library is next opened without them."""
 
 
 class VoiceLibrary:
     """The voices of a site in one database, shared by its processes.
 
-    A voice's number stays when it gets a name, and is never used again. Every change holds a lock
-    on the whole library for its one transaction. `which` names a voice: "Speaker 7", "7", its
-    name, or the beginning of just one name.
+    A voice keeps its number when it gets a name, and a number is never reused. Every change locks
+    the whole library for its one transaction. `which` identifies a voice: "Speaker 7", "7", its
+    name, or the beginning of exactly one name.
 
     Every method raises InputError or TransientError with one clear line where the database is
     damaged, newer than this spokenby, busy for long or out of reach.
@@ -89,7 +89,7 @@ class VoiceLibrary:
 
     @property
     def place(self) -> str:
-        """Where it is, for people: no user, no password."""
+        """Where it is, without user and password."""
         return self._store.place
 
     def identify(
@@ -99,14 +99,14 @@ class VoiceLibrary:
         diarization: Diarization,
         params: Params = _DEFAULT,
     ) -> tuple[Identity, ...]:
-        """Say who the speakers of a video are, and note it: one identity a speaker, by label.
+        """Identify the speakers of a video and store the result: one identity a speaker, by label.
 
-        A speaker like nobody known becomes a new voice; one with too little speech for that gets
-        no voice, and a name like "Unknown speaker A". What was decided about the same embeddings
-        is returned as it was. With other embeddings of the same video (other params, another
-        model), speakers keep the voices that spoke at the same time before.
+        A speaker who matches no voice becomes a new one; with too little speech for that, a speaker
+        gets no voice, and a name like "Unknown speaker A". An earlier decision on the same
+        embeddings is returned unchanged. With other embeddings of the same video (other params,
+        another model), speakers keep the voices that spoke at the same time before.
 
-        With `params.enabled` off nothing is kept, and the result is empty.
+        With `params.enabled` off nothing is stored, and the result is empty.
         """
         if not params.enabled or not embeddings.speakers:
             return ()
@@ -124,16 +124,16 @@ class VoiceLibrary:
     def identities_of(
         self, video: Digest, embeddings: Digest | None = None
     ) -> tuple[Identity, ...]:
-        """Return what `identify` decided, with today's names.
+        """Return what `identify` decided, with current names.
 
-        Empty if the video is not known, or if it was identified from other `embeddings` last:
-        its labels may be other people's.
+        Empty if the video is unknown, or was last identified from other `embeddings`: its labels
+        may stand for other people.
         """
         with self._store.reading() as connection:
             return registry.read_identities(connection, video, embeddings)
 
     def other_models(self, model: str) -> str:
-        """Say in one line which named voices an embedding model cannot tell; empty if it can all.
+        """Return one line on the named voices without prints of a model; empty if all have some.
 
         Prints of different models are never compared.
         """
@@ -155,7 +155,7 @@ class VoiceLibrary:
         )
 
     def missing_prints(self, model: str) -> list[MissingPrint]:
-        """Return the speakers whose voiceprints have to be taken again for a model, by video."""
+        """Return the speakers who lack a voiceprint by a model, by video."""
         with self._store.reading() as connection:
             return find_missing_prints(connection, model)
 
@@ -168,7 +168,7 @@ class VoiceLibrary:
             return sorted(set(connection.scalars(enrolled)))
 
     def add_prints(self, model: str, prints: Sequence[tuple[MissingPrint, Voiceprint]]) -> int:
-        """Add new voiceprints, unless the library has changed since; return how many."""
+        """Add voiceprints where they are still missing; return how many."""
         with self._store.writing() as connection:
             return add_prints(connection, model, prints)
 
@@ -184,14 +184,14 @@ class VoiceLibrary:
         """Add a voice by name, or prints to the voice of that name.
 
         Raises:
-            InputError: too little speech, the prints are not of one voice, not of the voice known
-                by that name, or of another name's. `force` lets the last three pass.
+            InputError: too little speech; or the prints are not of one voice, not of the voice of
+                that name, or of another named voice. `force` allows the last three.
         """
         name = registry.checked_name(name)
         speech = sum(print_.seconds for print_ in prints)
         if not prints or speech < params.shortest_new:
             raise InputError(
-                f"{speech:.1f} s of speech are too little to know {name} by",
+                f"{speech:.1f} s of speech are too little to enroll {name}",
                 f"give at least {params.shortest_new:g} s",
             )
         with self._store.writing() as connection:
@@ -228,8 +228,8 @@ class VoiceLibrary:
             other = registry.by_name(connection, name)
             if other and other.number != voice.number:
                 raise InputError(
-                    f"{other.name} is the name of Speaker {other.number} already",
-                    "take another one, or, if both are one person,"
+                    f"{other.name} is already the name of Speaker {other.number}",
+                    "choose another one, or, if both are one person,"
                     f' run: spokenby voices merge "{other.name}" "Speaker {voice.number}"',
                 )
             connection.execute(
@@ -240,33 +240,33 @@ class VoiceLibrary:
             return _change(connection, voice.number, name, voice)
 
     def merge(self, keep: str, drop: str) -> Change:
-        """Make two voices one. The number of `drop` leads to `keep` from now on.
+        """Merge two voices. The number of `drop` becomes an alias of `keep`.
 
-        The name of `keep` stays; where it has none, it takes that of `drop`.
+        `keep` keeps its name; if it has none, it gets that of `drop`.
         """
         with self._store.writing() as connection:
             kept, dropped = (registry.resolve(connection, which) for which in (keep, drop))
             if kept.number == dropped.number:
                 raise InputError(
-                    f"{keep} and {drop} are one voice already, {registry.shown(kept)}",
+                    f"{keep} and {drop} are already one voice, {registry.shown(kept)}",
                     "name two voices",
                 )
             return _merge(connection, kept, dropped)
 
     def split(self, which: str, video: str, speaker: str | None = None) -> Change:
-        """Take what a voice said in one video out of it, as a new voice.
+        """Separate a voice's appearance in one video from it, as a new voice.
 
         Args:
             which: the voice.
             video: the name of the video, or the beginning of its digest.
-            speaker: its label, needed where the voice has two in that video.
+            speaker: its label, needed if the voice has two in that video.
         """
         with self._store.writing() as connection:
             voice = registry.resolve(connection, which)
             row = registry.find_appearance(connection, voice, video, speaker)
             if not registry.is_known_beside(connection, voice, row.video, row.speaker):
                 raise InputError(
-                    f"{registry.shown(voice)} is known from nowhere else", "rename it instead"
+                    f"{registry.shown(voice)} appears nowhere else", "rename it instead"
                 )
             number = registry.begin_voice(connection)
             for table, values in (
@@ -286,10 +286,10 @@ class VoiceLibrary:
             )
 
     def forget(self, which: str) -> Change:
-        """Delete a voice: its name, prints and appearances, without a trace of them in the file.
+        """Delete a voice: its name, prints and appearances, and erase them from the file.
 
-        Its speakers become "Unknown speaker A" in the videos concerned, and stay so while these
-        are identified by the same embeddings.
+        Its speakers become "Unknown speaker A" in its videos, and remain so as long as these are
+        identified from the same embeddings.
         """
         with self._store.writing() as connection:
             voice = registry.resolve(connection, which)
@@ -303,17 +303,17 @@ class VoiceLibrary:
             connection.execute(update(library).values(unscrubbed=True))
         try:
             return change._replace(scrubbed=self._store.scrub())
-        except SpokenbyError:  # it is deleted, but not yet from the free space of the file
+        except SpokenbyError:  # it is deleted, but not yet from the file's free space
             return change._replace(scrubbed=False)
 
     def reidentify(self, params: Params = _DEFAULT) -> tuple[Change, ...]:
         """Merge voices without a name into named ones that they match, as after an enrollment.
 
-        Not those that people divided, nor two that speak in one video.
+        Voices that people separated are not merged, nor two that speak in one video.
         """
         with self._store.writing() as connection:
             return tuple(
-                # One at a time: who speaks together with whom changes on the way.
+                # One at a time: each merge changes which voices share a video.
                 _merge(
                     connection,
                     registry.by_number(connection, known),
@@ -338,7 +338,7 @@ class VoiceLibrary:
             return roster.read_appearances(connection, registry.resolve(connection, which))
 
     def note_transcript(self, video: Video, folder: str, lines: Sequence[Line]) -> None:
-        """Note where a transcript is and what was said in it, in place of what was in `folder`."""
+        """Index a transcript: its place and lines. Replaces what was indexed of `folder`."""
         with self._store.writing() as connection:
             search.note_transcript(connection, video, folder, lines)
 
@@ -350,26 +350,26 @@ class VoiceLibrary:
     def find(self, text: str, speaker: str | None = None, limit: int = 100) -> list[Hit]:
         """Return lines that have all words of `text`, by video and time.
 
-        Accents and case do not count, "words in quotes" stand together, quant* is a beginning.
-        `text` may be empty where a `speaker` (a `which`) is given: everything that it said.
+        Accents and case are ignored, "words in quotes" are a phrase, quant* matches a prefix.
+        `text` may be empty if a `speaker` (a `which`) is given: all that it said.
         """
         with self._store.reading() as connection:
             voice = registry.resolve(connection, speaker) if speaker else None
             return roster.find_lines(connection, text, voice, limit)
 
     def export(self) -> dict[str, Any]:
-        """Return voices, prints and appearances as JSON values. Not the transcripts' lines."""
+        """Return voices, prints and appearances, without the transcripts' lines, as JSON values."""
         with self._store.reading() as connection:
             return export_voices(connection)
 
     def import_(self, content: Mapping[str, Any]) -> Imported:
         """Add the voices of another library. Importing twice changes nothing.
 
-        A voice keeps its number if that was never used here, else gets a new one. Voices of the
-        same name become one. What this library decided about a video stays.
+        A voice keeps its number if that was never used here; otherwise it gets a new one. Voices of
+        the same name are merged. This library's decisions on a video take precedence.
 
         Raises:
-            InputError: `content` is not what `export` returned.
+            InputError: `content` is not an export.
         """
         with self._store.writing() as connection:
             imported, touched = import_voices(connection, content)

@@ -1,7 +1,4 @@
-"""Which voice a speaker is, is decided here: cosines, thresholds, one-to-one, confidence.
-
-Where prints are kept is not; see `voices.py`. How they are made is not; see `embeddings.py`.
-"""
+"""Match speakers to known voices: cosines, thresholds, one-to-one assignment, confidence."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ Scores = npt.NDArray[np.float64]
 
 
 class Params(StageParams):
-    """When a voice is taken for one that is known."""
+    """When a speaker is identified as a known voice."""
 
     enabled: bool = Field(
         default=True,
-        description="know voices again in other videos; off: no voiceprint is kept",
+        description="recognize voices in other videos; off: no voiceprint is kept",
     )
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine; None is the encoder's own"
@@ -36,22 +33,21 @@ class Params(StageParams):
         default=0.5,
         ge=0,
         lt=1,
-        description="least probability that it is that voice: the bigger the library, the more"
-        " alike they must be",
+        description="least probability that it is that voice: the larger the library, the higher"
+        " the similarity needed",
     )
     shortest_match: Seconds = Field(
         default=2.0, ge=0, description="a speaker with less speech is not compared"
     )
     shortest_new: Seconds = Field(
-        default=5.0, ge=0, description="a speaker with less speech founds no new voice"
+        default=5.0, ge=0, description="a speaker with less speech creates no new voice"
     )
 
 
 class Calibration(Frozen):
-    """What the cosines of one encoder mean.
+    """How to interpret the cosines of one encoder.
 
-    `slope * cosine + offset` is the logarithm of how much likelier two prints of one voice are to
-    be so much alike than prints of two.
+    `slope * cosine + offset` is the logarithm of the likelihood ratio of one voice against two.
     """
 
     threshold: float = Field(description="least cosine to a voice")
@@ -80,45 +76,45 @@ CALIBRATIONS = {
         " raised for libraries of many, calibrated by hand",
     ),
 }
-"""By the beginning of an embedding model's identity."""
+"""By prefix of the embedding model's identity."""
 
 ENCODERS = {"campplus": "campplus-", "speechbrain": "ecapa:"}
-"""How an encoder's models begin, by engine."""
+"""The prefix of an encoder's models, by engine."""
 
 _CANDIDATES = 16
-"""How many voices over the threshold are looked at closely for one speaker."""
+"""How many voices above the threshold are examined for one speaker."""
 
 _LONGEST_S: Seconds = 60.0
-"""Speech beyond this makes a print no better: one long video does not outweigh all others."""
+"""Speech beyond this adds no weight: one long video does not outweigh all others."""
 
 
 class Match(NamedTuple):
-    """What was decided about one speaker."""
+    """The decision on one speaker."""
 
     voice: int | None
-    """Row of the library's prints; `None`: nobody there."""
+    """Row of the library's prints; `None` is nobody in it."""
     score: float | None
     """Cosine to that voice; `None` where there is none."""
     confidence: float | None
-    """0 to 1 that it is that voice, or that it is none of them; `None` for a row of NaN."""
+    """Probability that it is that voice, or that it is none of them; `None` for a row of NaN."""
 
 
 def calibration(model: str) -> Calibration:
-    """Return what is known of an embedding model.
+    """Return the calibration of an embedding model.
 
     Raises:
-        InputError: nothing is known of it.
+        InputError: there is none.
     """
     if (known := find_calibration(model)) is not None:
         return known
     raise InputError(
-        f"nobody has measured when two prints of the embedding model {model} are one voice",
+        f"the embedding model {model} is not calibrated",
         f"use one of {', '.join(CALIBRATIONS)}, or add it to spokenby/voices/matching.py",
     )
 
 
 def find_calibration(model: str) -> Calibration | None:
-    """Return what is known of an embedding model; `None` as of one that was dropped."""
+    """Return the calibration of an embedding model; `None` without one, as for a former encoder."""
     return next((known for begins, known in CALIBRATIONS.items() if model.startswith(begins)), None)
 
 
@@ -132,16 +128,16 @@ def match_voices(
 ) -> list[Match]:
     """Decide for each speaker of one video which voice of a library it is, if any.
 
-    A voice is taken if its cosine reaches the threshold, leads by the margin over every voice that
-    is another person's, and makes it likely enough. So a person who is in the library twice is
-    found still, and a library of thousands does not find somebody for everybody.
+    A voice matches if its cosine reaches the threshold, leads by the margin over every voice of
+    another person, and makes it probable enough. So a person who is in the library twice is still
+    found, and a library of thousands does not match everybody to somebody.
 
     Args:
         vectors: unit rows, shape (speakers, dimension). NaN rows match nothing.
         prints: unit rows, shape (voices, dimension), of the same embedding model.
         known: what that model's cosines mean.
-        params: its `threshold` and `margin` go before those of `known`.
-        one_to_one: no voice is taken twice; the sum of cosines decides who gets it.
+        params: its `threshold` and `margin` override those of `known`.
+        one_to_one: no voice is matched twice; the assignment has the highest sum of cosines.
     """
     scores: Scores = (vectors @ prints.T).astype(np.float64)
     likely = {
@@ -160,7 +156,7 @@ def match_voices(
 
 
 def pool_prints(vectors: Vectors, speech: npt.NDArray[np.float64]) -> Vectors:
-    """Return one unit print for a voice: the mean of its unit rows by seconds of speech."""
+    """Return one unit print for a voice: the mean of its unit rows, weighted by speech."""
     weights = np.clip(speech, 1e-3, _LONGEST_S)
     mean = weights @ vectors.astype(np.float64)
     unit: Vectors = (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)
@@ -170,7 +166,7 @@ def pool_prints(vectors: Vectors, speech: npt.NDArray[np.float64]) -> Vectors:
 def _candidates(
     score: Scores, prints: Vectors, known: Calibration, params: Params
 ) -> Iterator[tuple[int, float]]:
-    """Yield the voices that a speaker with these cosines may be, and how likely they are."""
+    """Yield the voices that a speaker with these cosines may be, and their probabilities."""
     threshold = known.threshold if params.threshold is None else params.threshold
     margin = known.margin if params.margin is None else params.margin
     over = np.flatnonzero(score >= threshold)  # none in a row of NaN
@@ -186,10 +182,10 @@ def _candidates(
 def _confidence(
     score: Scores, voice: int, others: npt.NDArray[np.bool_], known: Calibration
 ) -> float:
-    """Return how likely it is that it is this voice, and none of the others or somebody new.
+    """Return the probability that it is this voice, not one of the others or somebody new.
 
-    Before anything is heard, a speaker is as likely somebody new as one of the library, where all
-    are equally likely; then each voice gains by its cosine (Bayes).
+    A priori, a speaker is as likely somebody new as one of the library, all of whom are equally
+    likely; the cosines update that (Bayes).
     """
     gains = known.slope * score + known.offset
     new = np.log(len(score))
@@ -197,14 +193,14 @@ def _confidence(
 
 
 def _newness(score: Scores, known: Calibration) -> float:
-    """Return how likely it is that it is none of the voices."""
+    """Return the probability that it is none of the voices."""
     gains = known.slope * score + known.offset
     new = np.log(max(len(score), 1))
     return float(np.exp(new - np.logaddexp.reduce([new, *gains])))
 
 
 def _one_to_one(ranks: dict[tuple[int, int], float]) -> dict[int, int]:
-    """Give each voice to one speaker at most, so that the sum of cosines is the highest."""
+    """Assign each voice to at most one speaker, with the highest sum of cosines."""
     from scipy.optimize import linear_sum_assignment  # takes a second to import
 
     rows = sorted({row for row, _ in ranks})

@@ -1,6 +1,6 @@
-"""Find the voiceprints that an encoder lacks, and add new ones from stored audio.
+"""Find the voiceprints that an encoder lacks, and add them from stored audio.
 
-Every function works inside the transaction of its caller.
+Every function runs in its caller's transaction.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from spokenby.voices.tables import appearances, voiceprints
 
 
 class MissingPrint(NamedTuple):
-    """A speaker of a video of whom another encoder made a voiceprint, but not the one asked for."""
+    """A speaker of a video who has a voiceprint, but none by the requested encoder."""
 
     voice: int
     video: Digest
     video_name: str
     speaker: str
     embeddings: Digest
-    """Of the decision that it is this voice."""
+    """Those from which the speaker was identified."""
     samples: tuple[Span, ...]
     """Where nobody else speaks, the longest first."""
 
 
 def find_missing_prints(connection: Connection, model: str) -> list[MissingPrint]:
-    """Return the speakers whose voiceprints have to be taken again for a model, by video."""
+    """Return the speakers who lack a voiceprint by a model, by video."""
     old, new = voiceprints.alias(), voiceprints.alias()
     rows = connection.execute(
         select(appearances)
@@ -70,8 +70,8 @@ def add_prints(
 ) -> int:
     """Add voiceprints to the voices that still lack them; return how many.
 
-    What changed since it was found, such as a voice that was joined, divided or forgotten, or a
-    video that a run has identified meanwhile, is left alone: it is found again if it is due.
+    Those that changed meanwhile are left out, such as a voice that was merged, split or forgotten,
+    or a video that a run has identified: they are found again if they still lack a print.
     """
     due = set(find_missing_prints(connection, model))
     fresh = [(speaker, print_) for speaker, print_ in prints if speaker in due]

@@ -1,7 +1,6 @@
-"""Find voices by name or number, begin them, and join them.
+"""Find voices by name or number, create them, and join them.
 
-Whose voice a speaker's is, is decided in `identification.py`. Every function works inside the
-transaction of its caller; see `store.py`.
+Every function runs in its caller's transaction; see `store.py`.
 """
 
 from __future__ import annotations
@@ -38,55 +37,55 @@ _RESERVED = re.compile(r"(unknown )?speaker([ _]*#?(\d+|[a-z]))?|#?\d+", re.IGNO
 
 
 def shown(voice: Voice) -> str:
-    """Return what a voice is called."""
+    """Return a voice's displayed name."""
     return voice.name or f"Speaker {voice.number}"
 
 
 def checked_name(name: str) -> str:
-    """Return a name as it is kept.
+    """Return a name in the form in which it is stored.
 
     Raises:
-        InputError: it is empty, too long, or reads like a number that spokenby gives.
+        InputError: it is empty, too long, or of the form that spokenby gives to unnamed voices.
     """
     tidy = " ".join(unicodedata.normalize("NFC", name).split())
-    if not tidy or not tidy.isprintable():
-        raise InputError(f"{name!r} is not a name", "give one that can be read")
     if len(tidy) > _LONGEST_NAME:
         raise InputError(
             f"a name of {len(tidy)} characters is too long", f"use {_LONGEST_NAME} at most"
         )
+    if not tidy or not tidy.isprintable():
+        raise InputError(f"{tidy!r} is not a name", "give one of printable characters")
     if _RESERVED.fullmatch(tidy):
         raise InputError(
-            f"{tidy!r} is how voices without a name are shown",
+            f"{tidy!r} is reserved for voices without a name",
             "give a name that is not of this form",
         )
     return tidy
 
 
 def name_key(name: str) -> str:
-    """Return what makes two names equal: neither case nor how an accent is written does."""
+    """Return the key by which names are compared: without case, accents in one form."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
 def by_name(connection: Connection, name: str) -> Voice | None:
-    """Return the voice of exactly that name."""
+    """Return the voice of exactly this name."""
     return connection.execute(select(voices).where(voices.c.name_key == name_key(name))).first()
 
 
 def by_number(connection: Connection, number: int) -> Voice:
-    """Return the voice of a number, or the one that it went into."""
+    """Return the voice of a number, or the one it was merged into."""
     target = connection.scalar(select(aliases.c.voice).where(aliases.c.number == number))
     row = connection.execute(select(voices).where(voices.c.number == (target or number))).first()
     if row is None:
-        raise InputError(f"there is no Speaker {number} in the voice library", _LIST)
+        raise InputError(f"Speaker {number} is not in the voice library", _LIST)
     return row
 
 
 def resolve(connection: Connection, which: str) -> Voice:
-    """Return the voice that "Speaker 7", "7", a name or the beginning of just one name means.
+    """Return the voice that "Speaker 7", "7", a name or the beginning of exactly one name means.
 
     Raises:
-        InputError: none or several are meant.
+        InputError: none or several match.
     """
     tidy = " ".join(which.split())
     if number := _NUMBER.fullmatch(tidy):
@@ -101,7 +100,7 @@ def resolve(connection: Connection, which: str) -> Voice:
         return found[0]
     if found:
         some = ", ".join(sorted(voice.name for voice in found)[:5])
-        raise InputError(f"{which!r} may be {len(found)} voices: {some}", "give more of the name")
+        raise InputError(f"{which!r} matches {len(found)} voices: {some}", "give more of the name")
     close = difflib.get_close_matches(name_key(tidy), [voice.name_key for voice in named], 1)
     names = {voice.name_key: voice.name for voice in named}
     raise InputError(
@@ -138,7 +137,7 @@ def begin_voice(connection: Connection, name: str | None = None) -> int:
 
 
 def join_voices(connection: Connection, kept: Voice, dropped: Voice) -> str:
-    """Make two voices one, under the number of the first; return how it is shown."""
+    """Merge two voices under the number of the first; return its displayed name."""
     keep, drop = kept.number, dropped.number
     for table in (voiceprints, appearances, aliases):
         connection.execute(update(table).where(table.c.voice == drop).values(voice=keep))
@@ -159,7 +158,7 @@ def join_voices(connection: Connection, kept: Voice, dropped: Voice) -> str:
 
 
 def are_apart(connection: Connection, one: int, other: int) -> bool:
-    """Return whether people said that two voices are not one."""
+    """Return whether people separated two voices."""
     pair = _either(one) & _either(other)
     return connection.execute(select(apart).where(pair)).first() is not None
 
@@ -171,10 +170,10 @@ def _either(number: int) -> Any:
 def find_appearance(
     connection: Connection, voice: Voice, video: str, speaker: str | None
 ) -> Row[Any]:
-    """Return the one appearance of a voice that is meant by a video and a label.
+    """Return the one appearance of a voice in a video, under a label if given.
 
     Raises:
-        InputError: none or several are.
+        InputError: none or several match.
     """
     wanted = video.strip().casefold()
     rows = [
@@ -201,7 +200,7 @@ def find_appearance(
 
 
 def is_known_beside(connection: Connection, voice: Voice, video: Digest, speaker: str) -> bool:
-    """Return whether a voice is known from anywhere but one appearance."""
+    """Return whether a voice has other appearances, or was enrolled."""
     queries: tuple[Select[Any], ...] = (
         select(func.count()).where(
             appearances.c.voice == voice.number,
@@ -217,7 +216,7 @@ def is_known_beside(connection: Connection, voice: Voice, video: Digest, speaker
 def read_identities(
     connection: Connection, video: Digest, embeddings: Digest | None = None
 ) -> tuple[Identity, ...]:
-    """Return who speaks in a video, by label, with today's names; see `voices.py`."""
+    """Return who speaks in a video, by label, with current names."""
     rows = connection.execute(
         select(appearances, voices.c.name)
         .join_from(appearances, voices, isouter=True)
@@ -243,7 +242,7 @@ def read_identities(
 
 
 def _letters(index: int) -> str:
-    """Return A … Z, AA, AB, …: never taken for the number of a voice."""
+    """Return A … Z, AA, AB, …: distinct from numbers of voices."""
     head, last = divmod(index, 26)
     return (_letters(head - 1) if head else "") + chr(ord("A") + last)
 

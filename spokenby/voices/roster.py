@@ -1,6 +1,6 @@
-"""Query a voice library for people: who is in it, who speaks where, who said what.
+"""Query a voice library: who is in it, who speaks where, who said what.
 
-Every function works inside its caller's transaction; see store.py.
+Every function runs in its caller's transaction; see store.py.
 """
 
 from __future__ import annotations
@@ -25,20 +25,19 @@ class VoiceSummary(NamedTuple):
     voice: int
     name: str
     known: bool
-    """Somebody gave it its name."""
+    """Whether somebody named it."""
     videos: int
     seconds: Seconds
     """Of speech in all videos."""
-    first_seen: float | None
     last_seen: float | None
-    """Seconds since the epoch when a video with it was identified; `None` if only enrolled."""
+    """When it was last identified in a video, seconds since the epoch; `None` if only enrolled."""
     prints: int
     models: tuple[str, ...]
-    """Embedding models that it has prints of."""
+    """Embedding models of its prints."""
 
 
 def lacking_prints(voices: Sequence[VoiceSummary], encoder: str) -> list[VoiceSummary]:
-    """Return the voices that have voiceprints, but none by a speaker encoder of this engine."""
+    """Return the voices that have voiceprints, but none by this speaker encoder."""
     return [
         voice
         for voice in voices
@@ -54,13 +53,13 @@ class AppearanceSummary(NamedTuple):
     speaker: str
     seconds: Seconds
     sample: Span | None
-    """Somewhere to listen: its longest stretch in which nobody else speaks."""
+    """A sample to listen to: its longest stretch in which nobody else speaks."""
     score: float | None
     confidence: float | None
     identified: float
     """Seconds since the epoch."""
     folder: str | None
-    """Of the transcript as noted, `None` if there is none."""
+    """Of the transcript, `None` if there is none."""
 
 
 class Hit(NamedTuple):
@@ -72,7 +71,7 @@ class Hit(NamedTuple):
     start: Seconds
     end: Seconds
     speaker: str
-    """As shown to people, with today's names."""
+    """The displayed name."""
     voice: int | None
     text: str
 
@@ -84,7 +83,6 @@ def read_summaries(connection: Connection, voice: Voice | None = None) -> list[V
             appearances.c.voice,
             func.count(appearances.c.video.distinct()).label("videos"),
             func.sum(appearances.c.seconds).label("seconds"),
-            func.min(appearances.c.identified).label("first"),
             func.max(appearances.c.identified).label("last"),
         )
         .group_by(appearances.c.voice)
@@ -117,7 +115,6 @@ def read_summaries(connection: Connection, voice: Voice | None = None) -> list[V
             known=row.name is not None,
             videos=row.videos or 0,
             seconds=row.seconds or 0.0,
-            first_seen=row.first,
             last_seen=row.last,
             prints=row.prints,
             models=tuple(models[row.number]),

@@ -1,7 +1,4 @@
-"""What was said in all transcripts is noted and found here: full text of SQLite or PostgreSQL.
-
-Who said it is not known here, only by which label of which video; see `voices.py`.
-"""
+"""Index the lines of all transcripts and search them: full text of SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,16 +18,16 @@ _ACCENTS = re.compile("[\u0300-\u036f]")
 _TOKEN = re.compile(rf"[{UNSPACED_SCRIPTS}]|[^\W_{UNSPACED_SCRIPTS}]+")
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 _MOST_WORDS = 16_000
-"""A tsvector has no more positions; a line has a few dozen."""
+"""A tsvector holds no more positions; a line has a few dozen."""
 
 
 class Line(NamedTuple):
-    """What somebody said in one go."""
+    """A segment of a transcript."""
 
     start: Seconds
     end: Seconds
     speaker: str | None
-    """As in the turns: SPEAKER_00; `None`: nobody could be named."""
+    """The label, as in the turns: SPEAKER_00; `None` for nobody."""
     text: str
 
 
@@ -43,9 +40,9 @@ class TranscriptPlace(NamedTuple):
 
 
 def fold(words: str) -> list[str]:
-    """Return the words as they are compared: without accents, case and punctuation.
+    """Return the words without accents, case and punctuation, for comparison.
 
-    Scripts that write no spaces come apart into characters.
+    Scripts that write no spaces are split into characters.
     """
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", words.casefold()))
     return _TOKEN.findall(unicodedata.normalize("NFKC", plain))
@@ -54,7 +51,7 @@ def fold(words: str) -> list[str]:
 def note_transcript(
     connection: Connection, video: Video, folder: str, said: Sequence[Line]
 ) -> None:
-    """Put a transcript's lines in place of what was noted for its folder."""
+    """Index a transcript's lines, replacing those of its folder."""
     _drop_transcript(connection, folder)
     number = _next(connection, transcripts.c.id)
     connection.execute(
@@ -78,7 +75,7 @@ def note_transcript(
 
 
 def _drop_transcript(connection: Connection, folder: str) -> None:
-    """Forget what was said in the transcript of a folder."""
+    """Remove the lines of a folder's transcript."""
     number = connection.scalar(select(transcripts.c.id).where(transcripts.c.folder == folder))
     if number is not None:
         connection.execute(
@@ -105,10 +102,10 @@ def transcript_places(
 def find_lines(
     connection: Connection, words: str, voice: int | None, limit: int
 ) -> Sequence[Row[Any]]:
-    """Return lines with all the words, by video and time: transcripts' columns and lines' ones.
+    """Return lines with all the words, by video and time, with their transcripts' columns.
 
     Raises:
-        InputError: there is no word to look for, and no voice either.
+        InputError: there is neither a word nor a voice to look for.
     """
     query: Select[Any] = select(
         transcripts.c.video,
@@ -151,7 +148,7 @@ def _indexed(words: str, *, sqlite: bool) -> str:
 
 
 def _wanted(words: str, *, sqlite: bool) -> str:
-    """Return the query in the database's language; tokens hold nothing that needs quoting."""
+    """Return the query in the database's syntax; tokens need no quoting."""
     terms = list(_terms(words))
     if sqlite:
         return " AND ".join(f'"{" ".join(term)}"{" *" * begins}' for term, begins in terms)
@@ -162,7 +159,7 @@ def _wanted(words: str, *, sqlite: bool) -> str:
 
 
 def _terms(words: str) -> Iterator[tuple[list[str], bool]]:
-    """Yield words that stand together, and whether the last is only a beginning."""
+    """Yield phrases, and whether the last word of each is a prefix."""
     for phrase, word in _TERM.findall(words):
         if tokens := fold(phrase or word):
             yield tokens, (phrase or word).endswith("*")

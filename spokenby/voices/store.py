@@ -1,7 +1,6 @@
-"""The voice library's database is opened, shared and brought up to date here.
+"""Open, share and migrate the voice library's database, whose tables are in `tables.py`.
 
-What is in it is laid out in `tables.py`.
-Unlike `database.py`, it holds what cannot be computed again: nothing is ever started over.
+Unlike the caches in `database.py`, it holds what cannot be recomputed, and is never reset.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ _migrating = threading.Lock()  # Alembic keeps its context in a global
 
 
 class Store:
-    """A database that any number of processes and threads use; connections are never kept."""
+    """A database for any number of processes and threads; connections are not pooled."""
 
     def __init__(self, url: str) -> None:
         self._url = _parse(url)
         self.sqlite = self._url.get_backend_name() == "sqlite"
         path = self._url.database or ""
         self.place = path if self.sqlite else _without_user(self._url)
-        """Where it is, for people: without user and password."""
+        """Where it is, without user and password."""
         if self.sqlite:
             with explaining(Path(path).parent, "set SPOKENBY_VOICES_URL"):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -64,13 +63,13 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that sees the library as it is now."""
+        """Open a transaction that reads a consistent state."""
         with self._explaining(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open a transaction that nobody else writes beside, in any process."""
+        """Open a transaction that excludes all other writers, in any process."""
         with self._explaining(), self._engine.connect() as connection:
             connection.execution_options(spokenby_begin="BEGIN IMMEDIATE")
             with connection.begin():
@@ -81,15 +80,15 @@ class Store:
 
     @contextmanager
     def _outside(self) -> Iterator[Connection]:
-        """Open a connection for what cannot be part of a transaction."""
+        """Open a connection for statements that cannot be part of a transaction."""
         with self._explaining(), self._engine.connect() as connection:
             options = {"spokenby_begin": ""} if self.sqlite else {"isolation_level": "AUTOCOMMIT"}
             yield connection.execution_options(**options)
 
     def scrub(self) -> bool:
-        """Rewrite what held deleted rows: a database only marks their place as free.
+        """Rewrite what held deleted rows, whose space a database only marks as free.
 
-        Returns whether that is done. If not, as while others read, the next opening tries again.
+        Return whether that succeeded. If not, as while others read, the next opening tries again.
         """
         try:
             with self._outside() as plain:
@@ -113,7 +112,7 @@ class Store:
             found = _revision(connection)
             if not found and self.sqlite and inspect(connection).get_table_names():
                 raise InputError(
-                    f"{self.place} is a database of something else, not a voice library",
+                    f"{self.place} is another program's database, not a voice library",
                     "set SPOKENBY_VOICES_URL to another file",
                 )
         if found != HEAD:
@@ -123,7 +122,7 @@ class Store:
                 if found > HEAD:
                     raise InputError(
                         f"the voice library {self.place} was written by a newer spokenby"
-                        f" (schema {found}, this one knows {HEAD})",
+                        f" (schema {found}, this version supports {HEAD})",
                         "update spokenby",
                     )
                 if found != HEAD:
@@ -134,7 +133,7 @@ class Store:
             self.scrub()
 
     def _share(self) -> None:
-        """Let an SQLite file be read while it is written. It remembers that."""
+        """Switch an SQLite file to WAL, so that it can be read while it is written."""
         deadline = time.monotonic() + WAIT_S
         while self.sqlite:
             try:
@@ -157,12 +156,12 @@ class Store:
             raise explained from error
 
     def _explained(self, error: DBAPIError) -> SpokenbyError | None:
-        """Return in one line what went wrong around us; `None` if it is our own fault."""
+        """Return the error in one line; `None` if the cause is a bug of ours."""
         subject = f"the voice library {self.place}"
         cause = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else ""
         if self._url.password:
             cause = cause.replace(str(self._url.password), "***")
-        # SQLite's name of the error, or PostgreSQL's five characters; empty where none was reached.
+        # SQLite's name of the error, or PostgreSQL's five characters; empty without a connection.
         code = getattr(error.orig, "sqlite_errorname", getattr(error.orig, "sqlstate", "")) or ""
         for codes, kind, problem, next_step in _ERRORS:
             if code.startswith(codes):
@@ -203,25 +202,24 @@ _ERRORS: tuple[tuple[tuple[str, ...], type[SpokenbyError], str, str], ...] = (
     (
         ("42501", "3F"),
         InputError,
-        "does not let its user do that",
+        "denies its user permission",
         "grant the user all rights on a database or schema of its own",
     ),
 )
 
 
 def _parse(url: str) -> URL:
-    """Read an address. Never shows it: it may hold a password."""
+    """Parse an address. Messages never show it: it may hold a password."""
     kind, _, rest = url.strip().partition("://")
     if kind == "sqlite" and rest[:1] == "/" and rest[1:] not in {"", ":memory:"}:
-        # Taken as it is: a file's name may hold what means something in an address.
+        # Taken literally: a file name may hold characters with a meaning in addresses.
         return URL.create("sqlite", database=rest[1:])
     if kind in {"postgresql", "postgres", "postgresql+psycopg"}:
         # The address is not part of any message.
         with suppress(ArgumentError, ValueError):
             return make_url(url.strip()).set(drivername="postgresql+psycopg")
     raise InputError(
-        f"the address of the voice library ({kind if '://' in url else 'without ://'}…) is not one"
-        " of a database that it can be in",
+        f"the voice library cannot be at this address ({kind if '://' in url else 'without ://'}…)",
         "set SPOKENBY_VOICES_URL to sqlite:///<file> or postgresql://<user>:<password>@<host>/<name>",
     )
 
@@ -260,7 +258,7 @@ def _revision(connection: Connection) -> str:
 
 
 def _migrate(connection: Connection) -> None:
-    # Imported where it is needed, once in a library's life: it takes a second.
+    # Imported here because it takes a second and is needed once per library.
     from alembic import command
     from alembic.config import Config
 

@@ -1,7 +1,4 @@
-"""The voice library's tables are laid out here.
-
-How an older database comes to have them is in `migrations/`; how one is opened, in `store.py`.
-"""
+"""The voice library's tables. Older databases are migrated in `migrations/`."""
 
 from __future__ import annotations
 
@@ -26,13 +23,13 @@ metadata = MetaData()
 
 
 class Words(TypeDecorator[str]):
-    """Text from outside: a file name need not be UTF-8, and PostgreSQL takes no NUL."""
+    """External text: a file name need not be UTF-8, and PostgreSQL accepts no NUL."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Return what any database can keep."""
+        """Return text that any database can store."""
         return value and value.replace("\0", "").encode(errors="replace").decode()
 
 

@@ -26,7 +26,6 @@ from spokenby.engines.loading import (
     load_embedder,
     load_segmenter,
     load_voice_activity,
-    release_models,
 )
 from spokenby.stages import diarization, embeddings, speech
 from spokenby.types import SAMPLE_RATE_HZ, Waveform
@@ -127,7 +126,6 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     paths = options.sound or [*sounds(None), SAMPLE]
     measure(long_sound(paths, 30), "auto")  # the first call of a library costs more
-    release_models()
     rows = []
     for minutes in options.minutes:
         for compute_type in options.types:

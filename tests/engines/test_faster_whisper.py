@@ -110,9 +110,11 @@ def test_spectrogram_is_that_of_faster_whisper(mels, seconds):
 def test_a_loop_lasts_no_longer_than_its_window_allows(bad_engine, monkeypatch):
     """Windows of 4 and 9 s are not heard for as long as one of 25 s."""
     limits = []
-    hear = bad_engine._hear
+    hear = bad_engine._transcribe_batch
     monkeypatch.setattr(
-        bad_engine, "_hear", lambda *args: limits.append((len(args[1]), args[3])) or hear(*args)
+        bad_engine,
+        "_transcribe_batch",
+        lambda *args: limits.append((len(args[1]), args[3])) or hear(*args),
     )
     monkeypatch.setattr(bad_engine._whisper, "max_length", 448)
     sound, windows, _ = talk("en", (4, 25, 9))
@@ -184,7 +186,7 @@ def test_workers_hear_side_by_side_and_the_same(folder, engine, monkeypatch):
     params = Params(language="en", batch_size=2)
     expected = engine.transcribe(sound, windows, params, no_progress)
     two = FasterWhisper(folder, device="cpu", compute_type="float32", cpu_threads=2, workers=2)
-    hear, sizes, together = two._hear, [], threading.Barrier(2, timeout=30)
+    hear, sizes, together = two._transcribe_batch, [], threading.Barrier(2, timeout=30)
 
     def hear_beside_another(sounds, *args):
         sizes.append(len(sounds))
@@ -192,7 +194,7 @@ def test_workers_hear_side_by_side_and_the_same(folder, engine, monkeypatch):
             together.wait()
         return hear(sounds, *args)
 
-    monkeypatch.setattr(two, "_hear", hear_beside_another)
+    monkeypatch.setattr(two, "_transcribe_batch", hear_beside_another)
     heard = two.transcribe(sound, windows, params, no_progress)
     assert sizes == [2, 2, 1]
     assert [(w.text, w.start, w.end) for w in all_words(heard)] == [

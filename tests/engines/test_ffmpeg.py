@@ -409,7 +409,7 @@ def test_the_configured_ffmpeg_comes_first_then_the_systems_then_the_bundled(
     assert find_ffmpeg() == find_ffmpeg("ffmpeg") == systems
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "imageio_ffmpeg" in str(find_ffmpeg())
-    with pytest.raises(InputError, match="there is no ffmpeg at gone: leave the setting empty"):
+    with pytest.raises(InputError, match="no ffmpeg at gone: leave the setting empty"):
         find_ffmpeg("gone")
 
 

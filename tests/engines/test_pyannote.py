@@ -28,8 +28,8 @@ from spokenby.engines.torch import full_precision
 from spokenby.errors import InputError, StoppedError
 from spokenby.models.catalogue import default_model
 from spokenby.models.packaged import in_package
-from spokenby.stages.clustering import unit_rows
 from spokenby.stages.diarization import Params
+from spokenby.stages.linkage import unit_rows
 from spokenby.types import Span, SpeechRegions, Turn, Waveform
 from tests.checkpoints.pyannote import build_pipeline
 from tests.scoring import SAMPLE_RTTM, diarization_error
@@ -556,11 +556,11 @@ CONFIG, SEGMENTATION, EMBEDDING = (
         (lambda f: (f / EMBEDDING).unlink(), "but there is no .*pytorch_model.bin"),
         (
             lambda f: shutil.copy(f / SEGMENTATION, f / EMBEDDING),
-            "holds a PyanNet, of no use for embedding",
+            "holds a PyanNet, not a model for embedding",
         ),
         (
             lambda f: shutil.copy(f / EMBEDDING, f / SEGMENTATION),
-            "holds a WeSpeakerResNet34, of no use for segmentation",
+            "holds a WeSpeakerResNet34, not a model for segmentation",
         ),
         (lambda f: (f / "plda" / "plda.npz").unlink(), "but there is no .*plda.npz"),
         (lambda f: cut(f / "plda" / "plda.npz"), r"cannot use .*plda"),

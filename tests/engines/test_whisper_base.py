@@ -19,7 +19,8 @@ from spokenby.models import find_model
 from spokenby.stages.merging import join_words
 from spokenby.stages.speech import Params as SpeechParams
 from spokenby.stages.speech import detect_speech
-from spokenby.stages.transcription import Params, join_pieces, transcribe_speech
+from spokenby.stages.transcription import Params, transcribe_speech
+from spokenby.stages.words import join_pieces
 from spokenby.types import SAMPLE_RATE_HZ, SpeechRegions, Transcript, Waveform, Word
 from tests.benchmarks.word_errors import count_errors
 from tests.conftest import ROOT

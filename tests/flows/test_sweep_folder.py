@@ -111,12 +111,17 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
     broken.write_bytes(b"no video")
     os.utime(broken, (OLD, OLD))
 
-    assert "2 ready, 1 skipped" in cli.run("sweep", "--dry-run").out
+    (site.videos / "half.mp4.part").touch()
+    for command in (("sweep", "--dry-run"), ("plan", site.videos), ("status",)):
+        ran = cli.run(*command)
+        assert "left out: 1 unfinished (half.mp4.part)" in ran.out
+        assert ("2 ready, 1 skipped" in ran.out) == ("sweep" in command)
     assert not site.transcripts.exists()
 
     first = cli.run("sweep", site.videos, "--max-attempts", 2)
     assert first.code == 1, first.out
     assert "1 failed, 1 done, 1 skipped" in first.out
+    assert "left out: 1 unfinished (half.mp4.part)" in first.out
     assert "timeline: " in first.out
     table = latest_table(site)
     assert table["new.mp4"] == ("done", str(site.output("new")))

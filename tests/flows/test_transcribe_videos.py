@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence
 from scoring import (
@@ -109,15 +110,17 @@ def test_what_is_done_already_is_seen_without_prefect(site_copy: Site) -> None:
 
 def test_renamed_video_is_only_written_again(site_copy: Site) -> None:
     (site_copy.videos / "conversation.mp4").rename(site_copy.videos / "-new 'name'.mp4")
-    assert site_copy.run("transcribe").returncode == 0
+    with Here(site_copy) as cli:
+        assert cli.run("transcribe").code == 0
     assert not site_copy.computed("new 'name'")
 
 
 def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     video = site_copy.videos / "conversation.mp4"
     before = len(site_copy.transcript("conversation").segments)
-    ran = site_copy.run("transcribe", video, "--set", "merge.max_pause=0.1")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with Here(site_copy) as cli:
+        ran = cli.run("transcribe", video, "--set", "merge.max_pause=0.1")
+    assert ran.code == 0, ran.out
     assert not site_copy.computed("conversation")
     assert len(site_copy.transcript("conversation").segments) > before
 
@@ -132,7 +135,8 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
     else:
         result.write_bytes(result.read_bytes()[:100])
     (site_copy.output("telephone talk") / "transcript.srt").unlink()
-    assert site_copy.run("transcribe", site_copy.videos / "telephone talk.mp4").returncode == 0
+    with Here(site_copy) as cli:
+        assert cli.run("transcribe", site_copy.videos / "telephone talk.mp4").code == 0
     assert site_copy.computed("telephone talk") == {"embed"} or site_copy.computed(
         "telephone talk"
     ) == {"extract", "embed"}
@@ -141,7 +145,7 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
-    """Return a site on which 20 s of the conversation were transcribed undisturbed.
+    """Return a site on which 10 s of the conversation were transcribed undisturbed.
 
     With a torchcodec that cannot be imported: the killed runs, which have none, come to the same.
     """
@@ -150,7 +154,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text('raise RuntimeError("Could not load libtorchcodec")\n')
     samples, rate_hz = read_audio(CONVERSATION.with_suffix(".flac"))
-    make_video(site.videos / "clip.mp4", Sound(samples[None, : 20 * rate_hz], rate_hz))
+    make_video(site.videos / "clip.mp4", Sound(samples[None, : 10 * rate_hz], rate_hz))
     assert site.run("transcribe", PYTHONPATH=str(broken.parent)).returncode == 0
     return site
 
@@ -198,10 +202,11 @@ def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) ->
     whole = make_video(videos / "cut.mp4", Sound(silence(3))).read_bytes()
     (videos / "cut.mp4").write_bytes(whole[: whole.rindex(b"moov") - 4])
     missing = videos.parent / "missing.mp4"
-    ran = site.run("transcribe", videos, missing)
-    assert ran.returncode == 1
-    failed = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
-    assert len(failed) == 5, ran.stdout
+    with Here(site) as cli:
+        ran = cli.run("transcribe", videos, missing)
+    assert ran.code == 1
+    failed = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 5, ran.out
     for name, problem in {
         "empty.mp4": "inspect: ",
         "text.mp4": "not a video or audio file",
@@ -259,10 +264,11 @@ def test_output_that_cannot_be_written_fails_the_video_in_one_line(
     shutil.copytree(finished.data / "cache", site.data / "cache")
     blocked = site.folder / "blocked"
     blocked.write_text("a file where the folder should be")
-    ran = site.run(
-        "transcribe", finished.videos / "telephone talk.mp4", "--output", blocked / "inside"
-    )
-    assert ran.returncode == 1
-    (line,) = [line for line in ran.stdout.splitlines() if line.startswith("failed: ")]
+    with Here(site) as cli:
+        ran = cli.run(
+            "transcribe", finished.videos / "telephone talk.mp4", "--output", blocked / "inside"
+        )
+    assert ran.code == 1
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: telephone talk.mp4: write: ")
     assert "blocked" in line

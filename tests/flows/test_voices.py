@@ -163,7 +163,7 @@ def test_merge_split_and_forget(site: Site, here: Here) -> None:
     }
     shutil.rmtree(site.output("conversation"))
     out = done(here.run("voices", "forget", "1", "--yes"))
-    assert "no whole transcript is there any more" in out
+    assert "its transcript is missing or incomplete" in out
     assert names(site, "again") == ["Speaker 6", "Unknown speaker A"]
     assert [voice["voice"] for voice in listed(here)].count(1) == 0
     assert {path.stem for path in (site.results / "embed").iterdir()} == stored - prints

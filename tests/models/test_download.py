@@ -154,7 +154,7 @@ def test_stopping_keeps_what_came(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["model.bin", "config.json"])
 def test_damage_on_the_way_is_noticed(hub: Hub, tmp_path: Path, name: str) -> None:
     hub.damaged.add(name)
-    with pytest.raises(TransientError, match=f"{name} of .* came damaged.*run the same command"):
+    with pytest.raises(TransientError, match=f"{name} of .* arrived damaged.*run the same command"):
         fetch(hub, tmp_path)
     assert installed(tmp_path) == []
     hub.damaged.clear()
@@ -170,21 +170,21 @@ AGAIN = "spokenby models fetch speaker-diarization-community-1"
     [
         pytest.param(
             None,
-            "pyannote/speaker-diarization-community-1 needs a hub token, and there is none: accept "
+            "pyannote/speaker-diarization-community-1 needs a hub token, and none is set: accept "
             f"its terms at {PAGE}, make a token at https://127.0.0.1/settings/tokens, run: hf auth "
             f"login (or set HF_TOKEN), then: {AGAIN}",
             id="no token",
         ),
         pytest.param(
             TOKEN,
-            "pyannote/speaker-diarization-community-1 is not open to the owner of the hub token: "
+            "the owner of the hub token has no access to pyannote/speaker-diarization-community-1: "
             f"accept its terms at {PAGE} (and let the token read gated repositories at "
             f"https://127.0.0.1/settings/tokens), then run: {AGAIN}",
             id="terms not accepted",
         ),
         pytest.param(
             "hf_expired",
-            "127.0.0.1 does not know the hub token that is set: make a new one at "
+            "127.0.0.1 rejected the hub token: make a new one at "
             "https://127.0.0.1/settings/tokens, run: hf auth login (or set HF_TOKEN), "
             f"then: {AGAIN}",
             id="wrong token",
@@ -223,13 +223,13 @@ def test_a_gated_model_says_what_to_do(hub: Hub, tmp_path: Path, token: str, lin
             {"repos": {TINY.repo: Repo({**WHISPER, "vocabulary./../../x": b"no"})}},
             {},
             InputError,
-            "(a file of it would lie outside of the model's folder)",
+            "(one of its files would be outside of the model's folder)",
         ),
         (
             {"repos": {TINY.repo: Repo({**WHISPER, "vocabulary.C:/x": b"no"})}},
             {},
             InputError,
-            "(a file of it would lie outside of the model's folder)",
+            "(one of its files would be outside of the model's folder)",
         ),
         (
             {"sizes": {"model.bin": 10**15}},
@@ -326,7 +326,7 @@ def test_what_is_no_token_is_refused_untold(token: str) -> None:
     with pytest.raises(InputError) as caught:
         check_token(token)
     assert str(caught.value) == (
-        "the hub token holds characters that no token has: set it again, without quotes"
+        "the hub token contains invalid characters: set it again, without quotes"
     )
 
 
@@ -361,7 +361,7 @@ def test_other_bytes_than_the_known_ones_are_refused(
 ) -> None:
     """Also where the hub itself says that they are right."""
     pinned.files = {**CONTENT, name: CONTENT[name][:-1] + b"?"}
-    with pytest.raises(TransientError, match=f"{name} of {SMALL.repo} came damaged"):
+    with pytest.raises(TransientError, match=f"{name} of {SMALL.repo} arrived damaged"):
         fetch(hub, tmp_path, SMALL)
     pinned.files = {**CONTENT, name: CONTENT[name] + b"?"}
     with pytest.raises(TransientError, match=f"fetching {SMALL.repo} from 127.0.0.1 failed"):
@@ -370,7 +370,9 @@ def test_other_bytes_than_the_known_ones_are_refused(
 
 
 def test_another_revision_than_the_known_one_is_refused(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="small-whisper is known at the revision abc123 only: lea"):
+    with pytest.raises(
+        InputError, match="small-whisper is available only at the revision abc123: lea"
+    ):
         fetch(hub, tmp_path, SMALL, revision="main")
     assert hub.asked == []
 

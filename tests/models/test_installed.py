@@ -253,8 +253,8 @@ def test_import_notices_damage(tmp_path: Path, site: Path, whisper: Path) -> Non
     ("folder", "name", "line"),
     [
         ("nowhere", "", "nowhere is not a folder"),
-        ("mine", "a/b", "'a/b' is not a name for a model: give one with --name"),
-        ("mine", "..", "'..' is not a name for a model"),
+        ("mine", "a/b", "'a/b' is not a valid model name: give one with --name"),
+        ("mine", "..", "'..' is not a valid model name"),
         ("mine", "spkrec-ecapa-voxceleb", "holds a model for the engine faster_whisper, but spkr"),
         ("empty", "", "empty holds no model: a model has these files: pyannote: config.yaml"),
     ],

@@ -324,7 +324,7 @@ def test_a_package_without_another_source_says_what_to_do(
     with pytest.raises(InputError) as caught:
         locate("silero", "", site)
     assert str(caught.value) == (
-        "the model silero-vad is missing: the package faster-whisper has to hold it: run: uv sync "
+        "the model silero-vad is missing from the package faster-whisper: run: uv sync "
         "--reinstall-package faster-whisper"
     )
 
@@ -360,26 +360,30 @@ def test_another_model_under_a_known_name_is_refused(
     mine.mkdir()
     for name, content in {**CONTENT, "model.bin": b"other"}.items():
         (mine / name).write_bytes(content)
-    with pytest.raises(InputError, match="holds another model than small-whisper: give another"):
+    with pytest.raises(
+        InputError, match="holds a different model than small-whisper: give another"
+    ):
         list(import_models(mine, "", site))
     ((path, record, _),) = import_models(mine, "mine", site)
     assert find_model("faster_whisper", "mine", site) == path
     renamed = record.model_copy(update={"name": "small-whisper"})
     (path / RECORD).write_text(renamed.model_dump_json())
     with pytest.raises(
-        InputError, match="holds another model than the small-whisper that spokenby"
+        InputError, match="holds a different model than the small-whisper that spokenby"
     ):
         list(import_models(path, "", tmp_path / "other"))
     path.parent.rename(site / "small-whisper")
     with pytest.raises(
-        InputError, match="holds another model than the small-whisper that spokenby"
+        InputError, match="holds a different model than the small-whisper that spokenby"
     ):
         locate("faster_whisper", "small-whisper", site)
 
 
 def test_only_the_known_revision_is_taken(site: Path) -> None:
     assert find_model("segmentation", "segmentation-3.0@e66f3d3b", site).is_file()
-    with pytest.raises(InputError, match=r"known at the revision e66f\w+ only: use segmentation"):
+    with pytest.raises(
+        InputError, match=r"available only at the revision e66f\w+: use segmentation"
+    ):
         find_model("segmentation", "segmentation-3.0@main", site)
 
 

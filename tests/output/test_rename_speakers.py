@@ -145,8 +145,16 @@ def test_edited_folder_is_left_alone_unless_asked(folder, locks):
 @pytest.mark.parametrize(
     ("harm", "state", "says"),
     [
-        (lambda folder: folder.rename(folder.with_name("gone")), "missing", "no whole transcript"),
-        (lambda folder: (folder / "transcript.srt").unlink(), "missing", "no whole transcript"),
+        (
+            lambda folder: folder.rename(folder.with_name("gone")),
+            "missing",
+            "its transcript is missing or incomplete",
+        ),
+        (
+            lambda folder: (folder / "transcript.srt").unlink(),
+            "missing",
+            "its transcript is missing or incomplete",
+        ),
         (lambda folder: (folder / "transcript.json").write_text("{}"), "failed", "schema_version"),
     ],
 )

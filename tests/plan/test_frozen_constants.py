@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[2]
 FROZEN = {
     "extract 2": "0978f92083185810",
     "speech 4": "391b1e3a31116a0f",
-    "diarize 6": "d2b7021b846e6aa1",
+    "diarize 6": "5853e42eefb3bb99",
     "embed 5": "23d81f3d52b1ec89",
-    "transcribe 3": "51ed6687a4fcbbd1",
+    "transcribe 3": "6e72bbcb747572b4",
     "edges 2": "ebaa075e2ab26d2d",
     "merge 3": "4ec3568441341aa5",
 }
@@ -66,7 +66,9 @@ def constants_of(module: str) -> dict[str, str]:
 
     Without dicts, which are batch sizes by device, and what is made of text: messages, patterns.
     """
-    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    path = ROOT / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     constants = {}
     for node in tree.body:
         match node:

@@ -42,25 +42,25 @@ def test_params_are_set_over_the_profile() -> None:
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"diarize": {"num_speakers": 0}}, "diarize.num_speakers = 0 does not fit"),
+        ({"diarize": {"num_speakers": 0}}, "diarize.num_speakers = 0 is invalid"),
         (
             {"diarize": {"min_speakers": 3, "max_speakers": 2}},
-            "diarize does not fit: no number of speakers is at least 3 and at most 2: see",
+            "diarize is invalid: no number of speakers is at least 3 and at most 2: see",
         ),
         ({"transcribe": {"language": "zz"}}, "it is no language that Whisper knows .use a code"),
-        ({"transcribe": {"language": "Germn"}}, "transcribe.language = 'Germn' does not fit"),
+        ({"transcribe": {"language": "Germn"}}, "transcribe.language = 'Germn' is invalid"),
         ({"transcribe": {"language": "Germn"}}, "did you mean German"),
-        ({"merge": {"tempo": 1}}, "merge.tempo = 1 does not fit"),
+        ({"merge": {"tempo": 1}}, "merge.tempo = 1 is invalid"),
         ({"singing": {"loud": True}}, "singing"),
-        ({"profile": {"loud": True}}, "profile does not fit"),
+        ({"profile": {"loud": True}}, "profile is invalid"),
         ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),
-        ({"diarize": {"clustering": {"hop": 9}}}, "diarize.clustering.hop = 9 does not fit"),
+        ({"diarize": {"clustering": {"hop": 9}}}, "diarize.clustering.hop = 9 is invalid"),
         (
             {"diarization": {"num_speakers": 2}},
-            "is called diarize.num_speakers now",
+            "is now called diarize.num_speakers",
         ),
-        ({"diarize": {"window": 2}}, "diarize.window is called diarize.clustering.window now"),
-        ({"voices": {"identify": False}}, "voices.identify is called identify.enabled now"),
+        ({"diarize": {"window": 2}}, "diarize.window is now called diarize.clustering.window"),
+        ({"voices": {"identify": False}}, "voices.identify is now called identify.enabled"),
     ],
 )
 def test_params_that_do_not_fit_are_named(params: dict[str, dict[str, object]], says: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from spokenby.errors import InputError
-from spokenby.site.find_videos import find_videos
+from spokenby.site.find_videos import LeftOut, find_videos, look_for_videos, sum_up_left_out
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -61,6 +61,32 @@ def test_half_a_download_is_skipped_until_the_other_half_is_there(
     assert "a b.f251.webm" in names(find_videos([tmp_path]), tmp_path)
 
 
+def test_what_a_folder_search_leaves_out_is_told_in_one_line(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "notes.txt", "a.srt", ".DS_Store", "b.mp4.jpg", "c.mp3.part.torrent")
+    left_out: LeftOut = {}
+    assert len(find_videos([tmp_path], left_out)) == 1
+    assert sum_up_left_out(left_out) == ""
+    touch(tmp_path, "c.mp4.part", "c.f251.webm", "d.MKV.crdownload", "x/e.temp.mp4", "._a.mp4")
+    touch(tmp_path, "x/f.rmvb", "x/g\x1b.DV")
+    found, problems = look_for_videos([tmp_path], left_out)
+    assert (names(found, tmp_path), problems) == (["a.mp4"], [])
+    assert set(left_out) == {
+        *(tmp_path / name for name in ("c.mp4.part", "c.f251.webm", "d.MKV.crdownload", "._a.mp4")),
+        *(tmp_path / "x" / name for name in ("e.temp.mp4", "f.rmvb", "g\x1b.DV")),
+    }
+    assert sum_up_left_out(left_out) == (
+        "left out: 4 unfinished (c.f251.webm, c.mp4.part, d.MKV.crdownload and 1 more); "
+        "1 hidden (._a.mp4); 2 of another ending (f.rmvb, g\ufffd.DV): "
+        "to transcribe such a file, name it"
+    )
+    look_for_videos([tmp_path / "x", tmp_path / "x" / "f.rmvb"], named := {})
+    assert sum_up_left_out(named).count("f.rmvb") == 0
+    (tmp_path / "c.mp4.part").unlink()
+    after: LeftOut = {}
+    find_videos([tmp_path], after)
+    assert tmp_path / "c.f251.webm" not in after
+
+
 def test_named_files_keep_their_order_and_may_be_called_anything(tmp_path: Path) -> None:
     touch(tmp_path, "z.mp4", "a.mp4", "talk", ".hidden.mp4")
     given = [tmp_path / name for name in ("z.mp4", "talk", ".hidden.mp4", "a.mp4")]
@@ -76,6 +102,15 @@ def test_what_is_found_twice_is_listed_once(tmp_path: Path) -> None:
     (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
     found = find_videos([tmp_path / "b", tmp_path, str(tmp_path / "a.mp4")])
     assert names(found, tmp_path) == ["b/c.mp4", "a.mp4"]
+
+
+@needs_links
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    left_out: LeftOut = {}
+    assert names(find_videos([tmp_path], left_out), tmp_path) == ["a.mp4"]
+    assert sum_up_left_out(left_out) == "left out: 1 not a file (b.mp4)"
 
 
 @needs_links

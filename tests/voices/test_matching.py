@@ -140,7 +140,7 @@ def test_every_embedding_model_has_a_calibration():
 
 
 def test_unknown_embedding_model():
-    with pytest.raises(InputError, match=r"nobody has measured .* x-vector"):
+    with pytest.raises(InputError, match=r"model x-vector\S* is not calibrated"):
         calibration("x-vector")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.stages.merging import SENTENCE_ENDS
 from spokenby.types import Segment, SpeakerTranscript
 
 # What subtitle users expect: two lines of 42 characters, at most 7 s, at least 1 s where there is
@@ -14,7 +15,6 @@ _LINE_CHARACTERS = 42
 _CUE_LONGEST_MS = 7000
 _CUE_SHORTEST_MS = 1000
 _LABEL_CHARACTERS = 30
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 # SubRip has no escape: players take <…> and {…} for markup and swallow the words in between.
 _SUBRIP_LOOKALIKES = str.maketrans("<>{}", "‹›()")
@@ -41,7 +41,7 @@ def _cues(transcript: SpeakerTranscript, *, labelled: bool) -> list[_Cue]:
                 cue is None
                 or len(lines) > _CUE_LINES
                 or end_ms - cue.start_ms > _CUE_LONGEST_MS
-                or (len(cue.lines) == _CUE_LINES and cue.lines[-1].endswith(_SENTENCE_ENDS))
+                or (len(cue.lines) == _CUE_LINES and cue.lines[-1].endswith(SENTENCE_ENDS))
             ):
                 if cue:
                     drafts.append(cue)

@@ -1,6 +1,7 @@
-"""transcript.json: everything, to be read back exactly."""
+"""Document: transcript.json, the complete transcript, which can be read back exactly."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,8 +15,12 @@ SCHEMA_VERSION = 1
 """Of transcript.json. Raised when a field changes its meaning or goes, not when one is added."""
 
 
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+"""JSON may hold them as they are, but terminals obey some, and programs break lines at others."""
+
+
 class Document(NamedTuple):
-    """What transcript.json holds: the arguments of `render`."""
+    """The content of transcript.json: the arguments of `render`."""
 
     transcript: SpeakerTranscript
     name: str
@@ -32,7 +37,7 @@ def read_transcript(content: bytes | str) -> SpeakerTranscript:
 
 
 def read_document(content: bytes | str) -> Document:
-    """Read the whole of transcript.json back; rendered again, it comes to the same files.
+    """Read all of transcript.json; rendering it again gives the same files.
 
     Raises:
         InputError: see `read_transcript`.
@@ -54,9 +59,9 @@ def read_document(content: bytes | str) -> Document:
 
 
 def write_json(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]) -> str:
-    """Write a line a field, and a line a member of a list: to be read, compared, and written fast.
+    """Write one line per field, and per member of a list: readable, comparable, and fast.
 
-    Python's own indentation takes five times as long as all the rest.
+    Python's indentation would take five times as long as everything else.
     """
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -70,8 +75,10 @@ def write_json(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any
 def _listed(value: Any) -> str:
     encode = partial(json.dumps, ensure_ascii=False, allow_nan=False)
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(map(encode, value)) + "\n]"
-    return encode(value)
+        text = "[\n" + ",\n".join(map(encode, value)) + "\n]"
+    else:
+        text = encode(value)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 WRITERS = {"transcript.json": write_json}

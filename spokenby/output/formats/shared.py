@@ -1,4 +1,4 @@
-"""What the formats share: speakers' names, text on one line, times."""
+"""Helpers of all formats: speakers' names, text on one line, times."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ Writer = Callable[[SpeakerTranscript, str, Mapping[str, Any]], str]
 UNKNOWN_SPEAKER = "Unknown speaker"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""May stand neither in a caption nor in a spreadsheet's cell."""
+"""Allowed neither in a caption nor in a spreadsheet's cell."""
 
 
 def names_of(transcript: SpeakerTranscript) -> dict[str | None, str]:

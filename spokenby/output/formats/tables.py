@@ -24,10 +24,8 @@ _COLUMNS = {
 }
 
 
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
-"""What begins a formula; spreadsheets of East Asia read the wide ones, too."""
-_UNSEEN = " \ufeff\u00ad\u200b\u200c\u200d\u200e\u200f\u2060"
-"""Left out by some programs before they look."""
+_FORMULA = "=+-@＝＋－＠"
+"""Characters that start a formula; East Asian spreadsheets also accept full-width ones."""
 
 
 def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
     Columns: segment (position, from 0), start, end (seconds), speaker (label), name, confidence,
     overlap, words (how many), text.
     """
-    import pandas as pd  # half a second that no command should wait for before it needs it
+    import pandas as pd  # takes half a second, needed by few commands
 
     names = names_of(transcript)
     rows = [
@@ -67,9 +65,10 @@ def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, An
 
 
 def _inert(text: str) -> str:
-    """Keep spreadsheets from reading spoken text as a formula, which could fetch or run things."""
-    seen = text.lstrip(_UNSEEN)
-    return f"'{text}" if seen.startswith(_FORMULA) else text
+    """Keep spreadsheets from reading spoken text as a formula, which could load or run things."""
+    # Some programs strip invisible characters first.
+    first = next((sign for sign in text if sign.isprintable() and not sign.isspace()), "")
+    return f"'{text}" if first and first in _FORMULA else text
 
 
 WRITERS = {"transcript.csv": write_csv}

@@ -1,4 +1,4 @@
-"""transcript.txt: for reading."""
+"""Text: transcript.txt, for reading."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -66,3 +66,19 @@ def test_a_former_variable_is_one_line_that_names_the_new_one() -> None:
         "spokenby: WHOSAID_DATA_DIR is now called SPOKENBY_DATA_DIR: "
         "set SPOKENBY_DATA_DIR and unset WHOSAID_DATA_DIR\n"
     )
+
+
+def test_params_of_a_profile_say_where_each_value_comes_from(tmp_path: Path) -> None:
+    ran = spokenby(
+        "params",
+        "--profile",
+        "studio",
+        SPOKENBY_VOICE_ENCODER="speechbrain",
+        SPOKENBY_DATA_DIR=str(tmp_path),
+        COLUMNS="160",
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = [[part.strip() for part in line.split("│")[1:4]] for line in ran.stdout.splitlines()]
+    assert ["diarize.engine", "pyannote", "profile studio"] in rows
+    assert ["embed.engine", "speechbrain", "this site"] in rows
+    assert ["merge.max_pause", "1.0", "default"] in rows

@@ -315,7 +315,7 @@ def test_a_secret_block_holds_the_token(site: Site, prefect_server: str) -> None
     api = {"PREFECT_API_URL": prefect_server}
     code, out = site.run("fetch", GATED, **api)
     assert code == 2
-    assert f"{GATED} needs a hub token, and there is none: accept its terms at https://" in out
+    assert f"{GATED} needs a hub token, and none is set: accept its terms at https://" in out
     save = (
         "from prefect.blocks.system import Secret;"
         f"Secret(value={TOKEN!r}).save('hf-token', overwrite=True)"
