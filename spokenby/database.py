@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger("spokenby")
 _WAIT_S = 5
 """How long to wait for another process's transaction."""
 
@@ -30,7 +33,8 @@ class Database:
             return self._try(work)
         except (sqlite3.OperationalError, OSError):  # locked, read-only, no such folder
             return otherwise
-        except sqlite3.DatabaseError:  # corrupt
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # corrupt, or its message is
+            _LOG.warning("%s is damaged (%s): it is started over", self._path, error)
             try:
                 self._path.unlink(missing_ok=True)
                 return self._try(work)
@@ -41,5 +45,7 @@ class Database:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # A connection for each transaction: threads and processes need no further care.
         with closing(sqlite3.connect(self._path, timeout=_WAIT_S)) as database, database:
+            # Of a damaged text, what is left: an error would hide all other rows.
+            database.text_factory = partial(str, encoding="utf-8", errors="replace")
             database.execute(self._schema)
             return work(database)

@@ -228,6 +228,7 @@ def _transcribe(
 
     The first video that is not done starts the run, which looks at the rest.
     """
+    from spokenby.output.folders import check_writable
     from spokenby.site.inventory import needs_run, note_unread, request_of, sharing, unchanged
     from spokenby.site.voice_library import note_unchanged
 
@@ -241,6 +242,7 @@ def _transcribe(
             note_unread(status, inventory, request_of(inventory.batch, request))
         return note_unchanged(statuses, inventory.batch.settings), []
 
+    check_writable(inventory.batch.output)
     say(console, prefect_settings.starting())
     from flows.final_states import results_of
     from flows.transcribe_videos import transcribe_videos
