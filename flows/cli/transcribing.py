@@ -228,6 +228,7 @@ def _transcribe(
 
     The first video that is not done starts the run, which looks at the rest.
     """
+    from spokenby.output.folders import check_writable
     from spokenby.site.inventory import needs_run, note_unread, request_of, sharing, unchanged
     from spokenby.site.voice_library import note_unchanged
 
@@ -242,6 +243,7 @@ def _transcribe(
         return note_unchanged(statuses, inventory.batch.settings), []
 
     prefect_settings.check_home()
+    check_writable(inventory.batch.output)
     say(console, prefect_settings.starting())
     from flows.final_states import results_of
     from flows.server.connection import have_server
