@@ -21,6 +21,7 @@ from flows.parameters import (
     ProfileOrDefault,
     titled,
 )
+from spokenby.output.folders import check_writable
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
 from spokenby.site.batch import plan_named, prepare_batch
@@ -99,6 +100,7 @@ def transcribe_videos(
         get_run_logger().warning(missing)
     if force:  # of any video: it refuses a stage that is switched off before models are fetched
         plan_named("", "", batch, force)
+    check_writable(batch.output)
     make_models_ready(batch, find_hub_token)
 
     context = FlowRunContext.get()

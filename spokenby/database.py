@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,5 +45,7 @@ class Database:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # A connection for each transaction: threads and processes need no further care.
         with closing(sqlite3.connect(self._path, timeout=_WAIT_S)) as database, database:
+            # Of a damaged text, what is left: an error would hide all other rows.
+            database.text_factory = partial(str, encoding="utf-8", errors="replace")
             database.execute(self._schema)
             return work(database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -14,6 +15,7 @@ from spokenby.database import Database
 from spokenby.errors import InputError, TransientError
 from spokenby.types import Digest, Progress, no_progress
 
+_LOG = logging.getLogger("spokenby")
 _BLOCK_BYTES = 4 * 2**20
 _SETTLED_NS = 2_000_000_000
 """A file changed more recently may change again within one tick of its clock: not remembered."""
@@ -50,8 +52,10 @@ class DigestIndex:
                     " WHERE path = ? AND size = ? AND mtime_ns = ?",
                     known,
                 ).fetchone()
-                if row and row[1] == _checksum(*known, row[0]):
+                if row and row[1] == _checksum(*known, str(row[0])):
                     found[path] = row[0]
+                elif row:
+                    _LOG.warning("%s is damaged: %s is read again", self.path, path)
             return found
 
         return self._database.use(look, {})

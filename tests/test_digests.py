@@ -1,5 +1,6 @@
 import hashlib
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -71,6 +72,35 @@ def test_a_corrupt_index_is_begun_anew(tmp_path: Path, index: DigestIndex, rubbi
     old_file(index.path, rubbish)
     path = old_file(tmp_path / "a", b"x")
     assert hashed_bytes(path, index) == [1.0]
+    assert hashed_bytes(path, index) == []
+
+
+def test_a_flipped_bit_never_gives_a_wrong_digest(tmp_path: Path, index: DigestIndex) -> None:
+    stats = {}
+    for number in range(20):
+        path = old_file(tmp_path / f"{number}", b"x" * number)
+        stats[path] = path.stat()
+    right = {path: digest_file(path, index) for path in stats}
+    whole, lost = index.path.read_bytes(), 0
+    bits = random.Random(0)
+    for _ in range(400):
+        flipped, bit = bytearray(whole), bits.randrange(8 * len(whole))
+        flipped[bit // 8] ^= 1 << bit % 8
+        index.path.write_bytes(flipped)
+        found = index.recall_all(stats)
+        lost += found != right
+        assert found.items() <= right.items()
+    assert lost > 20
+
+
+def test_a_damaged_row_is_said_and_read_again(
+    tmp_path: Path, index: DigestIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = old_file(tmp_path / "a", b"x")
+    right = digest_file(path, index)
+    index.path.write_bytes(index.path.read_bytes().replace(right.encode(), b"0" * 64))
+    assert digest_file(path, index) == right
+    assert "is damaged" in caplog.text
     assert hashed_bytes(path, index) == []
 
 

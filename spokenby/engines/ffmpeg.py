@@ -33,6 +33,7 @@ _LOOK_S: Seconds = 0.5
 """How often progress is reported and a request to stop is seen."""
 _ENDING_S: Seconds = 10.0
 _MESSAGES = 20
+_HIGHPASS_HZ = 20
 _MOST_CHANNELS = 64
 """Of libswresample."""
 
@@ -76,6 +77,9 @@ class FfmpegDecoder:
         audio_stream: int | None,
         write: Callable[[Samples], None],
         progress: Progress = no_progress,
+        *,
+        channel: int | None = None,
+        highpass: bool = False,
     ) -> tuple[str, ...]:
         """See `spokenby.stages.audio.Decoder`.
 
@@ -93,12 +97,17 @@ class FfmpegDecoder:
             )
         if not probed.jumping and probed.duration > self.max_hours * 3600:
             raise self._too_long(source, f"says it lasts {probed.duration / 3600:.1f} hours,")
-        arguments = _arguments(self.command, source, probed, stream)
+        filters = _filters(stream, channel, highpass=highpass)
+        arguments = _arguments(self.command, source, probed, stream, filters)
         messages = self._run(arguments, source, write, probed.duration, progress)
         if not messages:
             return ()
         complaints = f"ffmpeg reported problems: {len(messages)}, first: {messages[0]}"
         return (f"some audio may be damaged ({complaints})",)
+
+    def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
+        """See `spokenby.stages.audio.Decoder`."""
+        return choose_stream(probe(source), audio_stream).channels == 2
 
     def _run(
         self,
@@ -185,7 +194,9 @@ class FfmpegDecoder:
         )
 
 
-def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) -> list[str]:
+def _arguments(
+    command: Path, source: Path, probed: Probe, stream: AudioStream, filters: str
+) -> list[str]:
     # "file:" keeps a leading dash or a colon in the name from being read as something else.
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     if probed.jumping and stream.start:
@@ -194,7 +205,7 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
     decoded = ffmpeg.input(f"file:{source}", **options)[f"a:{stream.index}"]
     result = decoded.output(
         "pipe:1",
-        af=_filters(stream),
+        af=filters,
         format="nut",
         acodec="pcm_f32le",
         ac=1,
@@ -204,7 +215,7 @@ def _arguments(command: Path, source: Path, probed: Probe, stream: AudioStream) 
     return [str(argument) for argument in result.compile(cmd=str(command))]
 
 
-def _filters(stream: AudioStream) -> str:
+def _filters(stream: AudioStream, channel: int | None = None, *, highpass: bool = False) -> str:
     # async=1 fills gaps with silence: times stay the video's. A late start is not filled here:
     # where rate or channels change inside a file, ffmpeg rebuilds its filters, and they would
     # fill all that came before again. See `_samples_of`.
@@ -214,7 +225,13 @@ def _filters(stream: AudioStream) -> str:
         # Channels without a layout are microphones, one per person. ffmpeg would take them for
         # loudspeakers and leave out the fourth, the subwoofer.
         shares = [f"{1 / stream.channels:.6f}*c{channel}" for channel in range(stream.channels)]
-        return f"pan=mono|c0={'+'.join(shares)},{resample}"
+        resample = f"pan=mono|c0={'+'.join(shares)},{resample}"
+    if channel is not None:
+        # Stereo first: a part of the file may be mono.
+        resample = f"aformat=channel_layouts=stereo,pan=mono|c0=c{channel},{resample}"
+    if highpass:
+        # In floats, and before samples are held in range. Of the second order: 20 dB less at 6 Hz.
+        resample += f",aformat=sample_fmts=fltp,highpass=f={_HIGHPASS_HZ}"
     return resample
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ _SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 _WAIT_S = 60
 """How long to wait for another process that writes the same folder, which takes a second."""
+
+_ELSEWHERE = "choose another output folder"
 
 _NAME_BYTES = 150
 # Windows refuses these characters; the rest are control characters, text direction overrides,
@@ -51,6 +54,19 @@ def folder_name(video_name: str, digest: Digest) -> str:
     if _WINDOWS_DEVICE.match(name):
         name = f"_{name}"
     return f"{name or 'video'}-{digest[:8]}"
+
+
+def check_writable(parent: Path) -> None:
+    """Raise what writing folders of outputs into `parent`, which is made, would end with.
+
+    Raises:
+        InputError: writing is not allowed, no space is left, or something else is in its place.
+        TransientError: its disk cannot be reached.
+    """
+    with explaining(parent, _ELSEWHERE):
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent) as file:
+            file.write(b"x" * 4096)
 
 
 @contextmanager
@@ -101,7 +117,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
     unfinished = f".{folder.name}.tmp-"
     fresh = folder.with_name(unfinished + secrets.token_hex(4))
     try:
-        with explaining(folder, "choose another output folder"):
+        with explaining(folder, _ELSEWHERE):
             folder.parent.mkdir(parents=True, exist_ok=True)
             _remove_unfinished(folder.parent, unfinished)
             fresh.mkdir()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spokenby.digests import DigestIndex, digest_of
+from spokenby.errors import InputError
 from spokenby.output import manifest
 from spokenby.output.folders import folder_name
 from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
@@ -76,6 +77,8 @@ def prepare_batch(
     Raises:
         InputError: a setting, the profile or a value does not fit, or a model is not here.
     """
+    if "\0" in str(output or ""):
+        raise InputError("the name of the output folder holds a NUL character", "leave it out")
     settings = read_settings()
     chosen, reason = choose_profile(
         profile or settings.profile, settings.models, **site_params(settings)

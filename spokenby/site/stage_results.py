@@ -7,6 +7,7 @@ counts as absent.
 
 import hashlib
 import json
+import logging
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -56,16 +57,31 @@ def storage_key(stage: Stage, digest: Digest) -> str:
 
 
 def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult | None:
-    """Return a stage's stored result, or `None` if there is none that can be read."""
+    """Return a stage's stored result, or `None` if there is none that can be read.
+
+    One that is there and cannot be used is said.
+    """
+    path = settings.results / storage_key(stage, digest)
     try:
-        record = json.loads((settings.results / storage_key(stage, digest)).read_bytes())
-        if record["metadata"]["serializer"] != SERIALIZER:
-            return None
-        stored: dict[str, Any] = json.loads(unseal(record["result"].encode()))
-        kind = stage.spec.result
-        if kind is None or stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
-            return None
-        result = kind.model_validate(stored["data"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return _read(stage, digest, path.read_bytes())
+    except FileNotFoundError:
         return None
-    return result if result.digest == digest else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        logging.getLogger("spokenby").warning(
+            "%s is damaged, or of an earlier version: %s is computed again", path, stage
+        )
+        return None
+
+
+def _read(stage: Stage, digest: Digest, content: bytes) -> StageResult:
+    record = json.loads(content)
+    kind = stage.spec.result
+    if kind is None or record["metadata"]["serializer"] != SERIALIZER:
+        raise ValueError("it was stored in another way")
+    stored: dict[str, Any] = json.loads(unseal(record["result"].encode()))
+    if stored["__class__"] != f"{kind.__module__}.{kind.__qualname__}":
+        raise ValueError("it is of another stage")
+    result = kind.model_validate(stored["data"])
+    if result.digest != digest:
+        raise ValueError("it is of another digest")
+    return result

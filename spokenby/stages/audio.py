@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import struct
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,15 @@ from spokenby.types import (
 )
 
 VERSION = 2
+
+_QUIET = 0.01
+"""A mix below this level (-40 dB) is compared with its channels."""
+_CANCELED = 10.0
+"""A channel so many times (20 dB) louder than the mix: the channels cancel each other out."""
+_AUDIBLE = 0.001
+"""Where the louder channel is below this level (-60 dB), it is no better."""
+_OFFSET = 0.01
+"""A mean that is so far from 0 (-40 dB) is filtered out."""
 
 SHORT_BY: Seconds = 2.0
 """Audio that ends this much before its video is worth a warning: a cut file, a dead microphone."""
@@ -63,11 +73,26 @@ class Decoder(Protocol):
         audio_stream: int | None,
         write: Callable[[Samples], None],
         progress: Progress,
+        *,
+        channel: int | None = None,
+        highpass: bool = False,
     ) -> tuple[str, ...]:
         """Write all samples, block by block, mono at 16 kHz; return what people should know.
 
         The first sample is at the start of the video, however late its audio begins.
+
+        Args:
+            source: the video.
+            audio_stream: which, counted from 0; `None` for the one that players play.
+            write: called with each block.
+            progress: told how far it is.
+            channel: of stereo, 0 or 1; `None` for the mix of all channels.
+            highpass: remove what is below hearing, and with it an offset.
         """
+        ...
+
+    def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
+        """Return whether the stream has two channels."""
         ...
 
 
@@ -97,25 +122,17 @@ def extract_audio(
         TransientError: decoding hung, or the video was replaced.
     """
     target = target_root / f"{digest}.wav"
-    count = 0
-
-    def write(block: Samples) -> None:
-        nonlocal count
-        if not (block.min() >= -1 and block.max() <= 1):  # also where there is a NaN
-            block = np.clip(np.nan_to_num(block, nan=0.0), -1, 1)
-        file.write(block.astype(_FLOAT, copy=False).data)
-        count += len(block)
-
     with explaining(target_root, "set another cache folder (an hour of video takes 230 MB)"):
         target_root.mkdir(parents=True, exist_ok=True)
         _sweep(target_root)
         _check_room(target_root, video.duration)
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
-            file.write(_wav_header(0))
             confirm(video)
             try:
-                warnings = decoder.decode(Path(video.path), params.audio_stream, write, progress)
+                count, warnings = _decode_best(
+                    file, decoder, Path(video.path), params.audio_stream, progress
+                )
             except InputError:
                 confirm(video)  # what cannot be decoded may be another file
                 raise
@@ -131,6 +148,73 @@ def extract_audio(
     if duration < video.duration - SHORT_BY:
         warnings += (f"the audio ends at {duration:.1f} s, the video at {video.duration:.1f} s",)
     return AudioFile(digest=digest, name=target.name, duration=duration, warnings=warnings)
+
+
+class _Meter:
+    """Measures samples, and writes them behind the place of a header in `file`, if there is one."""
+
+    def __init__(self, file: BinaryIO | None = None) -> None:
+        self.count = 0
+        self._file = file
+        self._energy = self._offset = 0.0
+        if file:
+            file.seek(0)
+            file.truncate()
+            file.write(_wav_header(0))
+
+    def write(self, block: Samples) -> None:
+        """Measure and write a block."""
+        if not (block.min() >= -1 and block.max() <= 1):  # also where there is a NaN
+            block = np.clip(np.nan_to_num(block, nan=0.0), -1, 1)
+        if self._file:
+            self._file.write(block.astype(_FLOAT, copy=False).data)
+        self.count += len(block)
+        mean = float(block.mean(dtype=np.float64))
+        self._offset += len(block) * mean**2
+        self._energy += float(np.square(block, dtype=np.float64).sum())
+
+    @property
+    def level(self) -> float:
+        """The root mean square, without the offset."""
+        return math.sqrt(max(self._energy - self._offset, 0.0) / max(self.count, 1))
+
+    @property
+    def offset(self) -> float:
+        """How far the mean is from 0: the root mean square of the blocks' means."""
+        return math.sqrt(self._offset / max(self.count, 1))
+
+
+def _decode_best(
+    file: BinaryIO,
+    decoder: Decoder,
+    source: Path,
+    audio_stream: int | None,
+    progress: Progress,
+) -> tuple[int, tuple[str, ...]]:
+    """Write the mix of all channels, or what has to be heard in its place.
+
+    Return how many samples it has and what people should know.
+    """
+    best = None
+    heard = _Meter(file)
+    warnings = decoder.decode(source, audio_stream, heard.write, progress)
+    if heard.count and heard.level < _QUIET and decoder.is_stereo(source, audio_stream):
+        levels = []
+        for channel in (0, 1):
+            alone = _Meter()
+            decoder.decode(source, audio_stream, alone.write, progress, channel=channel)
+            levels.append(alone.level)
+        if max(levels) > max(_CANCELED * heard.level, _AUDIBLE):
+            best = int(np.argmax(levels))
+            heard = _Meter(file)
+            decoder.decode(source, audio_stream, heard.write, progress, channel=best)
+            side = ("left", "right")[best]
+            warnings += (f"the channels cancel each other out: only the {side} one was used",)
+    if heard.offset > _OFFSET:
+        offset, heard = heard.offset, _Meter(file)
+        decoder.decode(source, audio_stream, heard.write, progress, channel=best, highpass=True)
+        warnings += (f"an offset of {offset:.2f} was filtered out of the audio",)
+    return heard.count, warnings
 
 
 def open_waveform(path: Path, digest: Digest) -> Waveform:

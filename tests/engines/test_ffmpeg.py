@@ -11,7 +11,7 @@ import pytest
 from media import Sound, beeps, beeps_at, make_video, silence, tone
 
 from spokenby.engines.av import choose_stream, probe
-from spokenby.engines.ffmpeg import FfmpegDecoder, _arguments, find_ffmpeg
+from spokenby.engines.ffmpeg import FfmpegDecoder, _arguments, _filters, find_ffmpeg
 from spokenby.errors import InputError, StoppedError, TransientError
 
 RATE_HZ = 16_000
@@ -229,7 +229,8 @@ def test_a_list_that_took_a_videos_place_after_probing_leads_ffmpeg_nowhere(
     near = make_video(tmp_path / "near.ts", Sound(tone(1)))
     probed = probe(near)
     (tmp_path / name).write_text(text)
-    arguments = _arguments(COMMAND, tmp_path / name, probed, choose_stream(probed, None))
+    stream = choose_stream(probed, None)
+    arguments = _arguments(COMMAND, tmp_path / name, probed, stream, _filters(stream))
     ended = subprocess.run(arguments, capture_output=True, check=False)
     assert (ended.returncode != 0, ended.stdout) == (True, b"")
     assert b"whitelist" in ended.stderr

@@ -125,7 +125,7 @@ def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     assert len(site_copy.transcript("conversation").segments) > before
 
 
-@pytest.mark.parametrize("damage", ["delete", "truncate"])
+@pytest.mark.parametrize("damage", ["delete", "flip"])
 def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
     digest = site_copy.manifest("telephone talk")["stages"]["embed"]["digest"]
     result = site_copy.results / "embed" / f"{digest}.json"
@@ -133,7 +133,9 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
     if damage == "delete":
         result.unlink()
     else:
-        result.write_bytes(result.read_bytes()[:100])
+        content = bytearray(result.read_bytes())
+        content[content.index(b"0.", content.index(b"vectors")) + 3] ^= 1  # another digit
+        result.write_bytes(content)
     (site_copy.output("telephone talk") / "transcript.srt").unlink()
     with Here(site_copy) as cli:
         assert cli.run("transcribe", site_copy.videos / "telephone talk.mp4").code == 0
@@ -258,17 +260,15 @@ def test_folder_without_videos_is_one_line(site: Site, tmp_path: Path) -> None:
     assert "holds no video" in ran.stdout
 
 
-def test_output_that_cannot_be_written_fails_the_video_in_one_line(
-    site: Site, finished: Site
+def test_output_that_cannot_be_written_is_one_line_before_anything_is_computed(
+    site: Site,
 ) -> None:
-    shutil.copytree(finished.data / "cache", site.data / "cache")
     blocked = site.folder / "blocked"
     blocked.write_text("a file where the folder should be")
-    with Here(site) as cli:
-        ran = cli.run(
-            "transcribe", finished.videos / "telephone talk.mp4", "--output", blocked / "inside"
-        )
-    assert ran.code == 1
-    (line,) = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
-    assert line.startswith("failed: telephone talk.mp4: write: ")
+    video = make_video(site.videos / "talk.mp4", Sound(silence(2)))
+    ran = site.run("transcribe", video, "--output", blocked / "inside", **NO_SERVER)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.strip().splitlines()
     assert "blocked" in line
+    assert "choose another output folder" in line
+    assert not site.results.exists()

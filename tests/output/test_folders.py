@@ -269,3 +269,18 @@ def test_a_run_whose_unfinished_folder_was_taken_away_publishes_nothing(folder, 
         folders.write_folder(folder, NEW)
     assert content(folder) == OLD
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_place_that_cannot_be_written_is_found_beforehand(tmp_path):
+    folders.check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(InputError, match=r"file.* cannot be written .*another output folder"):
+            folders.check_writable(place)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root may write elsewhere")
+def test_a_place_that_nobody_may_write_is_found_beforehand():
+    with pytest.raises((InputError, TransientError), match=r"/proc/.* cannot be written"):
+        folders.check_writable(Path("/proc/self/transcripts"))

@@ -20,7 +20,7 @@ from spokenby.types import StageParams
 ROOT = Path(__file__).parents[2]
 
 FROZEN = {
-    "extract 2": "0978f92083185810",
+    "extract 2": "1718d424ead4b0a2",
     "speech 4": "391b1e3a31116a0f",
     "diarize 6": "5853e42eefb3bb99",
     "embed 5": "23d81f3d52b1ec89",

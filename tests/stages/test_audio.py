@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from media import Sound, make_video
 
+from spokenby.engines.av import read_audio
+from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
 from spokenby.stages.audio import (
+    Decoder,
     Params,
     Samples,
     _wav_header,
@@ -35,6 +39,7 @@ class Blocks:
         audio_stream: int | None,
         write: Callable[[Samples], None],
         progress: Progress = no_progress,
+        **_other: object,
     ) -> tuple[str, ...]:
         for block in self.blocks:
             write(block)
@@ -42,8 +47,11 @@ class Blocks:
             raise self.error
         return ("from the decoder",) if audio_stream == 1 else ()
 
+    def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
+        return False
 
-def extract(folder: Path, decoder: Blocks, video: Video = VIDEO, **params: int) -> AudioFile:
+
+def extract(folder: Path, decoder: Decoder, video: Video = VIDEO, **params: int) -> AudioFile:
     return extract_audio(
         video, folder, decoder, Params(**params), digest="abc", confirm=lambda video: None
     )
@@ -76,9 +84,62 @@ def test_samples_are_held_in_range(tmp_path: Path) -> None:
     assert samples.tolist() == [0.5, 1, -1, 0, 1, -1, -0.5]
 
 
-def test_other_programs_read_the_file(tmp_path: Path) -> None:
-    from spokenby.engines.av import read_audio
+CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
+DECODER = FfmpegDecoder(find_ffmpeg())
 
+
+def heard_in(path: Path, channels: Samples) -> tuple[Samples, tuple[str, ...]]:
+    """Return what is extracted of a file with these channels, and the warnings."""
+    sound = Sound(channels, 16_000, {1: "mono", 2: "stereo"}[len(channels)], "pcm_f32le")
+    make_video(path, sound, picture=False)
+    audio = extract(path.parent, DECODER, VIDEO.model_copy(update={"path": str(path)}))
+    return open_waveform(path.parent / audio.name, "abc").samples, audio.warnings
+
+
+@pytest.fixture(scope="module")
+def speech() -> Samples:
+    """Return 20 s of real speech, at half its level: room for an offset."""
+    return read_audio(CONVERSATION)[0][: 20 * 16_000] / 2
+
+
+@pytest.mark.parametrize(("left", "right"), [(1.0, -0.98), (-0.95, 1.0)])
+def test_channels_that_cancel_each_other_are_heard_as_the_louder_one(
+    tmp_path: Path, speech: Samples, left: float, right: float
+) -> None:
+    """The same samples as of a file with that channel alone: so the same words."""
+    apart, warnings = heard_in(tmp_path / "a.wav", np.stack([left * speech, right * speech]))
+    louder = 0 if abs(left) > abs(right) else 1
+    (warning,) = warnings
+    assert "cancel each other out" in warning
+    assert ("left", "right")[louder] in warning
+    alone, warnings = heard_in(tmp_path / "b.wav", [left * speech, right * speech][louder][None])
+    assert warnings == ()
+    np.testing.assert_array_equal(apart, alone)
+
+
+def test_quiet_stereo_is_mixed_as_ever(tmp_path: Path, speech: Samples) -> None:
+    quiet = speech / 50
+    mixed, warnings = heard_in(tmp_path / "a.wav", np.stack([quiet, quiet * 0.5]))
+    assert warnings == ()
+    np.testing.assert_allclose(mixed, quiet * 0.75, atol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.6, -0.3])
+def test_an_offset_is_filtered_out_and_shifts_nothing(
+    tmp_path: Path, speech: Samples, offset: float
+) -> None:
+    heard, (warning,) = heard_in(tmp_path / "a.wav", (speech + offset)[None])
+    assert "offset" in warning
+    assert len(heard) == len(speech)
+    off = heard[1600:] - speech[1600:]
+    level = np.sqrt(np.mean(np.square(speech)))
+    assert np.sqrt(np.mean(np.square(off))) < level / 5
+    lags = range(-8, 9)
+    alike = [float(np.dot(heard[1600:-1600], np.roll(speech, lag)[1600:-1600])) for lag in lags]
+    assert lags[int(np.argmax(alike))] == 0
+
+
+def test_other_programs_read_the_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     extract(tmp_path, Blocks(noise))
     samples, rate_hz = read_audio(tmp_path / "abc.wav")
