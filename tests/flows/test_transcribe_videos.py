@@ -210,7 +210,7 @@ def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) ->
     failed = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 5, ran.out
     for name, problem in {
-        "empty.mp4": "inspect: ",
+        "empty.mp4": "is empty",
         "text.mp4": "not a video or audio file",
         "mute.mp4": "no audio",
         "cut.mp4": "cut off",
