@@ -1,5 +1,6 @@
 """Transcribe videos in a run of the deployment where a worker serves it, else in this process."""
 
+import os
 from itertools import count
 from time import monotonic, sleep, time
 from typing import Any, cast
@@ -22,6 +23,9 @@ from spokenby.site.inventory import Inventory, sharing
 from spokenby.wording import markdown_cell, one_line
 from tasks.again import DEPLOYMENT
 from tasks.artifacts import tell_prefect
+
+TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
+"""In the environment of a process whose server is temporary: no worker serves that."""
 
 START_WITHIN_S = 120.0
 """How long to wait for a worker to take a run. Who waits may hold the worker's only place."""
@@ -61,6 +65,8 @@ def run_videos(
 
 def served(client: SyncPrefectClient) -> DeploymentResponse | None:
     """Return the deployment if the server has it and a worker has asked for its runs lately."""
+    if TEMPORARY in os.environ:  # its database may remember the workers of another server
+        return None
     try:
         deployment = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:

@@ -146,8 +146,8 @@ def calling_on_exit(callback: Callable[[], None]) -> Iterator[None]:
 
 
 def run_exit_callbacks() -> None:
-    """Note what is cut short, for a process that is about to end."""
-    for callback in tuple(_exit_callbacks):
+    """Note what is cut short, the innermost first, for a process that is about to end."""
+    for callback in reversed(_exit_callbacks.copy()):
         callback()
 
 

@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -57,6 +57,26 @@ def wait_out_restarts() -> None:
             f"{kind.__name__}._has_connected",
         )
         kind._has_connected = _OnceForAll()  # type: ignore[assignment]  # noqa: SLF001
+
+
+def leave_sigterm_to_command(flow_engine: ModuleType) -> None:
+    """Let a command answer SIGTERM as it does Ctrl-C, for flows of this process.
+
+    Prefect would raise an exception wherever the main thread is, wait for all tasks nevertheless
+    and print their tracebacks. (By design; see flows/cli/stopping.py. Delete when a flow can be
+    told to leave signals alone.)
+
+    Args:
+        flow_engine: the module `prefect.flow_engine`, which imports this one.
+
+    Raises:
+        InputError: Prefect's flow engine has changed.
+    """
+    _require(
+        callable(getattr(flow_engine, "capture_sigterm", None)),
+        "how its flow engine answers SIGTERM",
+    )
+    flow_engine.capture_sigterm = nullcontext  # type: ignore[attr-defined]
 
 
 class LastingConsoleHandler(PrefectConsoleHandler):

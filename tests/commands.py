@@ -50,7 +50,8 @@ class Here:
                 }
             )
         )
-        self._stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._stack.callback(signal.signal, number, signal.getsignal(number))
         return self
 
     def __exit__(

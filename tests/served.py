@@ -38,6 +38,7 @@ class Served(Site):
             "PYTHONPATH": os.pathsep.join((str(CUTTING), str(ROOT))),
         }
         self._token: dict[str, str] = {}
+        self.authorization: httpx.BasicAuth | None = None
         self.parts: dict[str, subprocess.Popen[str]] = {}
 
     def up(self, part: str, *words: str) -> None:
@@ -67,10 +68,15 @@ class Served(Site):
         """Ask, and ask again while SQLite is locked, as Prefect's own clients do."""
         for _ in range(20):
             answer = httpx.request(
-                method, f"{self.url}{path}", json=body, timeout=60, headers=self._token
+                method,
+                f"{self.url}{path}",
+                json=body,
+                timeout=60,
+                headers=self._token,
+                auth=self.authorization,
             )
             if answer.status_code == HTTPStatus.FORBIDDEN:
-                self._token = csrf_token(self.url)
+                self._token = csrf_token(self.url, self.authorization)
             elif answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 break
             else:
@@ -137,10 +143,11 @@ class Served(Site):
         )
 
 
-def csrf_token(api: str) -> dict[str, str]:
+def csrf_token(api: str, auth: httpx.BasicAuth | None = None) -> dict[str, str]:
     """Return the headers that let a client change something on a server."""
     client = str(uuid.uuid4())
-    token = httpx.get(f"{api}/csrf-token", params={"client": client}, timeout=60).json()["token"]
+    answer = httpx.get(f"{api}/csrf-token", params={"client": client}, timeout=60, auth=auth)
+    token = answer.json()["token"]
     return {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
 
 

@@ -11,10 +11,11 @@ from rich.table import Table
 from flows.cli.find import find
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
-from flows.cli.terminal import open_console, say
+from flows.cli.stopping import SAYS, exit_code, interrupt_on_sigterm
+from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.server import prefect_settings
-from spokenby.errors import SpokenbyError
+from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.wording import one_line
 
 app = App(
@@ -23,6 +24,7 @@ app = App(
     help_format="markdown",
     version=lambda: version("spokenby"),
     default_parameter=Parameter(negative=""),
+    suppress_keyboard_interrupt=False,
 )
 # Named by their place, so that they are imported when asked for.
 app.command("flows.cli.models:app", name="models", help="Fetch, check and list models.")
@@ -102,13 +104,19 @@ def doctor() -> int:
 def main() -> None:
     """Run the command line; every expected problem is one line on standard error."""
     os.umask(PRIVATE)
+    interrupt_on_sigterm()
     errors = Console(stderr=True)
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         say(errors, f"spokenby: {one_line(str(error))}")
         code = WRONG
+    except (KeyboardInterrupt, StoppedError):
+        code = STOPPED
     except SpokenbyError as error:
         say(errors, f"spokenby: {error}")
         code = WRONG
+    if code == STOPPED:
+        say(errors, SAYS)
+        code = exit_code()
     sys.exit(code if isinstance(code, int) else 0)

@@ -61,7 +61,10 @@ def examine() -> Iterator[Finding]:
     if os.name == "posix":
         yield _privacy(settings)
     yield _disk(settings)
-    yield _prefect(settings)
+    try:
+        yield _prefect(settings)
+    except SpokenbyError as error:
+        yield Finding(Light.RED, "Prefect", error.problem, error.next_step)
 
 
 def _python() -> Finding:
@@ -234,21 +237,15 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _prefect(settings: Settings) -> Finding:
-    from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.settings import get_current_settings
+
+    from flows.server.connection import connected
 
     url = get_current_settings().api.url
     if not url:
         return Finding(Light.GREEN, "Prefect", "no server set: each run starts a temporary one")
-    with get_client(sync_client=True) as client:
-        if (error := client.api_healthcheck()) is not None:
-            return Finding(
-                Light.RED,
-                "Prefect",
-                f"{url} does not answer: {error}",
-                "start it with `prefect server start`, or unset PREFECT_API_URL",
-            )
+    with connected() as client:
         try:
             limit = client.read_concurrency_limit_by_tag(settings.gpu_tag)
         except ObjectNotFound:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from flows.cli.renaming import in_a_row, sum_up
-from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, STOPPED, open_console, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
@@ -51,7 +51,7 @@ def enroll(
     console = open_console()
     people = {name: list(clips)} if clips else _people(Path(name))
     start, end = seconds_of(from_), seconds_of(to)
-    stop_on_ctrl_c(console)
+    stop_on_signals(console)
     code = 0
     for person, recordings in people.items():
         code = max(code, _enroll(console, person, recordings, start, end, profile, force=force))
@@ -70,12 +70,14 @@ def _enroll(
     *,
     force: bool,
 ) -> int:
+    prefect_settings.check_home()
     from flows import final_states
     from flows.cli.display import progress_shown
     from flows.enroll_voice import enroll_voice
+    from flows.server.connection import have_server
     from spokenby.progress import is_stopping
 
-    prefect_settings.protect_temporary_server()
+    have_server()
     with progress_shown(console):
         state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
     if is_stopping():

@@ -11,6 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from flows.server import prefect_settings
+from flows.server.passwords import make_password
 from flows.server.processes import Child, absolute, is_healthy, is_taken, wait_until_healthy
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.settings import Settings, read_settings
@@ -19,6 +20,8 @@ MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
 
 RECOVER_EVERY_S = 10
+
+STOP_SERVER_WITHIN_S = 3.0
 
 OUTLIVES_S = 10.0
 """How long the server stays when spokenby was killed: the worker takes 3 s to report its runs."""
@@ -29,9 +32,10 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 4200,
     workers_limit: int = 2,
+    password: bool = False,
     only: Literal["server", "worker"] | None = None,
 ) -> int:
-    """Keep a Prefect server and a worker running, until Ctrl-C.
+    """Keep a Prefect server and a worker running, until Ctrl-C or SIGTERM.
 
     Then start, watch and rerun transcriptions in the browser. First creates what the server needs,
     as `spokenby setup` does.
@@ -40,13 +44,16 @@ def serve(
 
         spokenby serve
         spokenby serve --workers-limit 4
+        spokenby serve --password
         spokenby serve --only worker
 
     Args:
         host: Address to listen on. Anyone who can reach it can start runs: stay on this machine, or
-            put a proxy with a password in front of it.
+            use --password and a proxy that encrypts.
         port: Port to listen on.
         workers_limit: Number of runs at once; each loads its own models.
+        password: Ask for a password: that of PREFECT_SERVER_API_AUTH_STRING, else a random one. It
+            is kept in the data folder, where your own commands and workers find it.
         only: Start just one of the two, for service managers. The worker then works for the server
             at PREFECT_API_URL.
     """
@@ -57,19 +64,27 @@ def serve(
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
     if only == "worker":
         url = os.environ.get("PREFECT_API_URL") or url
+    else:
+        prefect_settings.check_home()
+    prefect_settings.reach_without_proxy(host)
+    if password and only == "worker":
+        raise InputError("--password is for the server", "start that with it: workers find it")
+    kept = make_password(url, settings) if password else None
+    if kept:
+        os.environ["PREFECT_API_AUTH_STRING"] = kept.read_text("utf-8").strip()
     _end_on_signals()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         try:
             children = []
             if only != "worker":
                 _check_free(host, port, url)
-                children.append(_start_server(console, host, port, url, logs))
-                stack.callback(children[0].stop)
+                children.append(_start_server(console, url, kept, logs))
+                stack.callback(children[0].stop, STOP_SERVER_WITHIN_S)
             wait_until_healthy(url, *children)
             if only != "server":
                 children.append(_start_worker(console, settings, url, workers_limit, logs))
                 stack.callback(children[-1].stop)
-            _tell_what_next(console, url)
+            _tell_what_next(console, url, kept)
             for second in count():
                 for child in children:
                     child.check()
@@ -93,14 +108,16 @@ def _check_free(host: str, port: int, url: str) -> None:
         raise InputError(f"another program listens on port {port}", "choose another --port")
 
 
-def _start_server(console: Console, host: str, port: int, url: str, logs: Path) -> Child:
+def _start_server(console: Console, url: str, kept: Path | None, logs: Path) -> Child:
     _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
+    given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
+    if kept:
+        given["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
     return Child(
         "server",
-        ["server", "start", "--host", host, "--port", str(port)],
+        prefect_settings.server_command(url),
         prefect_settings.for_child(
-            {**prefect_settings.SERVER, **prefect_settings.origins(url)},
-            PREFECT_SERVER_UI_API_URL=url,  # the UI would ask port 4200, whatever --port says
+            {**prefect_settings.SERVER, **prefect_settings.origins(url)}, **given
         ),
         logs / "server.log",
         OUTLIVES_S,
@@ -124,8 +141,9 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int, lo
 def _restart_crashed(console: Console) -> None:
     from httpx import HTTPError
 
+    from flows.server.connection import connected
     from flows.server.crashed_runs import restart_crashed
-    from flows.server.resources import connected, deployment_names
+    from flows.server.resources import deployment_names
 
     # A server that is away for a while must not end the worker, whose runs go on.
     with suppress(HTTPError, SpokenbyError), connected() as client:
@@ -133,8 +151,10 @@ def _restart_crashed(console: Console) -> None:
             _say(console, f"restarted after a crash: {name}")
 
 
-def _tell_what_next(console: Console, url: str) -> None:
+def _tell_what_next(console: Console, url: str, kept: Path | None) -> None:
     _say(console, f"ready: {url.removesuffix('/api')}")
+    if kept:
+        _say(console, f"  the browser asks for a password: enter the line in {kept}")
     _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser")
     _say(console, f"  to see runs of the command line there, too: set PREFECT_API_URL={url}")
     _say(console, "  Ctrl-C stops everything; finished work is kept")
@@ -167,8 +187,8 @@ def up(*, check: bool = False) -> int:
         check: Set exit code 1 if something is missing.
     """
     prefect_settings.apply()
+    from flows.server.connection import connected
     from flows.server.resources import check as missing_on
-    from flows.server.resources import connected
 
     console = Console()
     with connected() as client:

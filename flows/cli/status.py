@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
 
@@ -63,8 +63,11 @@ def sweep(
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
+    if not dry_run:
+        prefect_settings.check_home()
     from flows.cli.display import progress_shown
     from flows.final_states import results_of
+    from flows.server.connection import have_server
     from flows.sweep_folder import sweep_folder
     from spokenby.site.batch import prepare_batch
     from spokenby.site.inventory import Inventory, State, sharing
@@ -74,7 +77,7 @@ def sweep(
     console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
     where = tuple(str(Path(folder).absolute()) for folder in folders)
-    stop_on_ctrl_c(console)
+    stop_on_signals(console)
     inventory = Inventory(prepare_batch(profile, language=language, output=output))
     statuses: list[VideoStatus]
     with progress_shown(console):
@@ -82,7 +85,7 @@ def sweep(
             choice = Choice(stable_s, limit, newest_first, max_attempts)
             statuses = survey(where, inventory, choice)
         else:
-            prefect_settings.protect_temporary_server()
+            have_server()
             with sharing(inventory):
                 run: Any = sweep_folder(
                     where,
@@ -152,8 +155,10 @@ def retry(*videos: str, verbose: bool = False) -> int:
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
+    prefect_settings.check_home()
     from flows.cli.display import progress_shown
     from flows.deployment_runs import run_videos
+    from flows.server.connection import have_server
     from spokenby.progress import is_stopping
     from spokenby.settings import read_settings
     from spokenby.site.attempts import Ledger
@@ -163,7 +168,7 @@ def retry(*videos: str, verbose: bool = False) -> int:
 
     console = open_console()
     settings = read_settings()
-    stop_on_ctrl_c(console)
+    stop_on_signals(console)
     statuses: list[VideoStatus] = []
     requests: dict[str, list[tuple[Attempt, VideoStatus]]] = {}
     ledger = Ledger(settings.ledger)
@@ -180,10 +185,10 @@ def retry(*videos: str, verbose: bool = False) -> int:
                 break
             request = json.loads(text)
             inventory = Inventory(prepare_batch(**request))
+            have_server()
             ledger.forget(*(attempt.key for attempt, _ in failed))
             started = [attempt.started for attempt, _ in failed]
             ready = {status.path: status for _, status in failed}
-            prefect_settings.protect_temporary_server()
             ended, message = run_videos(list(ready), request, inventory, started)
             statuses += follow_up([*ready.values()], inventory, ended=ended, message=message)
     if not statuses:

@@ -1,36 +1,64 @@
-"""End a command on Ctrl-C: gently the first time, at once the second."""
+"""End a command on Ctrl-C or SIGTERM: gently the first time, at once the second."""
 
 import os
 import signal
 import threading
-from typing import Any
+from types import FrameType
+from typing import NoReturn
 
 from rich.console import Console
 
-from flows.cli.terminal import STOPPED
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+SAYS = "stopped; finished work is kept: run the same command again to continue"
 
 STOP_WITHIN_S = 5.0
-"""How long running stages may take to end after Ctrl-C."""
+"""How long running stages may take to end. Containers are killed after 10 s; the temporary server
+ends within the rest."""
+
+_number = signal.SIGINT
 
 
-def stop_on_ctrl_c(console: Console) -> None:
-    """Let running stages end at their next sign of progress; stop at once at a second Ctrl-C."""
+def exit_code() -> int:
+    """Return what the shell expects of a process that ended by the last signal: 130 or 143."""
+    return 128 + _number
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM raise what Ctrl-C does, for commands that have nothing to finish."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    _note(number)
+    raise KeyboardInterrupt
+
+
+def stop_on_signals(console: Console) -> None:
+    """Let running stages end at their next sign of progress; stop at once at a second signal."""
     from spokenby.progress import is_stopping, run_exit_callbacks, stop_all
 
     def leave() -> None:
         run_exit_callbacks()
         console.show_cursor()
-        console.print("stopped; finished work is kept: run the same command again to continue")
-        os._exit(STOPPED)  # threads in native code can't be ended in any other way
+        console.print(SAYS)
+        os._exit(exit_code())  # threads in native code can't be ended in any other way
 
-    def on_signal(*_: Any) -> None:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        _note(number)
         if is_stopping():
             leave()
-        console.print("stopping (press Ctrl-C again to stop at once)")
+        again = " (press Ctrl-C again to stop at once)" if number == signal.SIGINT else ""
+        console.print(f"stopping{again}")
         stop_all()
-        # The same Ctrl-C reaches Prefect's temporary server: do not wait for it to answer.
         timer = threading.Timer(STOP_WITHIN_S, leave)
         timer.daemon = True
         timer.start()
 
-    signal.signal(signal.SIGINT, on_signal)
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
+
+
+def _note(number: int) -> None:
+    global _number  # noqa: PLW0603 - one a process, as its signals are
+    _number = signal.Signals(number)

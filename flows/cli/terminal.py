@@ -14,7 +14,7 @@ FAILED = 1
 """Exit code: something failed, as printed before. Of `find`, as of grep: nothing was found."""
 
 STOPPED = 130
-"""Exit code: stopped by Ctrl-C, as shells have it."""
+"""Exit code: stopped by Ctrl-C, as shells have it. By SIGTERM it becomes 143; see stopping.py."""
 
 
 def open_console() -> Console:

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
@@ -137,7 +137,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     batch = prepare_batch(**request)
     where = list(paths) or [_site_videos(console)]
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
-    stop_on_ctrl_c(console)
+    stop_on_signals(console)
     with progress_shown(console):
         statuses, lines = _transcribe(console, Inventory(batch), where, request, force)
     print_statuses(console, statuses, batch.recipe, perf_counter() - started)
@@ -236,12 +236,14 @@ def _transcribe(
             note_unread(status, inventory, request_of(inventory.batch, request))
         return note_unchanged(statuses, inventory.batch.settings), []
 
+    prefect_settings.check_home()
     say(console, prefect_settings.starting())
     from flows.final_states import results_of
+    from flows.server.connection import have_server
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines
 
-    prefect_settings.protect_temporary_server()
+    have_server()
     with sharing(inventory):
         state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
     return results_of(state), take_lines()

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from flows.cli.enrolling import enroll
 from flows.cli.renaming import OverwriteEdited, apply_changes, in_a_row, rewrite
-from flows.cli.stopping import stop_on_ctrl_c
+from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, cell, open_console, print_json, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
@@ -271,7 +271,7 @@ def rebuild(*paths: str, overwrite_edited: OverwriteEdited = False) -> int:
     """
     library = _library()
     console = open_console()
-    stop_on_ctrl_c(console)
+    stop_on_signals(console)
     from flows.cli.display import progress_shown
     from flows.hub_token import find_hub_token
     from spokenby.site.voice_rebuilding import rebuild_voiceprints

@@ -25,6 +25,8 @@ def end_with_parent(grace_s: float) -> None:
     else:
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_WITHIN_S)
+    if sys.platform != "win32":
+        os.killpg(os.getpid(), signal.SIGKILL)  # with the runs that it has started
     os._exit(1)
 
 

@@ -5,10 +5,16 @@ has set are kept.
 """
 
 import os
-import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from flows.server.passwords import kept_password
+from spokenby.errors import InputError
+from spokenby.settings import read_settings
 
 HEARTBEAT_S = 30
 """How often a running flow says that it lives. Prefect's least; its default is 180."""
@@ -17,10 +23,10 @@ DEAD_AFTER_S = 3 * HEARTBEAT_S
 """A flow that was silent for this long is dead. With fewer heartbeats, runs that live die: one
 that is late on a busy machine is enough."""
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""A company's proxy would look for its own server there."""
+
 SETTINGS = {
-    # The first start of the temporary server migrates its database: 24 s on a busy machine, and
-    # the default gives up after 20.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     # Nothing leaves the machine unasked.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -84,6 +90,22 @@ def apply(*, verbose: bool = False) -> None:
     """
     for name, value in {**SETTINGS, **({} if verbose else TERMINAL)}.items():
         os.environ.setdefault(name, value)
+    reach_without_proxy(*LOOPBACK)
+    use_kept_password(os.environ.get("PREFECT_API_URL", ""))
+
+
+def use_kept_password(url: str) -> bool:
+    """Let this process and its children use the kept password of a server; return if there is one.
+
+    One that the user has set is kept.
+    """
+    if {"PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"} & os.environ.keys():
+        return False
+    with suppress(InputError):  # a setting that does not fit is told where it is needed
+        if password := kept_password(url, read_settings()):
+            os.environ["PREFECT_API_AUTH_STRING"] = password
+            return True
+    return False
 
 
 def starting() -> str:
@@ -95,20 +117,52 @@ def starting() -> str:
     return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")
 
 
-def protect_temporary_server() -> None:
-    """Give the temporary server of this process a password, if it is going to start one.
+def check_home() -> None:
+    """Refuse a home of Prefect's that cannot be made, as the temporary server would need it.
 
-    Any web page could send requests to its port while a run lasts.
+    Before Prefect is imported, which otherwise warns and then fails.
+
+    Raises:
+        InputError: it cannot.
     """
-    from prefect.context import refresh_global_settings_context
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url or "PREFECT_SERVER_API_AUTH_STRING" in os.environ:
+    if "PREFECT_API_URL" in os.environ:
         return
-    password = f"spokenby:{secrets.token_urlsafe(32)}"
-    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = password
-    os.environ["PREFECT_API_AUTH_STRING"] = password
-    refresh_global_settings_context()
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"Prefect cannot keep its database in {home} ({error.strerror})",
+            "set PREFECT_HOME to a folder that can be written",
+        ) from None
+
+
+def reach_without_proxy(*hosts: str) -> None:
+    """Let no HTTP proxy stand between this process or its children and some hosts.
+
+    What the user excludes stays excluded.
+    """
+    proxies = getproxies()
+    excluded = [host.strip() for host in proxies.pop("no", "").split(",") if host.strip()]
+    if not proxies or "*" in excluded:
+        return
+    for scheme, proxy in proxies.items():  # on Windows and macOS, maybe not from the environment
+        if not {f"{scheme}_proxy", f"{scheme}_PROXY".upper()} & os.environ.keys():
+            os.environ[f"{scheme}_proxy"] = proxy
+    without = ",".join(dict.fromkeys([*excluded, *hosts]))
+    os.environ |= {"NO_PROXY": without, "no_proxy": without}
+
+
+def server_command(url: str) -> list[str]:
+    """Return Prefect's command for a server.
+
+    Args:
+        url: of its API.
+    """
+    address = urlsplit(url)
+    return ["server", "start", "--host", str(address.hostname), "--port", str(address.port)]
 
 
 def origins(url: str) -> dict[str, str]:

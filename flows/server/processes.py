@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from spokenby.errors import SpokenbyError
+from spokenby.errors import SpokenbyError, StoppedError
+from spokenby.progress import is_stopping
 from spokenby.settings import PREFIX, Settings
 
-STOP_WITHIN_S = 30.0
-"""A worker that is stopped ends its runs first, which report to the server."""
+STOP_WITHIN_S = 5.0
+"""A worker that is stopped ends its runs first, which report to the server. Containers are killed
+after 10 s."""
 
 HEALTHY_WITHIN_S = 180.0
 """The first start migrates the database: 24 s on a busy machine."""
@@ -48,7 +51,7 @@ class Child:
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists():
+        with suppress(FileNotFoundError, PermissionError):  # not on Windows while it is open
             log.replace(log.with_suffix(".before.log"))
         with log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -73,19 +76,22 @@ class Child:
                 f"see {self.log}",
             )
 
-    def stop(self) -> None:
-        """End the process, gently first."""
+    def stop(self, within_s: float = STOP_WITHIN_S) -> None:
+        """End the process, gently first; then by force, with what it has started."""
         if self._process.poll() is not None:
             return
         if sys.platform == "win32":
             self._process.send_signal(signal.CTRL_BREAK_EVENT)
         else:
             self._process.terminate()
-        try:
-            self._process.wait(STOP_WITHIN_S)
-        except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+        if sys.platform == "win32":
             self._process.kill()
-            self._process.wait()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def wait_until_healthy(url: str, child: Child | None = None) -> None:
@@ -93,9 +99,12 @@ def wait_until_healthy(url: str, child: Child | None = None) -> None:
 
     Raises:
         ChildError: the server's process ended, or did not answer in time.
+        StoppedError: this process was asked to stop.
     """
     deadline = time.monotonic() + HEALTHY_WITHIN_S
     while not is_healthy(url):
+        if is_stopping():
+            raise StoppedError("stopped on request")
         if child:
             child.check()
         if time.monotonic() > deadline:
@@ -127,6 +136,13 @@ def is_taken(host: str, port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def free_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def last_line(log: Path) -> str:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]  # comes with Prefect, without types
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
-from prefect.settings import get_current_settings
 from prefect.utilities.callables import parameter_schema
 
+from flows.server.connection import connected
 from flows.server.prefect_settings import DEAD_AFTER_S, FLOW_RUN_SETTINGS
 from spokenby.errors import InputError
 from spokenby.settings import Settings
@@ -30,9 +29,6 @@ from spokenby.site.gpu_slots import tag_limit
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
-
-OWN_SERVER = "http://127.0.0.1:4200/api"
-"""Where `spokenby serve` answers, for commands that were not told of another server."""
 
 
 class Need(NamedTuple):
@@ -70,23 +66,6 @@ def set_up(settings: Settings) -> list[str]:
         for need in wrong:
             need.create(client)
         return [need.what for need in wrong]
-
-
-@contextmanager
-def connected() -> Iterator[SyncPrefectClient]:
-    """Yield a client of the server that Prefect's settings name, else of spokenby's own.
-
-    Raises:
-        InputError: it does not answer.
-    """
-    named = get_current_settings().api.url
-    with get_client(sync_client=True) if named else SyncPrefectClient(OWN_SERVER) as client:
-        if (error := client.api_healthcheck()) is not None:
-            raise InputError(
-                f"no Prefect server answers at {client.api_url} ({type(error).__name__})",
-                "start one with `spokenby serve`, or set PREFECT_API_URL",
-            )
-        yield client
 
 
 def needs(settings: Settings) -> Iterator[Need]:

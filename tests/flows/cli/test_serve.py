@@ -1,0 +1,132 @@
+"""A server with a password, and its stop in the midst of a run: real processes, a real browser."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from conftest import Site
+from playwright.sync_api import expect, sync_playwright
+from served import Served
+
+from flows.server.passwords import kept_password, make_password
+from spokenby.errors import InputError
+from spokenby.settings import Settings
+
+TALK = "telephone talk"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+STOPPED_WITHIN_S = 10
+
+
+class Guarded(Served):
+    """A site that is served with a password."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.file = self.data / "server" / f"password-127.0.0.1-{self.port}"
+
+    def ask(self, path: str, password: str) -> int:
+        name, _, secret = password.partition(":")
+        return httpx.get(f"{self.url}{path}", auth=(name, secret), timeout=30).status_code
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Guarded]:
+    """Yield a site with `spokenby serve --password`, which SIGTERM ends while a run computes."""
+    if sys.platform == "win32":
+        pytest.skip("ends processes the POSIX way")
+    site = Guarded(tmp_path_factory.mktemp("guarded"))
+    site.copy_data(finished)
+    site.up("both", "--password")
+    site.authorization = httpx.BasicAuth(*site.file.read_text().strip().split(":"))
+    yield site
+    talk = str(site.videos / f"{TALK}.mp4")
+    shutil.rmtree(site.output(TALK), ignore_errors=True)
+    run = site.trigger(paths=[talk], force=["speech"])
+    site.wait_for_stage(run, f"speech {TALK}")
+    serve = site.parts["both"]
+    ours = psutil.Process(serve.pid).children(recursive=True)
+    assert len(ours) == 3, ours  # server, worker, run
+    serve.terminate()
+    begun = time.monotonic()
+    assert serve.wait(60) == 0
+    assert time.monotonic() - begun < STOPPED_WITHIN_S
+    assert not any(process.is_running() for process in ours)
+
+
+def test_nobody_gets_in_without_the_password(guarded: Guarded) -> None:
+    password = guarded.file.read_text().strip()
+    assert guarded.file.stat().st_mode & 0o777 == 0o600
+    told = httpx.get(f"{guarded.url}/admin/version", timeout=30)
+    assert told.status_code == 401
+    assert guarded.ask("/admin/version", "spokenby:wrong") == 401
+    assert guarded.ask("/admin/version", password) == 200
+    for log in (guarded.data / "cache" / "logs").iterdir():
+        assert password.partition(":")[2] not in log.read_text()
+
+
+def test_commands_on_the_same_data_folder_get_in(guarded: Guarded, tmp_path: Path) -> None:
+    checked = guarded.run("up", "--check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    shutil.rmtree(guarded.output(TALK))
+    ran = guarded.run("transcribe", str(guarded.videos / f"{TALK}.mp4"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    stranger = guarded.run("up", SPOKENBY_DATA_DIR=str(tmp_path))
+    assert stranger.returncode == 2
+    (line,) = stranger.stderr.splitlines()
+    assert "asks for another password: set PREFECT_API_AUTH_STRING" in line
+
+
+def test_the_worker_gets_in(guarded: Guarded) -> None:
+    shutil.rmtree(guarded.output(TALK))
+    run = guarded.trigger(paths=[str(guarded.videos / f"{TALK}.mp4")])
+    ended = guarded.wait_for(run, "Completed", "Failed", "Crashed")
+    assert ended["state"]["name"] == "Completed", ended["state"]
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+def test_the_browser_asks_for_the_line_in_the_file(guarded: Guarded) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{guarded.url.removesuffix('/api')}/deployments")
+        field = page.locator("input[type=password]")
+        field.fill(guarded.file.read_text().strip(), timeout=60_000)
+        field.press("Enter")
+        expect(page.get_by_text("transcribe-videos").first).to_be_visible(timeout=60_000)
+        browser.close()
+
+
+URL = "http://127.0.0.1:4200/api"
+
+
+def test_a_restart_keeps_the_password_and_a_variable_replaces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
+    settings = Settings(data_dir=tmp_path)
+    assert kept_password(URL, settings) == ""
+    make_password(URL, settings)
+    first = kept_password(URL, settings)
+    assert first.startswith("spokenby:")
+    make_password(URL, settings)
+    assert kept_password("http://localhost:4200/api", settings) == first
+    for other in ("http://127.0.0.1:4201/api", "http://prefect.example:4200/api"):
+        assert kept_password(other, settings) == ""
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ada:secret")
+    path = make_password(URL, settings)
+    assert kept_password(URL, settings) == "ada:secret"
+    assert [*path.parent.iterdir()] == [path]
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "secret")
+    with pytest.raises(InputError, match="user:password"):
+        make_password(URL, settings)

@@ -1,0 +1,152 @@
+"""What stands between spokenby and a Prefect server: proxies, wrong addresses, strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import getproxies_environment
+
+import pytest
+from commands import Here
+from conftest import Site, free_port, shared
+from media import Sound, make_video, tone
+
+from flows.server.prefect_settings import check_home, reach_without_proxy
+from spokenby.errors import InputError
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the address of a proxy that answers nobody, and what it was asked for."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def note() -> None:
+            while True:
+                try:
+                    caller, _ = listener.accept()
+                except OSError:
+                    return
+                asked.append(caller.recv(200))
+                caller.close()
+
+        threading.Thread(target=note, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+
+def test_a_run_and_its_server_meet_without_the_proxy(
+    site: Site, finished: Site, proxy: tuple[str, list[bytes]]
+) -> None:
+    address, asked = proxy
+    shutil.copytree(finished.data / "cache", site.data / "cache")
+    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
+    site.environment.pop("PREFECT_API_URL")
+    home = Path(site.environment["PREFECT_HOME"])
+    home.mkdir()
+    migrated = sqlite3.connect(shared() / "prefect" / "prefect.db")
+    migrated.backup(sqlite3.connect(home / "prefect.db"))
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")
+    socks = address.replace("http", "socks5")
+    proxies = {**dict.fromkeys(names, address), "ALL_PROXY": socks, "NO_PROXY": "files.example"}
+    ran = site.run("transcribe", **proxies)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 of 1 videos" in ran.stdout
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("given", "without"),
+    [
+        ({}, None),
+        ({"HTTP_PROXY": "http://proxy"}, "localhost,127.0.0.1,::1"),
+        ({"all_proxy": "http://proxy", "NO_PROXY": "a, .b"}, "a,.b,localhost,127.0.0.1,::1"),
+        ({"https_proxy": "http://proxy", "no_proxy": "localhost"}, "localhost,127.0.0.1,::1"),
+        ({"HTTP_PROXY": "http://proxy", "no_proxy": "*"}, "*"),
+    ],
+)
+def test_what_the_user_excludes_stays_excluded(
+    given: dict[str, str], without: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("no_proxy", "")  # so that it is undone
+    monkeypatch.setenv("NO_PROXY", "")
+    del os.environ["no_proxy"], os.environ["NO_PROXY"]
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        reach_without_proxy("localhost", "127.0.0.1", "::1")
+        assert getproxies_environment().get("no") == without
+
+
+def test_an_address_that_nobody_answers_is_one_line(site: Site) -> None:
+    make_video(site.videos / "a.mp4", Sound(tone(1)))
+    url = f"http://127.0.0.1:{free_port()}/api"
+    ran = site.run("transcribe", PREFECT_API_URL=url)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"spokenby: no Prefect server answers at {url}/ (ConnectError): start")
+    assert "PREFECT_API_URL" in line
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Answers everything with what `told` says."""
+
+    told: tuple[int, str] = (200, "")
+
+    def do_GET(self) -> None:
+        self.send_response(self.told[0])
+        self.end_headers()
+        self.wfile.write(self.told[1].encode())
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ((401, "{}"), "asks for another password: set PREFECT_API_AUTH_STRING"),
+        ((200, "<html>"), "is not the API of a Prefect server: set PREFECT_API_URL"),
+        ((404, "{}"), "answers with status 404: set PREFECT_API_URL to another one"),
+        ((503, "{}"), "answers with status 503: set PREFECT_API_URL to another one"),
+        ((200, json.dumps("2.20.1")), "is Prefect 2.20.1, spokenby needs 3."),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_one_line(
+    site: Site, told: tuple[int, str], says: str
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Stranger,), {"told": told}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    site.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{server.server_port}/api"
+    begun = time.monotonic()
+    with Here(site) as here, pytest.raises(InputError) as raised:
+        here.run("up")
+    server.shutdown()
+    assert says in str(raised.value)
+    assert time.monotonic() - begun < 30  # with the import of Prefect; retries would take 62 s
+
+
+def test_a_home_that_cannot_be_made_is_one_line(site: Site) -> None:
+    site.environment.pop("PREFECT_API_URL")
+    make_video(site.videos / "a.mp4", Sound(tone(1)))
+    home = site.folder / "file"
+    home.touch()
+    ran = site.run("transcribe", PREFECT_HOME=str(home))
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"spokenby: Prefect cannot keep its database in {home} (File exists): ")
+
+
+def test_a_home_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", "/proc/prefect")
+    with pytest.raises(InputError, match="Prefect cannot keep its database in /proc/prefect"):
+        check_home()
