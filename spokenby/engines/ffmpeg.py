@@ -34,6 +34,7 @@ _WIDTH = 4
 _QUEUED_BLOCKS = 8
 _LOOK_S: Seconds = 0.5
 """How often progress is told, and a wish to stop is seen."""
+_NUT = b"nut/multimedia container"
 _ENDING_S: Seconds = 10.0
 _MESSAGES = 20
 _MOST_CHANNELS = 64
@@ -265,9 +266,15 @@ def _samples_of(stream: io.BufferedReader) -> Iterator[bytes]:
     Silence is where nothing is: before a late start, and between filters that ffmpeg rebuilt.
     What comes twice there is left out the second time.
     """
-    if not stream.peek(1):
+    if not (begin := stream.peek(1)):
         return
-    with av.open(stream, "r", format="nut") as container:
+    try:
+        container = av.open(stream, "r", format="nut")
+    except av.error.InvalidDataError:
+        if begin.startswith(_NUT):  # a head, and no sample behind it
+            return
+        raise
+    with container:
         due, count = bytearray(), 0
         for packet in container.demux(audio=0):
             if packet.pts is None:  # after the last
