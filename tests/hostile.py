@@ -61,12 +61,7 @@ def wav(
     claims: int | None = None,
     kind: int = 1,
 ) -> bytes:
-    """Return a WAV file of silence.
-
-    Args:
-        frames: that are there.
-        claims: bytes of samples that its header tells of; `None` for those that are there.
-    """
+    """Return a WAV file of silence whose header claims so many bytes; `None`: as many as it has."""
     frame = channels * bits // 8
     data = bytes(frames * frame)
     size = len(data) if claims is None else claims

@@ -98,7 +98,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "0 hertz.wav": (content(wav(rate_hz=0)), NO_VIDEO),
     "65 channels.wav": (content(wav(1600, channels=65)), "has 65 channels, ffmpeg converts"),
     "200 channels.wav": (content(wav(1600, channels=200)), "has 200 channels, ffmpeg converts"),
-    "0 channels.wav": (content(wav(channels=0)), UNDECODABLE),
+    "no channels.wav": (content(wav(channels=0)), UNDECODABLE),
     # --- names
     f"{ESCAPE}[31mred{ESCAPE}[0m.mp4": (content(b""), "is empty"),
     f"{BIDI}4pm.mp4": (content(b""), "is empty"),
