@@ -238,9 +238,9 @@ def _transcribe(
 
     prefect_settings.check_home()
     say(console, prefect_settings.starting())
-    from flows.final_states import results_of
     import httpx
 
+    from flows.final_states import results_of
     from flows.server.connection import have_server
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines
