@@ -65,7 +65,7 @@ def doctor() -> int:
         console.print(
             f"[{styles[finding.light]}]{finding.light.name.lower():<6}[/] {finding.what}: ", end=""
         )
-        say(console, finding.says)
+        say(console, finding.message)
         if finding.next_step:
             say(console, f"       -> {finding.next_step}")
     return MISSING if worst is Light.RED else 0

@@ -47,7 +47,7 @@ class Finding(NamedTuple):
 
     light: Light
     what: str
-    says: str
+    message: str
     next_step: str = ""
 
 
@@ -170,8 +170,8 @@ def _models(settings: Settings) -> Iterator[Finding]:
         except SpokenbyError as error:
             yield Finding(Light.YELLOW, what, error.problem, error.next_step)
             continue
-        names = sorted({it.model.name if it.model else it.path.name for it in found})
-        fetched = {it.path: it.model for it in found if it.model and it.source is Source.HUB}
+        names = sorted({m.model.name if m.model else m.path.name for m in found})
+        fetched = {m.path: m.model for m in found if m.model and m.source is Source.HUB}
         if fetched:
             megabytes = sum(model.size for model in fetched.values()) / 1e6
             lacking = sorted({package for model in fetched.values() for package in model.packages})
@@ -198,15 +198,17 @@ def _voices(settings: Settings) -> Finding:
         return Finding(Light.RED, "voices", error.problem, error.next_step)
     named = sum(voice.known for voice in voices)
     models = ", ".join(sorted({model for voice in voices for model in voice.models})) or "none yet"
-    says = f"{len(voices)} known, {named} by name, in {library.place}; embedding models: {models}"
+    message = (
+        f"{len(voices)} known, {named} by name, in {library.place}; embedding models: {models}"
+    )
     if lacking := lacking_prints(voices, settings.voice_encoder):
         return Finding(
             Light.YELLOW,
             "voices",
-            f"{says}; {len(lacking)} need new voiceprints, by {settings.voice_encoder}",
+            f"{message}; {len(lacking)} need new voiceprints, by {settings.voice_encoder}",
             "run: spokenby voices rebuild",
         )
-    return Finding(Light.GREEN, "voices", says)
+    return Finding(Light.GREEN, "voices", message)
 
 
 def _privacy(settings: Settings) -> Finding:
@@ -245,12 +247,12 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _shares(settings: Settings) -> Finding:
-    """Find databases and locks on a network share; `voices` says so of the voice library."""
+    """Find databases and locks on a network share; `voices` does so for the voice library."""
     from prefect.settings import get_current_settings
 
     if warning := shared_locks(settings):
-        says, _, next_step = warning.partition(": ")
-        return Finding(Light.YELLOW, "shares", says, next_step)
+        message, _, next_step = warning.partition(": ")
+        return Finding(Light.YELLOW, "shares", message, next_step)
     current = get_current_settings()
     url, home = current.server.database.connection_url, current.home
     own = url is None or "sqlite" in url.get_secret_value()

@@ -14,7 +14,7 @@ from rich.table import Table
 from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
-from spokenby.errors import InputError
+from spokenby.errors import InputError, TransientError
 from spokenby.plan.stages import Stage
 
 if TYPE_CHECKING:
@@ -245,12 +245,20 @@ def _transcribe(
     prefect_settings.check_home()
     check_writable(inventory.batch.output)
     say(console, prefect_settings.starting())
+    import httpx
+
     from flows.final_states import results_of
     from flows.server.connection import have_server
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines
 
     have_server()
-    with sharing(inventory):
-        state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
+    try:
+        with sharing(inventory):
+            state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
+    except httpx.TransportError as error:
+        raise TransientError(
+            f"the Prefect server is gone ({error})",
+            "start it and run again: finished work is kept",
+        ) from error
     return results_of(state), take_lines()

@@ -31,6 +31,7 @@ _WIDTH = 4
 _QUEUED_BLOCKS = 8
 _LOOK_S: Seconds = 0.5
 """How often progress is reported and a request to stop is seen."""
+_NUT = b"nut/multimedia container"
 _ENDING_S: Seconds = 10.0
 _MESSAGES = 20
 _HIGHPASS_HZ = 20
@@ -281,9 +282,15 @@ def _samples_of(stream: io.BufferedReader) -> Iterator[bytes]:
     Gaps are filled with silence: before a late start, and where ffmpeg rebuilt its filters. Samples
     that come twice there are dropped the second time.
     """
-    if not stream.peek(1):
+    if not (begin := stream.peek(1)):
         return
-    with av.open(stream, "r", format="nut") as container:
+    try:
+        container = av.open(stream, "r", format="nut")
+    except av.error.InvalidDataError:
+        if begin.startswith(_NUT):  # a head, and no sample behind it
+            return
+        raise
+    with container:
         due, count = bytearray(), 0
         for packet in container.demux(audio=0):
             if packet.pts is None:  # after the last

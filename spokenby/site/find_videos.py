@@ -127,9 +127,14 @@ def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
 def _look(path: Path, left_out: LeftOut) -> list[Path]:
     videos = sorted(_look_into(path, _raise, left_out), key=_natural)
     if not videos:
-        known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise InputError(f"the folder {path} holds no video", f"put files there ending in {known}")
+        raise no_video_in(path)
     return videos
+
+
+def no_video_in(folder: str | Path) -> InputError:
+    """Return the error that says what a folder should hold."""
+    known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    return InputError(f"the folder {folder} holds no video", f"put files there ending in {known}")
 
 
 def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from spokenby.progress import Step, VideosFound, announce, is_stopping, showing
 from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
-from spokenby.site.find_videos import BadPath, LeftOut, find_videos, look_for_videos
+from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
 from spokenby.site.video_locks import Claims
 from spokenby.types import Digest, TranscriptSummary, Video
 
@@ -428,17 +428,18 @@ def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None
 
 
 def _find_all(paths: Collection[str], left_out: LeftOut) -> tuple[list[Path], list[VideoStatus]]:
-    """Return the videos below some paths, each once, and a status for each path without any."""
+    """Return the videos below some paths, each once, and a status for each that leads to none."""
     found: dict[Path, None] = {}
-    bad_paths = []
+    bad_paths: list[BadPath] = []
     for path in paths:
-        try:
-            found.update(dict.fromkeys(find_videos([path], left_out)))
-        except InputError as error:
-            bad_paths.append(bad_path(BadPath(path, error)))
+        videos, problems = look_for_videos([path], left_out)
+        found.update(dict.fromkeys(videos))
+        if not videos and not problems:
+            problems = [BadPath(path, no_video_in(path))]
+        bad_paths += problems
     for named in left_out.keys() & found.keys():
         del left_out[named]
-    return list(found), bad_paths
+    return list(found), list(map(bad_path, bad_paths))
 
 
 def bad_path(problem: BadPath) -> VideoStatus:

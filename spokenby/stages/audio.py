@@ -7,11 +7,12 @@ import math
 import os
 import shutil
 import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ SHORT_BY: Seconds = 2.0
 """Audio that ends this much before its video is worth a warning: a cut file, a dead microphone."""
 
 _ABANDONED_S = 3600.0
-"""A partial file that nobody wrote to for so long was left by a killed run."""
+"""Where locks can't tell, a killed run left a partial file that nobody wrote to for so long."""
 
 _FLOAT = np.dtype("<f4")
 _FORMAT_FLOAT = 3
@@ -128,6 +129,8 @@ def extract_audio(
         _check_room(target_root, video.duration)
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
+            with suppress(OSError):
+                _lock(file)
             confirm(video)
             try:
                 count, warnings = _decode_best(
@@ -289,6 +292,21 @@ def _check_room(folder: Path, duration: Seconds) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what killed runs left."""
     for partial in folder.glob("*.partial"):
-        with suppress(OSError):  # another process sweeps, too
-            if time.time() - partial.stat().st_mtime > _ABANDONED_S:
-                partial.unlink()
+        with suppress(OSError):  # another process sweeps, or writes this one
+            if time.time() - partial.stat().st_mtime <= _ABANDONED_S:
+                with partial.open("rb+") as file:
+                    _lock(file)
+            partial.unlink()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file until it is closed or this process is dead.
+
+    Raises:
+        OSError: another process did, or there are no such locks: on Windows, on some shares.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.ENOLCK, "no locks that end with a process")
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -223,6 +223,8 @@ class Overview:
         duration, planned = video.duration, video.planned
         if not planned:
             begun = [other for other in self._videos.values() if other.planned and other.size]
+            # What failed may have lied about its length.
+            begun = [other for other in begun if not other.end or other.end.state in _READY]
             if not begun:
                 return None
             duration = video.size * sum(v.duration for v in begun) / sum(v.size for v in begun)

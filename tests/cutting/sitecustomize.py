@@ -1,15 +1,19 @@
-"""Signals a run's own process in the middle of one stage, once. Python imports this by itself.
+"""Disturbs a run in the middle of one stage, once. Python imports this by itself.
 
 A worker lets no run bring an environment. So a test writes it to a file in the folder
 RUN_ENVIRONMENTS, and the worker has this folder in its PYTHONPATH. In a run's environment:
-CUT_STAGE, CUT_SIGNAL (a number; SIGKILL, or SIGSTOP for who wants to kill it from outside),
-CUT_MARK (a file that tells, once it has happened, which process it was and which stages were
-stored then, since when).
+CUT_STAGE, CUT_SIGNAL (a number; SIGKILL, or SIGSTOP for who wants to kill it from outside) or
+CUT_BY (a function of `DISTURB`), CUT_MARK (a file that tells, once it has happened, which process
+it was and which stages were stored then, since when).
 """
 
+import errno
 import json
 import os
+import signal
+import sqlite3
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from importlib import util
@@ -26,7 +30,65 @@ def cut():
     mark = Path(os.environ["CUT_MARK"])
     mark.with_suffix(".new").write_text(json.dumps(told))
     mark.with_suffix(".new").rename(mark)
-    os.kill(os.getpid(), int(os.environ["CUT_SIGNAL"]))
+    if by := os.environ.get("CUT_BY"):
+        DISTURB[by]()
+    else:
+        os.kill(os.getpid(), int(os.environ["CUT_SIGNAL"]))
+
+
+def fill_disk():
+    """Let every write end that makes a file longer than 2 kB: in its midst, as on a full disk.
+
+    The kernel does it, with EFBIG instead of ENOSPC. What can be opened is not changed.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))
+
+
+def forbid_writing():
+    """Refuse to open, make, rename or delete anything in the site's folder.
+
+    Python asks its audit hooks first. Root may write everywhere, so that modes are no fault.
+    """
+    folder = os.environ["SPOKENBY_DATA_DIR"]
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+    def refuse(event, args):
+        if event == "open" and not (isinstance(args[2], int) and args[2] & writes):
+            return
+        if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}:
+            path = os.fsdecode(args[0]) if isinstance(args[0], str | bytes) else ""
+            if path.startswith(folder):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    sys.addaudithook(refuse)
+
+
+def end_server():
+    """Kill what leads to the server."""
+    os.kill(int(os.environ["CUT_SERVER"]), signal.SIGKILL)
+
+
+def lock_databases():
+    """Hold all databases of the site for 3 s."""
+    held = []
+    for path in Path(os.environ["SPOKENBY_DATA_DIR"]).rglob("*.sqlite"):
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        database.execute("BEGIN EXCLUSIVE")
+        held.append(database)
+    assert held
+    threading.Timer(3, lambda: [database.close() for database in held]).start()
+
+
+DISTURB = {
+    "kill -9": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "disk full": fill_disk,
+    "read-only": forbid_writing,
+    "server gone": end_server,
+    "database locked": lock_databases,
+}
 
 
 def cut_progress(module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -190,41 +189,6 @@ def test_killed_run_continues_with_the_stage_that_was_cut(site: Site, clip: Site
     for name in ("transcript.json", "transcript.srt", "transcript.rttm"):
         here, there = site.output("clip") / name, clip.output("clip") / name
         assert here.read_bytes() == there.read_bytes()
-
-
-def test_bad_videos_fail_in_one_line_each_and_the_others_are_done(site: Site) -> None:
-    videos = site.videos
-    (videos / "empty.mp4").write_bytes(b"")
-    (videos / "text.mp4").write_text("not a video\n" * 100)
-    make_video(videos / "mute.mp4", seconds=1)
-    make_video(videos / "short.mp4", Sound(silence(0.3)))
-    make_video(videos / "silence 'quoted' 🎬.mp4", Sound(silence(5)))
-    if sys.platform != "win32":
-        make_video(videos / "line\nbreak.mp4", Sound(silence(2)))
-    whole = make_video(videos / "cut.mp4", Sound(silence(3))).read_bytes()
-    (videos / "cut.mp4").write_bytes(whole[: whole.rindex(b"moov") - 4])
-    missing = videos.parent / "missing.mp4"
-    with Here(site) as cli:
-        ran = cli.run("transcribe", videos, missing)
-    assert ran.code == 1
-    failed = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
-    assert len(failed) == 5, ran.out
-    for name, problem in {
-        "empty.mp4": "is empty",
-        "text.mp4": "not a video or audio file",
-        "mute.mp4": "no audio",
-        "cut.mp4": "cut off",
-        "missing.mp4": "does not exist",
-    }.items():
-        assert any(name in line and problem in line for line in failed), (name, failed)
-    silent = site.transcript("silence 'quoted' 🎬")
-    assert (silent.speakers, silent.segments) == ((), ())
-    assert any("no speech" in warning for warning in silent.warnings)
-    assert site.transcript("short").segments == ()
-    if sys.platform != "win32":
-        assert site.transcript("line_break").segments == ()
-    assert not list(site.transcripts.glob("*.tmp*"))
-    assert "Traceback" not in ran.out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import os
 import shutil
 import struct
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -212,16 +213,18 @@ def test_audio_that_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_partial_files_of_killed_runs_are_removed_when_they_are_old(tmp_path: Path) -> None:
-    for name, age_s in (("old.1.partial", 7200), ("new.1.partial", 60), ("old.wav", 7200)):
+@pytest.mark.skipif(sys.platform == "win32", reason="age alone tells there")
+def test_partial_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    for name, age_s in (("old.1.partial", 7200), ("new.1.partial", 1), ("old.wav", 7200)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    extract(tmp_path, Blocks([0.1]))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "abc.wav",
-        "new.1.partial",
-        "old.wav",
-    ]
+
+    def extract_another(_video: Video) -> None:
+        extract(tmp_path, Blocks([0.2]))
+        assert len(list(tmp_path.glob("*.partial"))) == 1  # of the one that lives
+
+    extract_audio(VIDEO, tmp_path, Blocks([0.1]), Params(), digest="abc", confirm=extract_another)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["abc.wav", "old.wav"]
 
 
 def test_a_target_that_cannot_be_is_an_input_error(tmp_path: Path) -> None:

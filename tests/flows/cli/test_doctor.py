@@ -30,4 +30,4 @@ def test_misspelt_setting_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPOKENBY_FFMPG", "x")
     findings = list(examine())
     assert findings[-1].light is Light.RED
-    assert "SPOKENBY_FFMPG" in findings[-1].says
+    assert "SPOKENBY_FFMPG" in findings[-1].message

@@ -90,10 +90,10 @@ def test_doctor_says_what_others_may_read(tmp_path: Path, monkeypatch: pytest.Mo
     voices, transcripts = tmp_path / "voices" / "voices.sqlite", tmp_path / "transcripts"
     voices.touch(0o600)
     transcripts.mkdir(0o700)
-    assert str(tmp_path) not in privacy().says
+    assert str(tmp_path) not in privacy().message
     voices.chmod(0o644)
     transcripts.chmod(0o755)
     finding = privacy()
     assert finding.light is Light.YELLOW
-    assert f"{transcripts}, {voices}" in finding.says
+    assert f"{transcripts}, {voices}" in finding.message
     assert finding.next_step.startswith("unless that is intended, run: chmod -R go= ")
