@@ -137,6 +137,8 @@ SLOWEST_FIRST = (
     "tests/flows/test_sweep_folder.py",
     "tests/flows/test_transcribe_videos.py",
     "tests/flows/test_ui.py",
+    "tests/flows/test_stops.py",
+    "tests/faults/test_faults.py",
     "tests/flows/test_voices.py",
     "tests/flows/test_real_models.py",
 )
