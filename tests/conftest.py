@@ -22,6 +22,7 @@ import hypothesis
 import psutil
 import pytest
 from filelock import FileLock
+from hypothesis.internal.conjecture import providers
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
@@ -36,6 +37,8 @@ hypothesis.settings.register_profile(
     deadline=None,
 )
 hypothesis.settings.load_profile("spokenby")
+# It looks for constants in all modules; speechbrain's lazy ones raise ImportError when looked at.
+providers._get_local_constants = lambda: providers._local_constants  # noqa: SLF001
 
 
 def free_port() -> int:

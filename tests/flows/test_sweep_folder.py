@@ -137,7 +137,7 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
         limit=1,
     )
     assert run["state"]["type"] == "FAILED"
-    assert "1 failed, 1 done, 1 skipped: " in run["state"]["message"]
+    assert "(1 failed, 1 done, 1 skipped)" in run["state"]["message"]
 
     path.rename(site.videos / "renamed.mp4")
     second = cli.run("sweep", site.videos, "--max-attempts", 2)
