@@ -38,7 +38,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("spokenby")
 # It looks for constants in all modules; speechbrain's lazy ones raise ImportError when looked at.
-providers._get_local_constants = lambda: providers._local_constants  # noqa: SLF001
+providers._get_local_constants = lambda: providers._local_constants
 
 
 def free_port() -> int:
