@@ -29,6 +29,7 @@ from spokenby.site.find_videos import sum_up_left_out
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
 from spokenby.site.model_files import make_models_ready
+from spokenby.site.stage_results import remove_strays
 from spokenby.site.voice_library import note_unchanged
 from spokenby.types import Video
 from spokenby.wording import count_of
@@ -102,6 +103,7 @@ def transcribe_videos(
         plan_named("", "", batch, force)
     check_writable(batch.output)
     make_models_ready(batch, find_hub_token)
+    remove_strays(batch.settings)
 
     context = FlowRunContext.get()
     request = request_of(batch, (context and context.parameters) or {})

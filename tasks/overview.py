@@ -84,8 +84,9 @@ def write_overview(overview: Overview, again: Again) -> str:
             for step in overview.models
         ),
         "",
-        "| video | state | done | speed | left | again |",
-        "|---|---|---|---:|---:|---|",
+        # What may be long comes last: the UI cuts wide tables.
+        "| video | done | left | speed | | state |",
+        "|---|---|---:|---:|---|---|",
         *(_row(video, shown[video.video], again) for video in rows[:SHOWN]),
     ]
     if rows[SHOWN:]:
@@ -106,4 +107,4 @@ def _row(video: VideoProgress, name: str, again: Again) -> str:
     left = "" if video.left is None else about(video.left)
     ended_badly = video.note and video.state not in {"done", "unchanged"}
     link = again.link("run again", video.video) if ended_badly else ""
-    return f"| {cell} | {state} | {bar} | {speed_in_words(video.speed)} | {left} | {link} |"
+    return f"| {cell} | {bar} | {left} | {speed_in_words(video.speed)} | {link} | {state} |"

@@ -8,13 +8,15 @@ counts as absent.
 import hashlib
 import json
 import logging
+import time
+from contextlib import suppress
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
-from spokenby.types import Digest, HexDigest, StageResult
+from spokenby.types import Digest, HexDigest, Seconds, StageResult
 
 _CHECKED: TypeAdapter[Digest] = TypeAdapter(HexDigest)
 
@@ -54,6 +56,18 @@ def storage_key(stage: Stage, digest: Digest) -> str:
         ValueError: the digest is none, so that the name could lead anywhere.
     """
     return f"{stage}/{_CHECKED.validate_python(digest)}.json"
+
+
+def remove_strays(settings: Settings, older_than: Seconds = 86_400.0) -> None:
+    """Remove what Prefect stored beside the stages' folders: the exceptions of failed tasks.
+
+    Only the run in which they failed reads them.
+    """
+    with suppress(OSError):
+        for path in settings.results.iterdir():
+            with suppress(OSError):
+                if path.is_file() and time.time() - path.stat().st_mtime > older_than:
+                    path.unlink()
 
 
 def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult | None:
