@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="bfloat16, not float32")
     parser.add_argument("--seconds", type=float, help="cut longer files at this")
     parser.add_argument("--alone", action="store_true", help="each speaker alone, too")
-    parser.add_argument("--set", action="append", default=[], help="as of spokenby transcribe")
+    parser.add_argument("--set", action="append", default=[], help="as in spokenby transcribe")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
