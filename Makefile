@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VIDEOS ?=
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 

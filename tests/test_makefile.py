@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
         (["run", "VIDEOS=talk.mp4"], "run --no-sync spokenby transcribe talk.mp4"),
         (
             ["test"],
-            "run --no-sync pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15",
+            "run --no-sync pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 15",
         ),
     ],
 )

@@ -12,6 +12,12 @@ from conftest import Site
 
 STRACE = shutil.which("strace")
 NAME_SERVICE = "53"
+QUIETED = re.compile(
+    "ORT_DISABLE|HF_HUB_DISABLE|DO_NOT_TRACK|XDG_CACHE_HOME|CI$|CI_|GITHUB|GITLAB|BUILD|TF_BUILD"
+    "|TRAVIS|CIRCLECI|JENKINS|TEAMCITY"
+)
+"""Variables of this process by which libraries would be quiet: those that spokenby sets, and those
+by which they know a build machine."""
 _ADDRESS = re.compile(
     r"sin6?_port=htons\((?P<port>\d+)\).*?"
     r"(?:inet_addr\(|inet_pton\(AF_INET6, )\"(?P<host>[^\"]+)\""

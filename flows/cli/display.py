@@ -15,6 +15,7 @@ from rich.text import Text
 from flows.cli.terminal import cell, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
+from spokenby.plan.stages import Stage
 from spokenby.progress import Event, Step, VideoEnded, listening
 from spokenby.site.inventory import State, VideoStatus
 from spokenby.telemetry.overview import Overview, about, names, speed_in_words
@@ -70,8 +71,8 @@ class _Lines:
             state = f"{step.fraction:.0%}"
             if left := self._overview.seconds_left():
                 state += f" ({about(left)} left for all)"
-        elif step.state == "waiting" and step.stage != "wait":
-            return  # for a model or the GPU: mostly milliseconds
+        elif step.state == "waiting" and step.stage in set(Stage):
+            return  # for its model or the GPU: mostly milliseconds
         else:
             state = step.state
         name = one_line(Path(step.video).name)

@@ -75,7 +75,10 @@ def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult
 
     One that is there and cannot be used is said.
     """
-    path = settings.results / storage_key(stage, digest)
+    try:
+        path = settings.results / storage_key(stage, digest)
+    except ValueError:
+        return None
     try:
         return _read(stage, digest, path.read_bytes())
     except FileNotFoundError:

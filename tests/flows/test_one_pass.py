@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, name, counting)
 
-    count(inventory, "find_videos", "find")
+    count(inventory, "look_for_videos", "find")
     count(inventory, "probe", "probe")
     count(inventory, "digest_file", "digest")
     count(digests, "_hash", "read whole")

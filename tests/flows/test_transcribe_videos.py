@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from scoring import (
     wrong_speakers,
 )
 
-from spokenby.engines.av import read_audio
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.plan.stages import Stage
@@ -142,53 +140,6 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
         "telephone talk"
     ) == {"extract", "embed"}
     assert site_copy.transcript("telephone talk") == before
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
-    """Return a site on which 10 s of the conversation were transcribed undisturbed.
-
-    With a torchcodec that cannot be imported: the killed runs, which have none, come to the same.
-    """
-    site = Site(tmp_path_factory.mktemp("clip"), {"PREFECT_API_URL": prefect_server})
-    broken = site.folder / "broken" / "torchcodec"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text('raise RuntimeError("Could not load libtorchcodec")\n')
-    samples, rate_hz = read_audio(CONVERSATION.with_suffix(".flac"))
-    make_video(site.videos / "clip.mp4", Sound(samples[None, : 10 * rate_hz], rate_hz))
-    assert site.run("transcribe", PYTHONPATH=str(broken.parent)).returncode == 0
-    return site
-
-
-def is_whole(result: Path) -> bool:
-    """Whether a stored result was not cut while it was written."""
-    try:
-        json.loads(result.read_bytes())
-    except ValueError:
-        return False
-    return True
-
-
-def test_killed_run_continues_with_the_stage_that_was_cut(site: Site, clip: Site) -> None:
-    """Killed when what precedes the stage is there; the next run computes only what is not."""
-    before = site.results / "speech"
-    shutil.copy(clip.videos / "clip.mp4", site.videos)
-    process = site.start("transcribe")
-    deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline:
-        if before.exists() and any(before.iterdir()):
-            break
-        time.sleep(0.02)
-    process.kill()
-    process.communicate()
-    kept = {path.parent.name for path in site.results.glob("*/*.json") if is_whole(path)}
-    assert kept < {stage.value for stage in Stage}
-    ran = site.run("transcribe")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert not site.computed("clip") & kept
-    for name in ("transcript.json", "transcript.srt", "transcript.rttm"):
-        here, there = site.output("clip") / name, clip.output("clip") / name
-        assert here.read_bytes() == there.read_bytes()
 
 
 @pytest.mark.parametrize(

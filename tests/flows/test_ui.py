@@ -20,6 +20,7 @@ import pytest
 from conftest import Site, free_port, migrate
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from served import csrf_token
+from tracing import QUIETED, can_trace, hosts_in, tracer
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -41,7 +42,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     site.environment.pop("PREFECT_API_URL", None)
     site.home = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
     port = site.home.rpartition(":")[2]  # type: ignore[attr-defined]
-    serve = site.start("serve", "--port", port, PREFECT_WORKER_QUERY_SECONDS="1")
+    home, log = tmp_path_factory.mktemp("home"), site.folder / "connections"
+    site.environment["HOME"] = str(home)
+    for name in filter(QUIETED.match, tuple(site.environment)):
+        del site.environment[name]
+    before = tracer(log) if can_trace() else []
+    serve = site.start("serve", "--port", port, before=before, PREFECT_WORKER_QUERY_SECONDS="1")
     told = ""
     for line in serve.stdout:  # type: ignore[union-attr]
         told += line
@@ -56,6 +62,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     assert serve.wait(60) == 0
     left = subprocess.run(["ps", "-p", b",".join(children)], capture_output=True, check=False)
     assert left.returncode == 1, left.stdout
+    # Server, worker and runs reported to nobody.
+    assert not before or hosts_in(log) == set()
+    assert not (home / ".cache").exists()
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from commands import Here
 from conftest import Site
 from media import Sound, make_video, silence, tone
 
+from spokenby.digests import digest_file
+from spokenby.output.folders import folder_name
 from spokenby.plan.stages import Stage
 from spokenby.site.attempts import Ledger
 
@@ -22,15 +24,17 @@ def cli(site: Site) -> Iterator[Here]:
 def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
     site: Site, cli: Here
 ) -> None:
-    blocked = site.folder / "blocked"
-    blocked.write_text("a file where the folder should be")
     make_video(site.videos / "good.mp4", Sound(silence(1)))
     bad = make_video(site.videos / "bad.mp4", Sound(tone(1)))
+    output = site.folder / "output"
+    output.mkdir()
+    blocked = output / folder_name("bad", digest_file(bad))
+    blocked.write_text("a file where the video's folder should be")
     assert "2 waiting" in cli.run("status").out
     assert cli.run("retry").out.strip() == "nothing to retry: no video has failed"
 
     assert cli.run("transcribe", site.videos / "good.mp4").code == 0
-    options = ("--output", blocked / "inside", "--num-speakers", 1)
+    options = ("--output", output, "--num-speakers", 1)
     assert cli.run("transcribe", bad, *options).code == 1
     shown = cli.run("status")
     assert shown.code == 1
@@ -44,7 +48,7 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
     retried = cli.run("retry")
     assert retried.code == 0, retried.out
     assert "1 done" in retried.out
-    site.transcripts = blocked / "inside"
+    site.transcripts = output
     assert site.manifest("bad")["params"]["diarize"]["num_speakers"] == 1
     assert site.computed("bad") == set()
     assert not Ledger(site.data / "cache" / "ledger.sqlite").read()
