@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VIDEOS ?=
+# Many tests wait for servers and processes: three keep two cores busy.
 TEST_PROCESSES ?= 3
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
