@@ -168,7 +168,8 @@ def test_after_a_fault_the_next_run_ends_as_if_there_had_been_none(
     code, said = forks.run(site, CUT_STAGE="")
     assert code == 0, said
     again = {name for name, when in before.items() if stored(site)[name] != when}
-    assert again <= ({stage} if fault in STORED else set())
+    # A full disk may leave half a result, which is found out and replaced.
+    assert again <= ({stage} if fault in {*STORED, "disk full"} else set())
     for written in undisturbed.output("clip").iterdir():
         if written.name != "manifest.json":  # which tells what took how long
             there = site.output("clip") / written.name
