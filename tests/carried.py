@@ -1,4 +1,4 @@
-"""Packages that carry models live here: made small, taken away, or with other bytes in them."""
+"""Make packages that carry models: small ones, missing ones, or with other bytes in them."""
 
 from __future__ import annotations
 

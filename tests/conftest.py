@@ -251,6 +251,17 @@ class Site:
         out, err = process.communicate(timeout=500)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
+    def processes(self) -> list[list[str]]:
+        """Return the commands of all processes that run on the site."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("SPOKENBY_DATA_DIR") == str(self.data):
+                    found.append(process.cmdline())
+            except psutil.Error:
+                continue
+        return found
+
     def output(self, name: str) -> Path:
         """Return the one output folder of the video of that name."""
         (folder,) = self.transcripts.glob(f"{name}-????????")

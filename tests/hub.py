@@ -1,4 +1,4 @@
-"""A model hub on this machine lives here: what the hub's library asks of one, over real HTTP.
+"""Serve a model hub on this machine: what the hub's library requests, over real HTTP.
 
 Large files come by a redirect from a second server, as from the real hub's network of mirrors.
 """

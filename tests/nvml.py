@@ -1,5 +1,5 @@
 # ruff: noqa: N802 - the driver's names
-"""A stand-in for the driver's library lives here: cards that answer as recorded.
+"""Stand in for the driver's library with cards that answer as recorded.
 
 It replaces `pynvml` where spokenby imports it. Structures and errors are pynvml's own, so what is
 read from them is read from the real thing.

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests lives here, on a free port, in a folder that goes again."""
+"""Start a PostgreSQL server for tests on a free port, in a temporary folder."""
 
 from __future__ import annotations
 

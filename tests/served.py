@@ -1,6 +1,6 @@
-"""A site with a Prefect server and a worker of its own, which can be killed, lives here.
+"""Run a site with its own Prefect server and worker, which tests can kill.
 
-They are two `spokenby serve --only …`, so that each can be killed for itself.
+They are two `spokenby serve --only …`, so that each can be killed separately.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_a_file_that_changed_just_now_is_not_remembered(tmp_path: Path, index: D
 
 
 @pytest.mark.parametrize("rubbish", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_corrupt_index_is_begun_anew(tmp_path: Path, index: DigestIndex, rubbish: bytes) -> None:
+def test_a_corrupt_index_starts_over(tmp_path: Path, index: DigestIndex, rubbish: bytes) -> None:
     old_file(index.path, rubbish)
     path = old_file(tmp_path / "a", b"x")
     assert hashed_bytes(path, index) == [1.0]

@@ -82,7 +82,7 @@ class Options:
         """Return the stages to compute again.
 
         Raises:
-            InputError: there is no stage of a name.
+            InputError: a name is not a stage.
         """
         try:
             return tuple(Stage(name) for name in self.force)

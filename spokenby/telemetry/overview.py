@@ -163,6 +163,8 @@ class Overview:
         with self._lock:
             ends = [video.end for video in self._videos.values() if video.end]
             total = len(self._videos)
+        if not total:
+            return "looking for videos"
         ready = sum(end.state in _READY for end in ends)
         parts = [f"{ready} of {total} done"]
         others = Counter(end.state for end in ends if end.state not in _READY)

@@ -1,4 +1,4 @@
-"""Sites that spokenby runs on live here: videos, a Prefect server, the command line.
+"""Make sites for benchmarks: videos, a Prefect server, the command line.
 
 What a run costs is measured in `measuring.py`.
 """

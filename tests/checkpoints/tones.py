@@ -1,4 +1,4 @@
-"""Two languages of tones live here: sounds whose words and times are known exactly.
+"""Make sounds in two languages of tones, whose words and times are known exactly.
 
 The Whisper that understands them is made in `whisper.py`. A word is three tones of 0.1 s; words
 come at a steady beat, because that is quickly learnt.

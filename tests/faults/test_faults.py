@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import ROOT, Site, free_port
 from media import Sound, make_video
@@ -214,20 +213,8 @@ def files(site: Site) -> set[Path]:
 
 def assert_nothing_is_left(site: Site) -> None:
     deadline = time.monotonic() + 10
-    while left := processes_of(site):  # an ffmpeg notices that nobody reads
+    while left := site.processes():  # an ffmpeg notices that nobody reads
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
     for claim in (site.data / "cache" / "claims").glob("*"):
         assert not Claims(claim.parent).is_taken(claim.stem)
-
-
-def processes_of(site: Site) -> list[list[str]]:
-    """Return the commands of all processes that run on a site."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("SPOKENBY_DATA_DIR") == str(site.data):
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue
-    return found

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import ROOT, SPOKENBY, Site, shared
 from media import Sound, make_video
@@ -97,7 +96,7 @@ def test_a_signal_stops_a_run_and_its_temporary_server(
     signaled = time.monotonic()
     how(process)
     said = process.communicate(timeout=60)[0].splitlines()
-    while left := processes_of(lonely):
+    while left := lonely.processes():
         assert time.monotonic() - signaled < WITHIN_S, (left, said)
         assert how is subprocess.Popen.kill, left
         time.sleep(0.2)
@@ -118,15 +117,3 @@ def test_a_rerun_goes_on_where_the_signals_stopped_it(lonely: Site, prefect_serv
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "extract" not in lonely.computed("talk")
     assert lonely.strangers_imported == ""
-
-
-def processes_of(site: Site) -> list[list[str]]:
-    """Return the commands of all processes that run on a site."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("SPOKENBY_DATA_DIR") == str(site.data):
-                found.append(process.cmdline())
-        except psutil.Error:
-            continue
-    return found

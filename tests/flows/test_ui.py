@@ -220,10 +220,30 @@ def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = Non
     page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")  # type: ignore[attr-defined]
 
 
+def overviews_until_the_end(desk: Site, run: str) -> list[str]:
+    """Return each overview of a run that the server had, until the run ended."""
+    url = f"{desk.home}/api"  # type: ignore[attr-defined]
+    wanted = {"artifacts": {"key": {"any_": ["overview"]}, "flow_run_id": {"any_": [run]}}}
+    seen: dict[str, None] = {}
+    deadline = time.monotonic() + A_RUN_MS / 1000
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        ended = httpx.get(f"{url}/flow_runs/{run}").json()["state"]["type"] == "COMPLETED"
+        found = httpx.post(f"{url}/artifacts/filter", json=wanted, headers=csrf_token(url)).json()
+        seen.update((artifact["data"], None) for artifact in found)
+        time.sleep(0.3)
+    return list(seen)
+
+
 def test_form_starts_a_run_whose_artifact_can_be_read(
     desk: Site, page: Page, tmp_path: Path
 ) -> None:
     start_from_form(page, desk, desk.videos / "telephone talk.mp4", tmp_path / "form.png")
+    run = page.url.rpartition("/")[2]
+    pages = overviews_until_the_end(desk, run)
+    assert len(pages) > 2, pages  # it moved
+    assert any("diarize" in seen or "transcribe" in seen for seen in pages), pages
+    assert pages[-1].startswith("**1 of 1 done**")
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     page.screenshot(path=tmp_path / "run.png")
     page.reload()  # the page may have asked for the artifacts before there were any
@@ -240,7 +260,7 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
 def test_failed_video_is_run_again_from_the_overview(
     desk: Site, page: Page, tmp_path: Path
 ) -> None:
-    """Watch the overview move, follow its link, and find all but the failed stage stored."""
+    """Follow the overview's link to the filled-in form: all but what failed is stored."""
     folder = desk.folder / "two"
     folder.mkdir()
     shutil.copy(desk.videos / "telephone talk.mp4", folder / "talk.mp4")

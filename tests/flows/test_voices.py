@@ -333,9 +333,7 @@ def as_by_a_dropped_encoder(site: Site) -> dict[str, bytes]:
     return {f"{row.source} {row.speaker}": row.vector for row in rows if row.video}
 
 
-def test_voiceprints_are_made_anew_from_stored_sound(
-    site: Site, here: Here, tmp_path: Path
-) -> None:
+def test_voiceprints_are_rebuilt_from_stored_audio(site: Site, here: Here, tmp_path: Path) -> None:
     done(here.run("voices", "name", "1", "Ada Lovelace"))
     grace = Voiceprint(np.eye(192, dtype=np.float32)[0], 30.0, 0.1, "a clip.wav")
     voice_library.open_library(read_settings()).enroll("Grace Hopper", "campplus-zh-en", [grace])

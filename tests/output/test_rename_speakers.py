@@ -165,7 +165,7 @@ def test_what_cannot_be_written_again_is_told(folder, locks, harm, state, says):
     assert says in told.note
 
 
-def test_speakers_that_were_told_apart_anew_are_not_mixed_up(folder, locks):
+def test_speakers_of_a_later_diarization_are_not_mixed_up(folder, locks):
     before = contents(folder)
     told = rewrite_folder(folder, identities_of({}), locks)
     assert (told.state, contents(folder)) == ("failed", before)

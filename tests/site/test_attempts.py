@@ -91,7 +91,7 @@ def test_a_file_that_changed_has_not_failed(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
-def test_a_corrupt_ledger_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_corrupt_ledger_is_started_over(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(content)
     assert tried(Ledger(path), "first") == (1, ("transcribe", "first"))

@@ -26,6 +26,10 @@ def run_stage(overview: Overview, clock: Clock, video: str, stage: str, seconds:
     overview.note(Step(video, stage, "done", 1.0))
 
 
+def test_before_videos_are_found_nothing_is_counted() -> None:
+    assert Overview().summary() == "looking for videos"
+
+
 def test_time_left_is_not_guessed_before_the_long_stages_have_shown_their_rate() -> None:
     overview, clock = five_videos()
     assert overview.summary() == "0 of 5 done, time left not known yet"

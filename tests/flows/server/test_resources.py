@@ -100,6 +100,8 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     }
     served.api("PATCH", where, edited)
     served.api("POST", f"/deployments/{deployed['id']}/schedules", [ONCE_A_DAY])
+    set_by_hand = {"parameters": {"max_attempts": 5}, "paused": True}
+    served.api("PATCH", f"/deployments/{deployed['id']}", set_by_hand)
     updated = served.api("GET", stamp)["updated"]
     again = served.run("setup")
     assert "everything is there" in again.stdout, again.stdout + again.stderr
@@ -110,7 +112,10 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     assert (checked.returncode, checked.stdout.count("\n")) == (1, 2), checked.stdout
     assert "another version of spokenby (description)" in checked.stdout
     assert "created: deployment sweep-folder" in served.run("setup").stdout
-    schedules = served.api("GET", stamp)["schedules"]
+    after = served.api("GET", stamp)
+    assert {name: after[name] for name in set_by_hand} == set_by_hand
+    served.api("PATCH", f"/deployments/{deployed['id']}", {"parameters": {}, "paused": False})
+    schedules = after["schedules"]
     (schedule,) = [s for s in schedules if s["slug"] == schedule["slug"]]
     assert schedule["active"]
     assert schedule["schedule"]["interval"] == 3600
