@@ -15,17 +15,14 @@ from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from flows.parameters import language_field
 from flows.transcribe_videos import name_of, transcribe_videos
 from spokenby.digests import digest_of
 from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
-from spokenby.wording import markdown_cell, one_line
-from tasks.again import DEPLOYMENT
+from spokenby.types import language_label
+from spokenby.wording import markdown_cell
+from tasks.again import DEPLOYMENT, TEMPORARY
 from tasks.artifacts import tell_prefect
-
-TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
-"""In the environment of a process whose server is temporary: no worker serves that."""
 
 START_WITHIN_S = 120.0
 """How long to wait for a worker to take a run. Who waits may hold the worker's only place."""
@@ -76,13 +73,13 @@ def served(client: SyncPrefectClient) -> DeploymentResponse | None:
 
 
 def queued_paths() -> frozenset[str]:
-    """Return the videos of runs that are due and have not begun. Without a worker none will."""
+    """Return the videos of runs that are under way or due. Without a worker none is."""
     with get_client(sync_client=True) as client:
         if not (deployment := served(client)):
             return frozenset()
         waiting = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate(
-                {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}
+                {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}}
             ),
             deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
         )
@@ -112,7 +109,7 @@ def _run_of(
         if value is not None or name in deployment.parameters
     }
     if given.get("language"):
-        given["language"] = language_field(given["language"])
+        given["language"] = language_label(given["language"])
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.
         name = digest_of(paths, request, key, number)
@@ -140,7 +137,7 @@ def _link_to(run: FlowRun) -> None:
     tell_prefect(
         create_link_artifact,
         f"/runs/flow-run/{run.id}",
-        link_text=one_line(run.name),
+        link_text=markdown_cell(run.name),
         key="run-of-sweep",
         description=f"transcribes what this sweep found: {markdown_cell(run.name)}",
     )

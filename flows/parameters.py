@@ -23,11 +23,6 @@ def _language(value: Any) -> Any:
     return language_code(value) if value in LANGUAGE_LABELS.values() else _nothing(value)
 
 
-def language_field(value: str) -> str:
-    """Return how the form offers a language that was named in some other way."""
-    return LANGUAGE_LABELS[language_code(value)] if value not in {"detect", EACH_PART} else value
-
-
 def _not_a_number(value: Any) -> Any:
     return None if value == 0 else value
 

@@ -104,6 +104,14 @@ def language_code(text: str) -> str:
     raise ValueError(f"it is no language that Whisper knows ({example})")
 
 
+def language_label(text: str) -> str:
+    """Return how a form offers a language, from whatever `language_code` takes; else the text."""
+    try:
+        return LANGUAGE_LABELS[language_code(text)]
+    except ValueError:
+        return text
+
+
 UNSPACED_SCRIPTS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -12,17 +13,19 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 
-from spokenby.types import LANGUAGE_LABELS
+from spokenby.types import language_label
 
 DEPLOYMENT = "transcribe-videos/transcribe-videos"
+
+TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
+"""In the environment of a process whose server is temporary: it has no worker, and no UI."""
 
 
 class Again(NamedTuple):
     """How the present run was asked for, and the deployment whose form asks again.
 
-    Both can be had where a server with the deployment is; a temporary server has none.
+    There is none where the server does not have it, or is temporary.
     """
 
     deployment: UUID | None
@@ -39,8 +42,8 @@ class Again(NamedTuple):
         if not self.deployment:
             return ""
         given = {name: value for name, value in self.parameters.items() if value is not None}
-        if (language := given.get("language")) in LANGUAGE_LABELS:
-            given["language"] = LANGUAGE_LABELS[language]
+        if "language" in given:
+            given["language"] = language_label(given["language"])
         given |= {"paths": [path], "force": list(force)}
         query = urlencode({"parameters": json.dumps(given, default=str)})
         return f"[{text}](/deployments/deployment/{self.deployment}/run?{query})"
@@ -56,7 +59,7 @@ def again_of_run() -> Again:
 
 def _deployment() -> UUID | None:
     """Return the deployment if the server of a run that was started without it has it, too."""
-    if not get_current_settings().api.url:
+    if TEMPORARY in os.environ:  # its UI is gone with it
         return None
     try:
         with get_client(sync_client=True) as client:

@@ -108,7 +108,7 @@ class _Board:
             )
         videos = overview.videos()
         open_videos = [video for video in videos if video.state in {"running", "waiting"}]
-        shown = names(video.video for video in videos)
+        shown = names(video.video for video in open_videos[:_ROWS])
         for video in open_videos[:_ROWS]:
             times = [speed_in_words(video.speed)]
             times += [] if video.left is None else [f"{about(video.left)} left"]

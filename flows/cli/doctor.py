@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
+from flows.server.prefect_settings import check_address
 from spokenby.engines.gpus import list_gpus
 from spokenby.errors import SpokenbyError
 from spokenby.models import Source, locate
@@ -65,11 +66,12 @@ def examine() -> Iterator[Finding]:
     yield from _gpu()
     yield from _models(settings)
     yield _voices(settings)
-    if os.name == "posix":
-        yield _privacy(settings)
     yield _disk(settings)
-    yield _shares(settings)
     try:
+        check_address()  # what follows asks Prefect where its home is
+        if os.name == "posix":
+            yield _privacy(settings)
+        yield _shares(settings)
         yield _prefect(settings)
     except SpokenbyError as error:
         yield Finding(Light.RED, "Prefect", error.problem, error.next_step)

@@ -70,15 +70,14 @@ def _enroll(
     *,
     force: bool,
 ) -> int:
-    prefect_settings.check_home()
+    prefect_settings.check_before_import()
     from flows import final_states
     from flows.cli.display import progress_shown
     from flows.enroll_voice import enroll_voice
-    from flows.server.connection import have_server
+    from flows.server.connection import using_server
     from spokenby.progress import is_stopping
 
-    have_server()
-    with progress_shown(console):
+    with progress_shown(console), using_server():
         state: Any = enroll_voice(person, recordings, start, end, profile, force, return_state=True)
     if is_stopping():
         return STOPPED

@@ -61,6 +61,7 @@ def fetch(*names: str, profile: str | None = None, revision: str = "") -> int:
             is the newest.
     """
     prefect_settings.apply()
+    prefect_settings.check_address()
     console = open_console()
     models_dir = read_settings().models
     wanted = [_known(name) for name in names]

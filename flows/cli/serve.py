@@ -65,7 +65,7 @@ def serve(
     if only == "worker":
         url = os.environ.get("PREFECT_API_URL") or url
     else:
-        prefect_settings.check_home()
+        prefect_settings.check_before_import()
     prefect_settings.reach_without_proxy(host)
     if password and only == "worker":
         raise InputError("--password is for the server", "start that with it: workers find it")
@@ -187,6 +187,7 @@ def up(*, check: bool = False) -> int:
         check: Set exit code 1 if something is missing.
     """
     prefect_settings.apply()
+    prefect_settings.check_address()
     from flows.server.connection import connected
     from flows.server.resources import check as missing_on
 
@@ -212,6 +213,7 @@ def setup() -> int:
         spokenby setup
     """
     prefect_settings.apply()
+    prefect_settings.check_address()
     from flows.server.resources import set_up
 
     console = Console()

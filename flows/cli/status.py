@@ -64,10 +64,10 @@ def sweep(
     """
     prefect_settings.apply(verbose=verbose)
     if not dry_run:
-        prefect_settings.check_home()
+        prefect_settings.check_before_import()
     from flows.cli.display import progress_shown
     from flows.final_states import results_of
-    from flows.server.connection import have_server
+    from flows.server.connection import using_server
     from flows.sweep_folder import sweep_folder
     from spokenby.site.batch import prepare_batch
     from spokenby.site.find_videos import sum_up_left_out
@@ -86,8 +86,7 @@ def sweep(
             choice = Choice(stable_s, limit, newest_first, max_attempts)
             statuses = survey(where, inventory, choice)
         else:
-            have_server()
-            with sharing(inventory):
+            with using_server(), sharing(inventory):
                 run: Any = sweep_folder(
                     where,
                     inventory.batch.recipe.profile,
@@ -157,10 +156,10 @@ def retry(*videos: str, verbose: bool = False) -> int:
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
-    prefect_settings.check_home()
+    prefect_settings.check_before_import()
     from flows.cli.display import progress_shown
     from flows.deployment_runs import run_videos
-    from flows.server.connection import have_server
+    from flows.server.connection import using_server
     from spokenby.progress import is_stopping
     from spokenby.settings import read_settings
     from spokenby.site.attempts import Ledger
@@ -187,11 +186,11 @@ def retry(*videos: str, verbose: bool = False) -> int:
                 break
             request = json.loads(text)
             inventory = Inventory(prepare_batch(**request))
-            have_server()
-            ledger.forget(*(attempt.key for attempt, _ in failed))
             started = [attempt.started for attempt, _ in failed]
             ready = {status.path: status for _, status in failed}
-            ended, message = run_videos(list(ready), request, inventory, started)
+            with using_server():
+                ledger.forget(*(attempt.key for attempt, _ in failed))
+                ended, message = run_videos(list(ready), request, inventory, started)
             statuses += follow_up([*ready.values()], inventory, ended=ended, message=message)
     if not statuses:
         console.print("nothing to retry: no video has failed")

@@ -14,7 +14,7 @@ from rich.table import Table
 from flows.cli.stopping import stop_on_signals
 from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
 from flows.server import prefect_settings
-from spokenby.errors import InputError, TransientError
+from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
 
 if TYPE_CHECKING:
@@ -242,23 +242,14 @@ def _transcribe(
             note_unread(status, inventory, request_of(inventory.batch, request))
         return note_unchanged(statuses, inventory.batch.settings), []
 
-    prefect_settings.check_home()
+    prefect_settings.check_before_import()
     check_writable(inventory.batch.output)
     say(console, prefect_settings.starting())
-    import httpx
-
     from flows.final_states import results_of
-    from flows.server.connection import have_server
+    from flows.server.connection import using_server
     from flows.transcribe_videos import transcribe_videos
     from tasks.run_report import take_lines
 
-    have_server()
-    try:
-        with sharing(inventory):
-            state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
-    except httpx.TransportError as error:
-        raise TransientError(
-            f"the Prefect server is gone ({error})",
-            "start it and run again: finished work is kept",
-        ) from error
+    with using_server(), sharing(inventory):
+        state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
     return results_of(state), take_lines()

@@ -16,13 +16,13 @@ from prefect.context import refresh_global_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
-from flows.deployment_runs import TEMPORARY
 from flows.server import prefect_settings
 from flows.server.passwords import new_password
 from flows.server.processes import Child, free_port, wait_until_healthy
-from spokenby.errors import InputError
+from spokenby.errors import InputError, TransientError
 from spokenby.progress import calling_on_exit
 from spokenby.settings import read_settings
+from tasks.again import TEMPORARY
 from tasks.prefect_patches import leave_sigterm_to_command
 
 OWN_SERVER = "http://127.0.0.1:4200/api"
@@ -71,6 +71,23 @@ def have_server() -> None:
     wait_until_healthy(url, server)
     os.environ |= {TEMPORARY: "1", "PREFECT_API_AUTH_STRING": password}
     use(url)
+
+
+@contextmanager
+def using_server() -> Iterator[None]:
+    """Have a server for the flows inside (see `have_server`).
+
+    Raises:
+        TransientError: it is gone, and does not come back.
+    """
+    have_server()
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise TransientError(
+            f"the Prefect server is gone ({error})",
+            "start it and run again: finished work is kept",
+        ) from error
 
 
 def use(url: str) -> None:

@@ -85,7 +85,9 @@ def server_time(client: SyncPrefectClient) -> datetime:
 def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
     """Return whether the server has heard from a run that it lives.
 
-    An event says when it occurred by the clock of its host, and when the server received it.
+    An event says when it occurred by the clock of its host, which also orders them, and when the
+    server received it. The newest of as many as the server returns cover 25 minutes: by so much a
+    clock may have been ahead and be set back, or that of a host from which the run has moved.
     """
     heartbeats = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
@@ -93,7 +95,7 @@ def _is_heard(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
         "occurred": {"until": (since + timedelta(days=365)).isoformat()},  # a clock may be ahead
         "order": "DESC",
     }
-    found = client.request("POST", "/events/filter", json={"filter": heartbeats, "limit": 1})
+    found = client.request("POST", "/events/filter", json={"filter": heartbeats, "limit": 50})
     return any(
         datetime.fromisoformat(event["received"]) >= since for event in found.json()["events"]
     )

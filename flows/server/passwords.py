@@ -51,7 +51,7 @@ def kept_password(url: str, settings: Settings) -> str:
         return ""
     try:
         return _path(url, settings).read_text("utf-8").strip()
-    except OSError:  # the server will say that it wants one
+    except (OSError, ValueError):  # whoever asks that server will hear what is wrong
         return ""
 
 

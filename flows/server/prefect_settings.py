@@ -113,22 +113,46 @@ def starting() -> str:
     """Say that Prefect starts, which takes some seconds of silence, and more the first time."""
     if "PREFECT_API_URL" in os.environ:
         return "starting Prefect"
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    first = not (home / "prefect.db").exists()
+    first = not (_home() / "prefect.db").exists()
     return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")
 
 
-def check_home() -> None:
-    """Refuse a home of Prefect's that cannot be made, as the temporary server would need it.
+def _home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
-    Before Prefect is imported, which otherwise warns and then fails.
+
+def check_address() -> None:
+    """Refuse a PREFECT_API_URL with which Prefect would fail as it is imported.
 
     Raises:
-        InputError: it cannot.
+        InputError: it is not an address.
     """
-    if "PREFECT_API_URL" in os.environ:
+    if not (url := os.environ.get("PREFECT_API_URL")):
         return
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    try:
+        address = urlsplit(url)
+        fits = address.scheme in {"http", "https"} and address.hostname and address.port != 0
+    except ValueError:  # of the port, or of an IPv6 address
+        fits = False
+    if not fits:
+        raise InputError(
+            f"PREFECT_API_URL is {url!r}, which is not an address",
+            "write it as http://127.0.0.1:4200/api, or unset it",
+        )
+
+
+def check_before_import() -> None:
+    """Refuse an address or a home that flows cannot use, before Prefect is imported.
+
+    Without a server that is set, the temporary one needs the home.
+
+    Raises:
+        InputError: one of them does not fit.
+    """
+    check_address()
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    home = _home()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with TemporaryFile(dir=home):

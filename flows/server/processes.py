@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from spokenby.errors import SpokenbyError, StoppedError
+from spokenby.files import explaining
 from spokenby.progress import is_stopping
 from spokenby.settings import PREFIX, Settings
 
@@ -50,10 +51,12 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError, PermissionError):  # not on Windows while it is open
-            log.replace(log.with_suffix(".before.log"))
-        with log.open("wb") as out:
+        with explaining(log.parent, "set SPOKENBY_CACHE_DIR to another folder"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError, PermissionError):  # not on Windows while it is open
+                log.replace(log.with_suffix(".before.log"))
+            out = log.open("wb")
+        with out:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "flows.server.child", str(outlives_s), *words],
                 env=dict(env),

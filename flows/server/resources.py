@@ -1,16 +1,20 @@
 """Check and create what spokenby needs on a Prefect server."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml  # type: ignore[import-untyped]  # comes with Prefect, without types
+from jsonschema import (  # type: ignore[import-untyped]  # comes with Prefect, without types
+    Draft202012Validator,
+)
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -25,10 +29,12 @@ from flows.server.prefect_settings import DEAD_AFTER_S, FLOW_RUN_SETTINGS
 from spokenby.errors import InputError
 from spokenby.settings import Settings
 from spokenby.site.gpu_slots import tag_limit
+from spokenby.types import language_label
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
+SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 CLOSED = "additionalProperties"
 """JSON schema's word: false where parameters that a flow does not have are refused."""
 
@@ -152,12 +158,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
     name = entry["name"]
 
     def problem(client: SyncPrefectClient) -> str:
-        # Not by Prefect, which would look for it in the current directory first.
-        module, _, attribute = entry["entrypoint"].rpartition(".")
-        flow: Flow[..., Any] = getattr(import_module(module), attribute)
-        try:
-            found = client.read_deployment_by_name(f"{name}/{name}")
-        except ObjectNotFound:
+        if not (found := _find_deployment(client, name)):
             return "missing"
         # Parameters and schedules are not compared: people change them in the UI.
         changed = {
@@ -166,27 +167,22 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "tags": sorted(found.tags) == sorted(entry["tags"]),
             "work pool": found.work_pool_name == entry["work_pool"]["name"],
             "job variables": not found.job_variables,
-            "form": _form(found.parameter_openapi_schema)
-            == _form({**parameter_schema(flow).model_dump(), CLOSED: False}),
+            "form": _form(found.parameter_openapi_schema) == _form(_form_of(entry)),
             "folder": _folders(found) <= {ROOT},
         }
         differs = [what for what, same in changed.items() if not same]
         return f"is of another version of spokenby ({', '.join(differs)})" if differs else ""
 
     def create(client: SyncPrefectClient) -> None:
-        before = _find_deployment(client, name)
-        _prefect(client, "deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
-        deployed = client.read_deployment_by_name(f"{name}/{name}")
-        # Else a misspelt parameter is found only when the run starts.
-        form = {**(deployed.parameter_openapi_schema or {}), CLOSED: False}
+        if not _find_deployment(client, name):
+            words = ("deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
+            _prefect(client, *words)
+        # Changed in place: deploying once more would undo what people set in the UI.
+        found = client.read_deployment_by_name(f"{name}/{name}")
+        change = _content(entry) | {"parameters": _fitting(found.parameters, _form_of(entry))}
         client.request(
-            "PATCH",
-            "/deployments/{id}",
-            path_params={"id": deployed.id},
-            json={"parameter_openapi_schema": form},
+            "PATCH", "/deployments/{id}", path_params={"id": found.id}, json=change
         ).raise_for_status()
-        if before:
-            _restore(client, before)
 
     return Need(f"deployment {name}", problem, create)
 
@@ -198,37 +194,53 @@ def _find_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse
         return None
 
 
-def _restore(client: SyncPrefectClient, before: DeploymentResponse) -> None:
-    """Put back what people changed in the UI: deploying sets it to what prefect.yaml says.
+def _content(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what spokenby decides of a deployment; schedules, parameters and pauses are people's.
 
     Args:
-        client: of the server.
-        before: the deployment before it was deployed again.
+        entry: of the deployment in prefect.yaml.
     """
-    kept = before.model_dump(mode="json", include={"parameters", "paused"})
-    client.request(
-        "PATCH", "/deployments/{id}", path_params={"id": before.id}, json=kept
-    ).raise_for_status()
-    now = client.read_deployment(before.id).schedules
-    edited = {"active", "schedule", "parameters", "max_scheduled_runs", "slug"}
-    for schedule in before.schedules:
-        content = schedule.model_dump(mode="json", include=edited)
-        same = [s.id for s in now if s.id == schedule.id or (s.slug and s.slug == schedule.slug)]
-        if same:
-            answer = client.request(
-                "PATCH",
-                "/deployments/{id}/schedules/{schedule_id}",
-                path_params={"id": before.id, "schedule_id": same[0]},
-                json=content,
-            )
-        else:
-            answer = client.request(
-                "POST",
-                "/deployments/{id}/schedules",
-                path_params={"id": before.id},
-                json=[content],
-            )
-        answer.raise_for_status()
+    content = {name: entry[name] for name in ("entrypoint", "description", "tags")}
+    if limit := entry.get("concurrency_limit"):
+        content["concurrency_limit"] = limit["limit"]
+        content["concurrency_options"] = {"collision_strategy": limit["collision_strategy"]}
+    return content | {
+        "work_pool_name": entry["work_pool"]["name"],
+        "job_variables": {},
+        "pull_steps": [{SET_FOLDER: {"directory": str(ROOT)}}],
+        "enforce_parameter_schema": True,
+        "parameter_openapi_schema": _form_of(entry),
+    }
+
+
+def _form_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of a flow's parameters."""
+    # Not by Prefect, which would look for the flow in the current directory first.
+    module, _, attribute = entry["entrypoint"].rpartition(".")
+    flow: Flow[..., Any] = getattr(import_module(module), attribute)
+    # Closed: else a misspelt parameter is found only when the run starts.
+    form: dict[str, Any] = {**parameter_schema(flow).model_dump(mode="json"), CLOSED: False}
+    return form
+
+
+def _fitting(parameters: Mapping[str, Any], form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a deployment's parameters that a form has; the others are said.
+
+    They were set in the form of an earlier version.
+    """
+    given = dict(parameters)
+    if given.get("language"):
+        given["language"] = language_label(given["language"])
+    errors = Draft202012Validator({**form, "required": []}).iter_errors(given)
+    wrong = {str(error.path[0]) for error in errors if error.path}
+    wrong |= given.keys() - form["properties"].keys()
+    for name in sorted(wrong):
+        logging.getLogger("spokenby").warning(
+            "the deployment's parameter %s = %r does not fit this version: dropped",
+            name,
+            given.pop(name),
+        )
+    return given
 
 
 def _form(schema: dict[str, Any] | None) -> list[Any]:
@@ -239,11 +251,7 @@ def _form(schema: dict[str, Any] | None) -> list[Any]:
 def _folders(deployment: DeploymentResponse) -> set[Path]:
     """Return the folders in which runs start; none if they are brought from elsewhere."""
     steps = [step for each in deployment.pull_steps or [] for step in each.items()]
-    return {
-        Path(given["directory"])
-        for step, given in steps
-        if step == "prefect.deployments.steps.set_working_directory"
-    }
+    return {Path(given["directory"]) for step, given in steps if step == SET_FOLDER}
 
 
 def _prefect(client: SyncPrefectClient, *words: str) -> None:

@@ -283,7 +283,9 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
 
     def read(path: Path) -> Digest:
         with showing(str(path), INSPECT) as progress:
-            return digest_file(path, inventory.index, progress)
+            digest = digest_file(path, inventory.index, progress)
+        announce(Step(str(path), INSPECT, "done", 1.0))
+        return digest
 
     shown = set()
     for status in inventory.look_at(found, read):

@@ -86,7 +86,7 @@ def _choose(status: VideoStatus, choice: Choice) -> VideoStatus:
         case _ if status.attempts >= choice.max_attempts:
             return status._replace(state=State.GIVEN_UP)
         case _ if status.path in choice.queued:
-            cause = "queued in a run that has not started"
+            cause = "in a run that has not come to it yet"
             return VideoStatus(status.path, State.WAITING, status.digest, cause=cause)
         case _:
             return status._replace(state=State.READY)

@@ -8,6 +8,7 @@ counts as absent.
 import hashlib
 import json
 import logging
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,9 @@ from spokenby.settings import Settings
 from spokenby.types import Digest, HexDigest, Seconds, StageResult
 
 _CHECKED: TypeAdapter[Digest] = TypeAdapter(HexDigest)
+
+_STRAY = re.compile("[0-9a-f]{32}")
+"""The names that Prefect gives to results that have no key."""
 
 SERIALIZER_TYPE = "checked-json"
 SERIALIZER = {
@@ -66,7 +70,7 @@ def remove_strays(settings: Settings, older_than: Seconds = 86_400.0) -> None:
     with suppress(OSError):
         for path in settings.results.iterdir():
             with suppress(OSError):
-                if path.is_file() and time.time() - path.stat().st_mtime > older_than:
+                if _STRAY.fullmatch(path.name) and time.time() - path.stat().st_mtime > older_than:
                     path.unlink()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -36,6 +36,7 @@ FAIR = 0.1
 """A video has shown its speed after this fraction: it begins with waiting and loading models."""
 
 _READY = {"done", "unchanged"}
+_FINAL = {"done", "stored", "failed", "skipped"}
 _WAITS = "waiting"
 
 
@@ -69,12 +70,12 @@ class _Video:
         self.steps: dict[str, Step] = {}
         self.began: dict[str, Seconds] = {}
         self.took: dict[str, Seconds] = {}
+        self.reached: dict[str, float] = {}
         self.end: VideoEnded | None = None
         self.ended_at: Seconds = 0.0
 
     def fraction_of(self, stage: str) -> float:
-        step = self.steps.get(stage)
-        return step.fraction if step else 0.0
+        return self.reached.get(stage, 0.0)
 
     @property
     def fraction(self) -> float:
@@ -128,9 +129,11 @@ class Overview:
         now = self._now()
         if state == "running":
             video.began.setdefault(stage, now)
-        elif stage in video.began and stage not in video.took:
+        elif state in _FINAL and stage in video.began:
             video.took[stage] = now - video.began[stage]
         video.steps[stage] = step
+        # A stage that waits in its midst, or begins once more, keeps what it had.
+        video.reached[stage] = max(video.reached.get(stage, 0.0), step.fraction)
 
     def _of(self, path: str) -> _Video:
         return self._videos.setdefault(path, _Video(path))
@@ -190,7 +193,8 @@ class Overview:
             detail = ", ".join(dict.fromkeys(notes)) or (
                 "" if video.planned else "waits for its turn"
             )
-        spent = (video.ended_at or self._now()) - min(video.began.values(), default=self._now())
+        began = [video.began[stage] for stage in video.planned if stage in video.began]
+        spent = (video.ended_at or self._now()) - min(began, default=self._now())
         heard = video.fraction * video.duration
         return VideoProgress(
             video.path,
@@ -204,33 +208,40 @@ class Overview:
         )
 
     def _seconds_left(self) -> dict[str, Seconds | None]:
-        """Return when each open video ends, from now: those before it come first."""
+        """Return when each open video ends, from now: those before it come first.
+
+        One that the run has not come to is taken for one like the others: as long as its file is
+        large, with all stages to compute.
+        """
         rates, speed = self._rates(), self._parallel()
+        # What failed may have lied about its length.
+        begun = [
+            video
+            for video in self._videos.values()
+            if video.planned and video.size and (not video.end or video.end.state in _READY)
+        ]
+        like = begun[0].planned if begun else ()
+        length = sum(v.duration for v in begun) / sum(v.size for v in begun) if begun else 0.0
         ahead: Seconds | None = 0.0
         lefts: dict[str, Seconds | None] = {}
         for path, video in self._videos.items():
             if video.end:
                 continue
-            work = self._work_left(video, rates)
+            planned = video.planned or like
+            duration = video.duration if video.planned else video.size * length
+            work = self._work_left(video, planned, duration, rates) if planned else None
             ahead = None if ahead is None or work is None else ahead + work
             lefts[path] = ahead / speed if ahead is not None and speed else None
         return lefts
 
-    def _work_left(self, video: _Video, rates: Mapping[str, float]) -> Seconds | None:
-        """Return the seconds of computing that a video still needs; `None` if not known yet.
-
-        One that the run has not come to is taken for one like the others: as long as its file is
-        large, with all stages to compute.
-        """
-        duration, planned = video.duration, video.planned
-        if not planned:
-            begun = [other for other in self._videos.values() if other.planned and other.size]
-            # What failed may have lied about its length.
-            begun = [other for other in begun if not other.end or other.end.state in _READY]
-            if not begun:
-                return None
-            duration = video.size * sum(v.duration for v in begun) / sum(v.size for v in begun)
-            planned = begun[0].planned
+    def _work_left(
+        self,
+        video: _Video,
+        planned: Collection[str],
+        duration: Seconds,
+        rates: Mapping[str, float],
+    ) -> Seconds | None:
+        """Return the seconds of computing that a video still needs; `None` if not known yet."""
         work = 0.0
         for stage in planned:
             open_part = 1 - video.fraction_of(stage)
@@ -291,8 +302,8 @@ def about(seconds: Seconds) -> str:
 def names(paths: Iterable[str]) -> dict[str, str]:
     """Return the file name by which each path is shown; the path itself where two share a name."""
     shown = {path: one_line(Path(path).name) for path in paths}
-    twice = {name for name in shown.values() if list(shown.values()).count(name) > 1}
-    return {path: one_line(path) if name in twice else name for path, name in shown.items()}
+    times = Counter(shown.values())
+    return {path: one_line(path) if times[name] > 1 else name for path, name in shown.items()}
 
 
 def speed_in_words(speed: float | None) -> str:

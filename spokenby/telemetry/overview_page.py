@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from spokenby.telemetry.overview import Overview, VideoProgress, about, names, speed_in_words
-from spokenby.wording import clock, markdown_cell, markdown_code
+from spokenby.wording import clock, markdown_cell
 
 SHOWN = 200
 """Videos in the table: those at work first, then what failed."""
@@ -59,7 +59,7 @@ def write_overview(
 
 def _state(video: VideoProgress) -> str:
     if video.state == "unchanged":
-        return f"unchanged: {markdown_code(video.note)}"
+        return f"unchanged: {markdown_cell(video.note)}"
     if video.note and video.state != "done":
         return f"{video.state}: {markdown_cell(video.note)}"
     return video.detail or video.state

@@ -19,7 +19,7 @@ from commands import Here
 from conftest import Site, free_port, shared
 from media import Sound, make_video, tone
 
-from flows.server.prefect_settings import check_home, reach_without_proxy
+from flows.server.prefect_settings import check_before_import, reach_without_proxy
 from spokenby.errors import InputError
 
 
@@ -133,6 +133,20 @@ def test_a_server_that_cannot_be_used_is_one_line(
     assert time.monotonic() - begun < 30  # with the import of Prefect; retries would take 62 s
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc/api", "http://[::1/api"])
+def test_what_is_no_address_is_one_line(site: Site, url: str) -> None:
+    make_video(site.videos / "a.mp4", Sound(tone(1)))
+    for command in ("up", "transcribe"):
+        ran = site.run(command, PREFECT_API_URL=url)
+        assert ran.returncode == 2
+        (line,) = ran.stderr.splitlines()
+        assert f"PREFECT_API_URL is '{url}', which is not an address: write it as" in line
+    ran = site.run("doctor", PREFECT_API_URL=url)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert f"red    Prefect: PREFECT_API_URL is '{url}'" in ran.stdout
+    assert site.run("models", "list", PREFECT_API_URL=url).returncode == 0  # asks no server
+
+
 def test_a_home_that_cannot_be_made_is_one_line(site: Site) -> None:
     site.environment.pop("PREFECT_API_URL")
     make_video(site.videos / "a.mp4", Sound(tone(1)))
@@ -148,4 +162,4 @@ def test_a_home_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", "/proc/prefect")
     with pytest.raises(InputError, match="Prefect cannot keep its database in /proc/prefect"):
-        check_home()
+        check_before_import()

@@ -259,7 +259,7 @@ def test_a_worker_does_what_sweeps_find_and_nothing_is_queued_twice(
     assert "has not started" in latest_table(site)["by a worker.mp4"][1]
     add(site, "later.mp4", hz=800)
     cli.run("sweep")
-    queued = ("waiting", "queued in a run that has not started")
+    queued = ("waiting", "in a run that has not come to it yet")
     assert latest_table(site)["by a worker.mp4"] == queued
 
     worker.send_signal(signal.SIGCONT)

@@ -92,6 +92,36 @@ def test_percent_never_runs_backwards() -> None:
     assert overview.videos()[0].fraction == 1.0
 
 
+def test_a_stage_that_waits_in_its_midst_keeps_what_it_had() -> None:
+    """Speech waits for the GPU after voice activity detection."""
+    overview, clock = five_videos()
+    overview.note(VideoPlanned("/v/0.mp4", 600.0, ("speech", "diarize", "transcribe")))
+    overview.note(Step("/v/0.mp4", "speech", "running", 0.0))
+    clock.now += 10
+    overview.note(Step("/v/0.mp4", "speech", "running", 0.3))
+    before = overview.videos()[0].fraction
+    overview.note(Step("/v/0.mp4", "speech", "waiting", note="speech waits for the GPU"))
+    assert overview.videos()[0].fraction == before
+    clock.now += 30
+    overview.note(Step("/v/0.mp4", "speech", "running", 0.4))
+    clock.now += 10
+    overview.note(Step("/v/0.mp4", "speech", "done", 1.0))
+    run_stage(overview, clock, "/v/0.mp4", "diarize", 50)
+    run_stage(overview, clock, "/v/0.mp4", "transcribe", 100)
+    # 200 s of a video in all: four more are left.
+    assert overview.seconds_left() == 4 * 200
+
+
+def test_reading_a_file_ahead_does_not_make_it_slow() -> None:
+    overview, clock = five_videos()
+    run_stage(overview, clock, "/v/0.mp4", "inspect", 1)
+    clock.now += 1000  # other videos are at work
+    overview.note(VideoPlanned("/v/0.mp4", 600.0, ("diarize", "transcribe")))
+    run_stage(overview, clock, "/v/0.mp4", "diarize", 30)
+    run_stage(overview, clock, "/v/0.mp4", "transcribe", 30)
+    assert overview.videos()[0].speed == 600 / 60
+
+
 def test_a_row_says_what_is_at_work_and_what_is_waited_for() -> None:
     overview, clock = five_videos()
     overview.note(VideoPlanned("/v/0.mp4", 600.0, STAGES))

@@ -64,10 +64,13 @@ def test_a_run_and_its_temporary_server_write_for_their_user_alone(alone: Site) 
     assert any((alone.data / "cache" / "audio").iterdir())
 
 
-def test_nothing_is_reported_to_anybody(alone: Site) -> None:
-    """Libraries' own telemetry is off: no lookup, no connection, no id of the device."""
-    if alone.hosts is not None:  # type: ignore[attr-defined]
-        assert alone.hosts == set()  # type: ignore[attr-defined]
+def test_a_run_connects_to_nobody(alone: Site) -> None:
+    if alone.hosts is None:  # type: ignore[attr-defined]
+        pytest.skip("needs strace, and permission to trace")
+    assert alone.hosts == set()  # type: ignore[attr-defined]
+
+
+def test_no_library_keeps_an_id_of_the_device(alone: Site) -> None:
     assert [path for path in (alone.folder / "home").rglob("*") if "icrosoft" in str(path)] == []
 
 

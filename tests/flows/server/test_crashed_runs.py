@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Running
+from served import wait
 
 from flows.server import crashed_runs
 
@@ -70,3 +71,23 @@ def test_clocks_of_hosts_do_not_matter(
     assert heard == {behind, ahead}
     later = since + 2 * crashed_runs.SILENT_AFTER
     assert not crashed_runs._is_heard(client, client.read_flow_run(ahead), later)
+
+
+def test_a_clock_that_was_ahead_hides_no_later_heartbeat(client: SyncPrefectClient) -> None:
+    """It was set back, or the run goes on at another host: what is newer occurred earlier."""
+    name = f"set-back-{uuid4()}"
+    deployment = client.create_deployment(client.create_flow_from_name(name), name)
+    run = start_run(client, name, deployment)
+    for ahead in range(600, 300, -30):
+        say_alive(client, run, behind_s=-ahead)
+    at = crashed_runs.server_time(client)
+
+    def is_heard(since: dt.datetime) -> bool:
+        return crashed_runs._is_heard(client, client.read_flow_run(run), since)
+
+    wait(lambda: is_heard(at - timedelta(seconds=60)), 20, lambda: at)
+    time.sleep(2)  # by the second, which is how the server tells the time
+    since = crashed_runs.server_time(client)
+    assert not is_heard(since)
+    say_alive(client, run, behind_s=0)
+    wait(lambda: is_heard(since), 20, lambda: since)

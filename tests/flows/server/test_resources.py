@@ -19,6 +19,7 @@ from conftest import ROOT, Site, migrate
 from media import Sound, make_video
 from served import Served, children, wait
 
+from flows.server import resources
 from spokenby.engines.av import read_audio
 
 TALK = "telephone talk"
@@ -102,6 +103,7 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     served.api("POST", f"/deployments/{deployed['id']}/schedules", [ONCE_A_DAY])
     set_by_hand = {"parameters": {"max_attempts": 5}, "paused": True}
     served.api("PATCH", f"/deployments/{deployed['id']}", set_by_hand)
+    schedules_before = served.api("GET", stamp)["schedules"]
     updated = served.api("GET", stamp)["updated"]
     again = served.run("setup")
     assert "everything is there" in again.stdout, again.stdout + again.stderr
@@ -113,6 +115,7 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     assert "another version of spokenby (description)" in checked.stdout
     assert "created: deployment sweep-folder" in served.run("setup").stdout
     after = served.api("GET", stamp)
+    assert after["schedules"] == schedules_before
     assert {name: after[name] for name in set_by_hand} == set_by_hand
     served.api("PATCH", f"/deployments/{deployed['id']}", {"parameters": {}, "paused": False})
     schedules = after["schedules"]
@@ -331,3 +334,23 @@ def most_at_once(spans: list[tuple[float, float]]) -> int:
 
 def _transcript(site: Site) -> bytes:
     return (site.output(TALK) / "transcript.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "dropped"),
+    [
+        ({"language": "de", "num_speakers": 2}, {"language": "de – German", "num_speakers": 2}, ""),
+        ({"language": "detect"}, {"language": "detect"}, ""),
+        ({"speakers": 3, "num_speakers": -1, "output": "/a"}, {"output": "/a"}, "num_speakers"),
+    ],
+)
+def test_parameters_of_an_earlier_form_are_kept_where_they_fit(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    dropped: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (entry,) = [entry for entry in resources._entries() if entry["name"] == "transcribe-videos"]
+    assert resources._fitting(before, resources._form_of(entry)) == after
+    assert dropped in caplog.text
+    assert bool(dropped) == bool(caplog.records)
