@@ -1,6 +1,7 @@
 """Transcribe videos in a run of the deployment where a worker serves it, else in this process."""
 
 import os
+from collections.abc import Mapping
 from itertools import count
 from time import monotonic, sleep, time
 from typing import Any, cast
@@ -17,6 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.transcribe_videos import name_of, transcribe_videos
 from spokenby.digests import digest_of
+from spokenby.plan.profiles import Recipe
 from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
 from spokenby.types import language_label
@@ -52,7 +54,7 @@ def run_videos(
     """
     with get_client(sync_client=True) as client:
         if deployment := served(client):
-            run = _run_of(deployment, client, paths, request, key)
+            run = _run_of(deployment, client, paths, request, key, inventory.batch.recipe)
             _link_to(run)
             return _follow(client, run) if wait else (False, f"in run {run.name}")
     with sharing(inventory):
@@ -98,6 +100,7 @@ def _run_of(
     paths: list[str],
     request: dict[str, Any],
     key: tuple[object, ...],
+    recipe: Recipe,
 ) -> FlowRun:
     """Return the run of these videos that is under way, or a new one."""
     # Nothing given is the flow's own default. Where the deployment has another, it has to be said:
@@ -110,6 +113,8 @@ def _run_of(
     }
     if given.get("language"):
         given["language"] = language_label(given["language"])
+    if given.get("params"):
+        given["params"] = _typed(given["params"], recipe.model_dump(mode="json"))
     for number in count():
         # For a key that is known, the server returns that run, even if it ended long ago.
         name = digest_of(paths, request, key, number)
@@ -128,6 +133,15 @@ def _run_of(
         if not (same[0].state and same[0].state.is_final()):
             return same[0]
     raise AssertionError
+
+
+def _typed(params: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params with the values that a recipe has for them: the command line gives text."""
+    return {
+        name: _typed(value, recipe[name]) if isinstance(value, Mapping) else recipe[name]
+        for name, value in params.items()
+        if value is not None
+    }
 
 
 def _link_to(run: FlowRun) -> None:

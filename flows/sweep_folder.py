@@ -72,7 +72,7 @@ def sweep_folder(
         newest_first: Start with the newest file instead of the oldest.
         max_attempts: A video that failed so often is left out.
         dry_run: Only list what would be done.
-        params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
+        params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
     inventory = shared_inventory(
         lambda: prepare_batch(profile, language=language, output=output, params=params)

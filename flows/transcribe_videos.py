@@ -81,7 +81,7 @@ def transcribe_videos(
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
         force: Stages to compute again, with everything downstream.
-        params: Any other params, by stage and field: {"merge": {"max_pause": 1.0}}.
+        params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
     inventory = shared_inventory(
         lambda: prepare_batch(

@@ -1,10 +1,10 @@
-"""Link to the form that starts a run of one video again, filled in."""
+"""Link to forms of deployments, filled in: to run a video again, and to name a voice."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,9 +14,10 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 
-from spokenby.types import language_label
+from spokenby.types import Identity, language_label
 
 DEPLOYMENT = "transcribe-videos/transcribe-videos"
+NAMING = "name-voice/name-voice"
 
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """In the environment of a process whose server is temporary: it has no worker, and no UI."""
@@ -45,8 +46,7 @@ class Again(NamedTuple):
         if "language" in given:
             given["language"] = language_label(given["language"])
         given |= {"paths": [path], "force": list(force)}
-        query = urlencode({"parameters": json.dumps(given, default=str)})
-        return f"[{text}](/deployments/deployment/{self.deployment}/run?{query})"
+        return _link(text, self.deployment, given)
 
 
 def again_of_run() -> Again:
@@ -54,15 +54,28 @@ def again_of_run() -> Again:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return Again(None, {})
-    return Again(context.flow_run.deployment_id or _deployment(), context.parameters or {})
+    deployment = context.flow_run.deployment_id or _find(DEPLOYMENT)
+    return Again(deployment, context.parameters or {})
 
 
-def _deployment() -> UUID | None:
-    """Return the deployment if the server of a run that was started without it has it, too."""
+def naming_links(identities: Iterable[Identity]) -> dict[str, str]:
+    """Return Markdown links to the form that names a voice, for speakers without a name."""
+    nameless = [each.name for each in identities if each.voice is not None and not each.known]
+    form = _find(NAMING) if nameless else None
+    return {name: _link("name", form, {"voice": name}) for name in nameless} if form else {}
+
+
+def _link(text: str, deployment: UUID, parameters: Mapping[str, Any]) -> str:
+    query = urlencode({"parameters": json.dumps(parameters, default=str)})
+    return f"[{text}](/deployments/deployment/{deployment}/run?{query})"
+
+
+def _find(deployment: str) -> UUID | None:
+    """Return a deployment if the server has it, and stays."""
     if TEMPORARY in os.environ:  # its UI is gone with it
         return None
     try:
         with get_client(sync_client=True) as client:
-            return client.read_deployment_by_name(DEPLOYMENT).id
+            return client.read_deployment_by_name(deployment).id
     except (ObjectNotFound, httpx.HTTPError):
         return None

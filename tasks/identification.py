@@ -6,7 +6,7 @@ what it decided about a video.
 
 from typing import NamedTuple
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from spokenby.output.rename_speakers import Rewritten
 from spokenby.progress import showing
@@ -31,6 +31,14 @@ class Enrolment(NamedTuple):
     """Voices without a name that is now recognized as this one."""
     rewritten: tuple[Rewritten, ...]
     """Transcripts in which they have the name now."""
+
+
+class Naming(NamedTuple):
+    """What came of naming a voice."""
+
+    change: Change
+    rewritten: tuple[Rewritten, ...]
+    """Transcripts in which it has the name now, or should have it."""
 
 
 @task(**passing_stage("identify"))
@@ -71,3 +79,16 @@ def enroll(
     joined = library.reidentify(params)
     videos = {video for change in joined for video in change.videos}
     return Enrolment(enrolled, joined, tuple(rewrite_transcripts(videos, settings)))
+
+
+@task(**passing_task("name {which}: {name}"))
+def rename_voice(which: str, name: str, *, merge: bool) -> Naming:
+    """Give a voice a name, in every transcript."""
+    settings = read_settings()
+    change = open_library(settings).rename(which, name, merge=merge)
+    rewritten = []
+    for each in rewrite_transcripts(change.videos, settings):
+        rewritten.append(each)
+        if each.note:
+            get_run_logger().warning("%s: %s", each.folder, each.note)
+    return Naming(change, tuple(rewritten))

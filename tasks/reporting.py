@@ -17,7 +17,7 @@ from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from spokenby.wording import markdown_cell
-from tasks.again import again_of_run
+from tasks.again import again_of_run, naming_links
 from tasks.artifacts import show_video
 from tasks.options import passing_stage
 
@@ -64,7 +64,13 @@ def write_outputs(
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,
-        write_video_page(transcript, run, folder, again_from(plan.digests, video.path)),
+        write_video_page(
+            transcript,
+            run,
+            folder,
+            again_from(plan.digests, video.path),
+            naming_links(identities),
+        ),
         f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript is",
     )
     # Not in the transcript, which neither concerns for long.

@@ -275,8 +275,9 @@ def _prefect(settings: Settings) -> Finding:
 
     from flows.server.connection import connected
     from flows.server.crashed_runs import server_time
+    from flows.server.site_server import server_of
 
-    url = get_current_settings().api.url
+    url = get_current_settings().api.url or server_of(settings)
     if not url:
         return Finding(Light.GREEN, "Prefect", "no server set: each run starts a temporary one")
     with connected() as client:

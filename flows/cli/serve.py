@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
@@ -13,8 +14,11 @@ from rich.console import Console
 from flows.server import prefect_settings
 from flows.server.passwords import make_password
 from flows.server.processes import Child, absolute, is_healthy, is_taken, wait_until_healthy
+from flows.server.site_server import known_to_site, server_of
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.settings import Settings, read_settings
+
+PORT = 4200
 
 MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
@@ -30,9 +34,10 @@ OUTLIVES_S = 10.0
 def serve(
     *,
     host: str = "127.0.0.1",
-    port: int = 4200,
+    port: int = PORT,
     workers_limit: int = 2,
     password: bool = False,
+    watch: tuple[Path, ...] = (),
     only: Literal["server", "worker"] | None = None,
 ) -> int:
     """Keep a Prefect server and a worker running, until Ctrl-C or SIGTERM.
@@ -45,6 +50,7 @@ def serve(
         spokenby serve
         spokenby serve --workers-limit 4
         spokenby serve --password
+        spokenby serve --watch recordings --watch /media/lectures
         spokenby serve --only worker
 
     Args:
@@ -54,21 +60,22 @@ def serve(
         workers_limit: Number of runs at once; each loads its own models.
         password: Ask for a password: that of PREFECT_SERVER_API_AUTH_STRING, else a random one. It
             is kept in the data folder, where your own commands and workers find it.
+        watch: A folder in which to look for new videos every 15 minutes; may be given several
+            times. It stays watched until its schedule is switched off in the browser.
         only: Start just one of the two, for service managers. The worker then works for the server
             at PREFECT_API_URL.
     """
     prefect_settings.apply(verbose=True)
     settings = read_settings()
     console = Console()
-    logs = settings.cache.absolute() / "logs"
+    _check_options(only, password=password, watch=watch)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
     if only == "worker":
-        url = os.environ.get("PREFECT_API_URL") or url
+        own = server_of(settings) if port == PORT else ""
+        url = os.environ.get("PREFECT_API_URL") or own or url
     else:
         prefect_settings.check_before_import()
     prefect_settings.reach_without_proxy(host)
-    if password and only == "worker":
-        raise InputError("--password is for the server", "start that with it: workers find it")
     kept = make_password(url, settings) if password else None
     if kept:
         os.environ["PREFECT_API_AUTH_STRING"] = kept.read_text("utf-8").strip()
@@ -78,23 +85,43 @@ def serve(
             children = []
             if only != "worker":
                 _check_free(host, port, url)
-                children.append(_start_server(console, url, kept, logs))
+                children.append(_start_server(console, settings, url, kept))
                 stack.callback(children[0].stop, STOP_SERVER_WITHIN_S)
             wait_until_healthy(url, *children)
+            if only != "worker":
+                stack.enter_context(known_to_site(url, settings))
             if only != "server":
-                children.append(_start_worker(console, settings, url, workers_limit, logs))
-                stack.callback(children[-1].stop)
+                children.append(_start_worker(console, settings, url, workers_limit))
+                stack.callback(_stop_worker, console, children[-1])
+                _watch(console, watch)
             _tell_what_next(console, url, kept)
-            for second in count():
-                for child in children:
-                    child.check()
-                if only != "server" and second % RECOVER_EVERY_S == 0:
-                    _restart_crashed(console)
-                time.sleep(1)
+            _look_after(console, children, restarting=only != "server")
         finally:
             _let_nothing_interrupt()
             _say(console, "stopping")
     return 0
+
+
+def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...]) -> None:
+    if password and only == "worker":
+        raise InputError("--password is for the server", "start that with it: workers find it")
+    if watch and only == "server":
+        raise InputError("--watch is for the worker", "start that with it")
+    for folder in watch:
+        if not folder.is_dir():
+            raise InputError(
+                f"--watch {folder}: there is no such folder", "create it, or name another"
+            )
+
+
+def _look_after(console: Console, children: list[Child], *, restarting: bool) -> None:
+    """Watch over the processes, and start crashed runs again, until something ends."""
+    for second in count():
+        for child in children:
+            child.check()
+        if restarting and second % RECOVER_EVERY_S == 0:
+            _restart_crashed(console)
+        time.sleep(1)
 
 
 def _check_free(host: str, port: int, url: str) -> None:
@@ -108,7 +135,8 @@ def _check_free(host: str, port: int, url: str) -> None:
         raise InputError(f"another program listens on port {port}", "choose another --port")
 
 
-def _start_server(console: Console, url: str, kept: Path | None, logs: Path) -> Child:
+def _start_server(console: Console, settings: Settings, url: str, kept: Path | None) -> Child:
+    logs = _logs(settings)
     _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
     given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
     if kept:
@@ -124,17 +152,21 @@ def _start_server(console: Console, url: str, kept: Path | None, logs: Path) -> 
     )
 
 
-def _start_worker(console: Console, settings: Settings, url: str, limit: int, logs: Path) -> Child:
+def _logs(settings: Settings) -> Path:
+    return settings.cache.absolute() / "logs"
+
+
+def _start_worker(console: Console, settings: Settings, url: str, limit: int) -> Child:
     os.environ |= {"PREFECT_API_URL": url, **absolute(settings)}
     from flows.server.resources import POOL, set_up
 
-    for created in set_up(settings):
-        _say(console, f"created: {created}")
+    for line in set_up(settings):
+        _say(console, line)
     return Child(
         "worker",
         ["worker", "start", "--pool", POOL, "--limit", str(limit)],
         prefect_settings.for_child(prefect_settings.WORKER),
-        logs / "worker.log",
+        _logs(settings) / "worker.log",
     )
 
 
@@ -151,12 +183,42 @@ def _restart_crashed(console: Console) -> None:
             _say(console, f"restarted after a crash: {name}")
 
 
+def _watch(console: Console, folders: Sequence[Path]) -> None:
+    if not folders:
+        return
+    from flows.server.resources import SWEEP, watch
+
+    places = [folder.absolute() for folder in folders]
+    watch(places)
+    for place in places:
+        _say(console, f"watching for new videos: {place}")
+    _say(console, f"  to change or end that: Deployments, {SWEEP}, in the browser")
+
+
+def _stop_worker(console: Console, worker: Child) -> None:
+    """Stop the worker with its runs, which go on when `serve` is started again."""
+    from httpx import HTTPError
+
+    from flows.server.connection import connected
+    from flows.server.crashed_runs import continue_later, runs_under_way
+    from flows.server.resources import deployment_names
+
+    under_way = []
+    with suppress(HTTPError, SpokenbyError), connected() as client:
+        under_way = runs_under_way(client, deployment_names())
+    worker.stop()
+    # Without a server, or if this is cut, they are found to be dead later.
+    with suppress(HTTPError, SpokenbyError), connected() as client:
+        for name in continue_later(client, under_way):
+            _say(console, f"stopped, continues with the next spokenby serve: {name}")
+
+
 def _tell_what_next(console: Console, url: str, kept: Path | None) -> None:
     _say(console, f"ready: {url.removesuffix('/api')}")
     if kept:
         _say(console, f"  the browser asks for a password: enter the line in {kept}")
-    _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser")
-    _say(console, f"  to see runs of the command line there, too: set PREFECT_API_URL={url}")
+    _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser;")
+    _say(console, "  runs of the command line show there, too")
     _say(console, "  Ctrl-C stops everything; finished work is kept")
 
 
@@ -217,11 +279,9 @@ def setup() -> int:
     from flows.server.resources import set_up
 
     console = Console()
-    created = set_up(read_settings())
-    for what in created:
-        _say(console, f"created: {what}")
-    if not created:
-        _say(console, "everything is there")
+    lines = set_up(read_settings())
+    for line in lines or ["everything is there"]:
+        _say(console, line)
     return 0
 
 

@@ -19,6 +19,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, t
 from flows.server import prefect_settings
 from flows.server.passwords import new_password
 from flows.server.processes import Child, free_port, wait_until_healthy
+from flows.server.site_server import server_of
 from spokenby.errors import InputError, TransientError
 from spokenby.progress import calling_on_exit
 from spokenby.settings import read_settings
@@ -26,7 +27,7 @@ from tasks.again import TEMPORARY
 from tasks.prefect_patches import leave_sigterm_to_command
 
 OWN_SERVER = "http://127.0.0.1:4200/api"
-"""Where `spokenby serve` answers, for commands that were not told of another server."""
+"""Where `spokenby serve` answers by default."""
 
 CONNECT_WITHIN_S = 3.0
 ANSWER_WITHIN_S = 10.0
@@ -37,10 +38,10 @@ STOP_WITHIN_S = 2.0
 
 
 def have_server() -> None:
-    """Have a server for the flows of this process: the one that is set, else a temporary one.
+    """Have a server for the flows of this process.
 
-    The temporary one has a password, for any program could send requests to its port, and ends
-    with this process.
+    The one that is set, else that of the site's `spokenby serve`, else a temporary one. That has a
+    password, for any program could send requests to its port, and ends with this process.
 
     Raises:
         InputError: the one that is set cannot be used.
@@ -48,7 +49,7 @@ def have_server() -> None:
         StoppedError: this process was asked to stop.
     """
     leave_sigterm_to_command(flow_engine)
-    if get_current_settings().api.url:
+    if get_current_settings().api.url or server_of(read_settings()):
         with connected():
             return
     url = f"http://127.0.0.1:{free_port()}/api"
@@ -98,13 +99,13 @@ def use(url: str) -> None:
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
-    """Yield a client of the server that Prefect's settings name, else of spokenby's own.
+    """Yield a client of the server that Prefect's settings name, else of the site's own.
 
     Raises:
         InputError: it does not answer, asks for another password or is of another version.
     """
     api = get_current_settings().api
-    url = api.url or OWN_SERVER
+    url = api.url or server_of(read_settings()) or OWN_SERVER
     known = bool(api.auth_string or api.key) or not prefect_settings.use_kept_password(url)
     if not (api.url and known):
         use(url)

@@ -1,4 +1,4 @@
-"""Start runs again whose process was killed.
+"""Start runs again whose process was killed, or that were stopped with their worker.
 
 An automation marks them Crashed; see flows/server/resources.py. A run that starts again computes
 only what was cut: the rest is stored. An automation could start them, too, but after a restart of
@@ -7,6 +7,7 @@ the server Prefect holds events back for 15 minutes.
 Only the server's clock counts: hosts may be minutes apart.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -21,13 +22,19 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import AwaitingRetry, Crashed
+from prefect.states import AwaitingRetry, Crashed, Scheduled
 
 from flows.server.prefect_settings import DEAD_AFTER_S
 
-STARTS = 3
-"""How often a run that crashes is started, the first time included: what kills its process each
-time, such as a video that does not fit into memory, must not come back for ever."""
+RESTARTS = 2
+"""How often a run that crashes is started again: what kills its process each time, such as a video
+that does not fit into memory, must not come back for ever."""
+
+CRASHED = "crashed"
+"""What the message of a run that starts again begins with."""
+
+STOPPED = "Stopped"
+"""The state of a run that was stopped with its worker: it is scheduled, for at once."""
 
 SETTLED_AFTER = timedelta(seconds=15)
 """A worker reports a crash twice, about 3 s apart; the second report undoes a retry in between."""
@@ -56,13 +63,8 @@ def restart_crashed(client: SyncPrefectClient, deployments: list[str]) -> list[s
     _end_tasks_of_dead_runs(client, deployments)
     restarted = []
     for run in _runs(client, deployments, StateType.CRASHED):
-        if (
-            run.state
-            and run.run_count < STARTS
-            and now - run.state.timestamp > SETTLED_AFTER
-            and not _was_cancelled(client, run)
-        ):
-            message = f"crashed ({run.state.message}): continues where it was interrupted"
+        if run.state and now - run.state.timestamp > SETTLED_AFTER and _may_restart(client, run):
+            message = f"{CRASHED} ({run.state.message}): continues where it was interrupted"
             client.set_flow_run_state(run.id, AwaitingRetry(message=message))
             restarted.append(run.name)
     return restarted
@@ -119,7 +121,32 @@ def _end_tasks_of_dead_runs(client: SyncPrefectClient, flows: list[str]) -> None
         )
 
 
-def _was_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether somebody cancelled the run, whose worker then did not live to see it."""
-    last = client.read_flow_run_states(run.id)[-2:]
-    return any(state.type == StateType.CANCELLING for state in last)
+def _may_restart(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether a crashed run may start again.
+
+    Not if it did too often; nor if somebody cancelled it and its worker did not live to see it.
+    """
+    states = client.read_flow_run_states(run.id)
+    restarts = sum((state.message or "").startswith(CRASHED) for state in states)
+    cancelled = any(state.type == StateType.CANCELLING for state in states[-2:])
+    return restarts < RESTARTS and not cancelled
+
+
+def runs_under_way(client: SyncPrefectClient, deployments: list[str]) -> list[FlowRun]:
+    """Return the runs of some deployments that a worker has begun."""
+    states = (StateType.PENDING, StateType.RUNNING)
+    return [run for state in states for run in _runs(client, deployments, state)]
+
+
+def continue_later(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> list[str]:
+    """Let those of some runs go on that ended with their worker; return their names.
+
+    To stop a worker is no crash, and does not count as one. The next worker starts them.
+    """
+    stopped = []
+    for run in runs:
+        if client.read_flow_run(run.id).state_type is StateType.CRASHED:
+            message = "stopped with spokenby serve; continues when it is started again"
+            client.set_flow_run_state(run.id, Scheduled(name=STOPPED, message=message))
+            stopped.append(run.name)
+    return stopped

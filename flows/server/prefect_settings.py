@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from flows.server.passwords import kept_password
+from flows.server.site_server import server_of
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
 
@@ -111,7 +112,7 @@ def use_kept_password(url: str) -> bool:
 
 def starting() -> str:
     """Say that Prefect starts, which takes some seconds of silence, and more the first time."""
-    if "PREFECT_API_URL" in os.environ:
+    if "PREFECT_API_URL" in os.environ or server_of(read_settings()):
         return "starting Prefect"
     first = not (_home() / "prefect.db").exists()
     return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")

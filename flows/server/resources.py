@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -24,19 +24,24 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
+from flows.parameters import CLOSED, form_of_params
 from flows.server.connection import connected
 from flows.server.prefect_settings import DEAD_AFTER_S, FLOW_RUN_SETTINGS
 from spokenby.errors import InputError
-from spokenby.settings import Settings
+from spokenby.models import usable
+from spokenby.settings import Settings, read_settings
 from spokenby.site.gpu_slots import tag_limit
 from spokenby.types import language_label
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
+SWEEP = "sweep-folder"
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
-CLOSED = "additionalProperties"
-"""JSON schema's word: false where parameters that a flow does not have are refused."""
+
+
+LACKS = "missing"
+"""What a problem begins with where there is nothing."""
 
 
 class Need(NamedTuple):
@@ -64,16 +69,52 @@ def check(settings: Settings) -> list[str]:
 
 
 def set_up(settings: Settings) -> list[str]:
-    """Create what is missing on the server; return what was created. A second time does nothing.
+    """Create what is missing on the server; return a line for each. A second time does nothing.
 
     Raises:
         InputError: no server answers, or it refuses.
     """
+    done = []
     with connected() as client:
-        wrong = [need for need in needs(settings) if need.problem(client)]
-        for need in wrong:
+        wrong = [(need, problem) for need in needs(settings) if (problem := need.problem(client))]
+        for need, problem in wrong:
             need.create(client)
-        return [need.what for need in wrong]
+            done.append(f"{'created' if problem.startswith(LACKS) else 'updated'}: {need.what}")
+    return done
+
+
+def watch(folders: Sequence[Path]) -> None:
+    """Let sweeps look for new videos in some folders: now, and by the schedule from then on.
+
+    Raises:
+        InputError: no server answers, or it lacks the deployment.
+    """
+    (entry,) = [entry for entry in _entries() if entry["name"] == SWEEP]
+    (planned,) = entry["schedules"]
+    with connected() as client:
+        if not (sweep := _find_deployment(client, SWEEP)):
+            raise InputError(f"the server has no deployment {SWEEP}", "run: spokenby setup")
+        places = {"folders": [str(folder) for folder in folders]}
+        ids = {"id": sweep.id}
+        change = {"parameters": sweep.parameters | places, "paused": False}
+        _ask(client, "PATCH", "/deployments/{id}", ids, change)
+        for schedule in sweep.schedules:
+            if schedule.slug == planned["slug"]:
+                own = {"parameters": schedule.parameters | places} if schedule.parameters else {}
+                which = ids | {"schedule_id": schedule.id}
+                path = "/deployments/{id}/schedules/{schedule_id}"
+                _ask(client, "PATCH", path, which, {"active": True, **own})
+                break
+        else:  # somebody deleted it
+            every = {"schedule": {"interval": planned["interval"]}, "slug": planned["slug"]}
+            _ask(client, "POST", "/deployments/{id}/schedules", ids, [{"active": True, **every}])
+        client.create_flow_run_from_deployment(sweep.id)
+
+
+def _ask(
+    client: SyncPrefectClient, method: Any, path: Any, ids: Mapping[str, Any], body: Any
+) -> None:
+    client.request(method, path, path_params=dict(ids), json=body).raise_for_status()
 
 
 def needs(settings: Settings) -> Iterator[Need]:
@@ -93,7 +134,7 @@ def _gpu_limit(settings: Settings) -> Need:
         try:
             found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
         except ObjectNotFound:
-            return "missing: GPU tasks are neither limited nor shown as queued"
+            return f"{LACKS}: GPU tasks are neither limited nor shown as queued"
         return "" if found == limit else f"is {found}, should be {limit}"
 
     def create(client: SyncPrefectClient) -> None:
@@ -106,7 +147,7 @@ def _pool_problem(client: SyncPrefectClient) -> str:
     try:
         found = client.read_work_pool(POOL)
     except ObjectNotFound:
-        return "missing: nothing assigns runs to a worker"
+        return f"{LACKS}: nothing assigns runs to a worker"
     if found.type != "process":
         return f"is of type {found.type}, should be process"
     same = found.base_job_template == _job_template()
@@ -118,7 +159,7 @@ def _create_pool(client: SyncPrefectClient) -> None:
         if problem.startswith("is of type"):
             raise InputError(f"the work pool {POOL} {problem}", "delete it, or rename it")
         template = _job_template()
-        if problem.startswith("missing"):
+        if problem.startswith(LACKS):
             client.create_work_pool(
                 WorkPoolCreate(name=POOL, type="process", base_job_template=template)
             )
@@ -159,7 +200,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
 
     def problem(client: SyncPrefectClient) -> str:
         if not (found := _find_deployment(client, name)):
-            return "missing"
+            return LACKS
         # Parameters and schedules are not compared: people change them in the UI.
         changed = {
             "entrypoint": found.entrypoint == entry["entrypoint"],
@@ -171,7 +212,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
             "folder": _folders(found) <= {ROOT},
         }
         differs = [what for what, same in changed.items() if not same]
-        return f"is of another version of spokenby ({', '.join(differs)})" if differs else ""
+        return f"differs from this installation ({', '.join(differs)})" if differs else ""
 
     def create(client: SyncPrefectClient) -> None:
         if not _find_deployment(client, name):
@@ -180,9 +221,7 @@ def _deployment(entry: dict[str, Any]) -> Need:
         # Changed in place: deploying once more would undo what people set in the UI.
         found = client.read_deployment_by_name(f"{name}/{name}")
         change = _content(entry) | {"parameters": _fitting(found.parameters, _form_of(entry))}
-        client.request(
-            "PATCH", "/deployments/{id}", path_params={"id": found.id}, json=change
-        ).raise_for_status()
+        _ask(client, "PATCH", "/deployments/{id}", {"id": found.id}, change)
 
     return Need(f"deployment {name}", problem, create)
 
@@ -220,6 +259,8 @@ def _form_of(entry: dict[str, Any]) -> dict[str, Any]:
     flow: Flow[..., Any] = getattr(import_module(module), attribute)
     # Closed: else a misspelt parameter is found only when the run starts.
     form: dict[str, Any] = {**parameter_schema(flow).model_dump(mode="json"), CLOSED: False}
+    if params := form["properties"].get("params"):
+        params |= form_of_params(usable("faster_whisper", read_settings().models))
     return form
 
 
@@ -282,7 +323,7 @@ def _automation(wanted: AutomationCore) -> Need:
     def problem(client: SyncPrefectClient) -> str:
         same = [_essence(automation) == _essence(wanted) for automation in found(client)]
         if not same:
-            return f"missing: {wanted.description}"
+            return f"{LACKS}: {wanted.description}"
         return "" if same == [True] else "is of another version of spokenby"
 
     def create(client: SyncPrefectClient) -> None:

@@ -11,7 +11,7 @@ from spokenby.models.catalogue import (
     known_model,
     place_of,
 )
-from spokenby.models.find import Found, Source, find_model, identify, identify_model, locate
+from spokenby.models.find import Found, Source, find_model, identify, identify_model, locate, usable
 from spokenby.models.installed import (
     ELSEWHERE,
     RECORD,
@@ -58,6 +58,7 @@ __all__ = [
     "read_record",
     "record_of",
     "reinstall",
+    "usable",
     "verify",
     "verify_packaged",
 ]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -256,3 +257,18 @@ def _fingerprint(model: Model) -> Digest:
         (file,) = model.files.values()
         return file.sha256
     return digest_of(*sorted((name, file.sha256) for name, file in model.files.items()))
+
+
+def usable(engine: str, models_dir: Path) -> list[str]:
+    """Return the names of an engine's models that are installed, or that a run fetches by itself.
+
+    The engine's default comes first.
+    """
+    names = [model.name for model in CATALOGUE if model.engine == engine]
+    names += sorted(record.name for _, record in installed(models_dir) if record.engine == engine)
+    found = []
+    for name in dict.fromkeys(names):
+        with suppress(InputError):  # which says how to get it
+            locate(engine, name, models_dir)
+            found.append(name)
+    return found

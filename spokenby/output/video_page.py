@@ -1,7 +1,8 @@
 """Write the Markdown page of a video: speakers, durations, warnings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from spokenby.types import SpeakerTranscript
@@ -13,6 +14,7 @@ def write_video_page(
     manifest: dict[str, Any],
     folder: Path,
     again: Sequence[str] = (),
+    naming: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return a page about one video: talk times, durations of stages, warnings.
 
@@ -21,6 +23,7 @@ def write_video_page(
         manifest: from `manifest.describe_run`.
         folder: where the outputs are.
         again: Markdown links that compute the video again from a stage on.
+        naming: Markdown links that name a speaker, by what it is called so far.
     """
     speed, made_by = manifest["times_real_time"], manifest["made_by"]
     took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
@@ -33,10 +36,11 @@ def write_video_page(
             f"{markdown_cell(made_by[0].upper() + made_by[1:])}. Took: {took}."
         ),
         "",
-        "| speaker | talk time | words |",
-        "|---|---:|---:|",
+        "| speaker | talk time | words | |",
+        "|---|---:|---:|---|",
         *(
             f"| {markdown_cell(speaker.name)} | {clock(speaker.talk_time)} | {speaker.words} |"
+            f" {naming.get(speaker.name, '')} |"
             for speaker in transcript.speakers
         ),
         "",

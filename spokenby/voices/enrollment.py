@@ -80,7 +80,7 @@ def take_voiceprint(
         lengths = " and ".join(f"{length:.1f} s" for length in (longest, *others))
         raise InputError(
             f"{path}: {1 + len(others)} people seem to speak in it, for {lengths}",
-            "cut out a part with one of them, with --from and --to",
+            "name a part with one of them: --from and --to, or the seconds in the form",
         )
     if longest < MIN_SPEECH_S:
         raise _too_short(path, longest)

@@ -273,7 +273,7 @@ def check_enrollment(
         raise InputError(
             f"{prints[odd].source} and {prints[least].source} do not sound like one person"
             f" (similarity {likeness[odd, least]:.2f}, at least {threshold:.2f} is)",
-            f"leave out what is not {name}, or enroll with --force",
+            f"leave out what is not {name}, or enroll all the same (--force)",
         )
     pooled = pool_prints(vectors, np.array([print_.seconds for print_ in prints]))
     numbers, others = read_centroids(connection, model, vectors.shape[1])
@@ -286,10 +286,10 @@ def check_enrollment(
             raise InputError(
                 f"this does not sound like the {shown(voice)} who is known already"
                 f" (similarity {score:.2f}, at least {threshold:.2f} is)",
-                "give another name, or enroll with --force",
+                "give another name, or enroll all the same (--force)",
             )
         if not same and score >= threshold and number in names:
             raise InputError(
                 f"this is the voice of {names[number]} (similarity {score:.2f})",
-                f"give that name, or, if {name} is another person, enroll with --force",
+                f"give that name, or, if {name} is another person, enroll all the same (--force)",
             )

@@ -215,8 +215,8 @@ class VoiceLibrary:
             created=voice is None,
         )
 
-    def rename(self, which: str, name: str) -> Change:
-        """Give a voice a name.
+    def rename(self, which: str, name: str, *, merge: bool = False) -> Change:
+        """Give a voice a name. If another one has it, `merge` makes both one voice.
 
         Raises:
             InputError: unknown or ambiguous `which`; the name is taken, empty, too long, or of
@@ -227,10 +227,12 @@ class VoiceLibrary:
             voice = registry.resolve(connection, which)
             other = registry.by_name(connection, name)
             if other and other.number != voice.number:
+                if merge:
+                    return _merge(connection, other, voice)
                 raise InputError(
                     f"{other.name} is already the name of Speaker {other.number}",
-                    "choose another one, or, if both are one person,"
-                    f' run: spokenby voices merge "{other.name}" "Speaker {voice.number}"',
+                    "choose another one, or, if both are one person, merge them:"
+                    f' spokenby voices merge "{other.name}" "Speaker {voice.number}"',
                 )
             connection.execute(
                 update(voices)

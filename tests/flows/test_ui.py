@@ -214,6 +214,14 @@ def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = Non
     if shot:
         page.mouse.wheel(0, -5000)
         page.screenshot(path=shot)
+    params = field(page, "Merge").last
+    params.get_by_text("set", exact=True).click()
+    field(page, "Max pause").last.locator("input").fill("2.5")
+    submit(page, desk)
+
+
+def submit(page: Page, desk: Site) -> None:
+    """Submit a form and open the run that it starts."""
     with page.expect_response(re.compile("create_flow_run$")) as created:
         page.get_by_role("button", name="Submit").click()
     assert created.value.ok, f"{created.value.text()}: {created.value.request.post_data}"
@@ -255,6 +263,23 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
         expect(page.get_by_role("cell", name=speaker.name, exact=True).first).to_be_visible()
     page.screenshot(path=tmp_path / "artifact.png")
     assert desk.manifest("telephone talk")["params"]["diarize"]["num_speakers"] == 2
+    assert desk.manifest("telephone talk")["params"]["merge"]["max_pause"] == 2.5
+    nameless = desk.transcript("telephone talk").speakers[0].name
+    page = follow(page, "name")
+    expect(field(page, "Voice").locator("textarea")).to_have_value(nameless)
+    field(page, "Name").locator("textarea").fill("Ada Lovelace")
+    submit(page, desk)
+    expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    assert "Ada Lovelace" in [each.name for each in desk.transcript("telephone talk").speakers]
+
+
+def test_commands_find_the_server_of_their_site(desk: Site) -> None:
+    checked = desk.run("up", "--check")
+    assert checked.stdout == f"{desk.home}/api: nothing is missing\n", checked.stderr  # type: ignore[attr-defined]
+    before = runs_of(desk)
+    ran = desk.run("transcribe", desk.videos / "telephone talk.mp4", "--force", "merge")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert runs_of(desk) == before + 1
 
 
 def test_failed_video_is_run_again_from_the_overview(
@@ -281,9 +306,8 @@ def test_failed_video_is_run_again_from_the_overview(
     expect(field(page, "Videos or folders").locator("textarea")).to_have_value(str(broken))
     expect(field(page, "Number of speakers").locator("input")).to_have_value("2")
     page.screenshot(path=tmp_path / "form.png")
-    with page.expect_response(re.compile("create_flow_run$")) as created:
-        page.get_by_role("button", name="Submit").click()
-    page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")  # type: ignore[attr-defined]
+    expect(field(page, "Max pause").last.locator("input")).to_have_value("2.5")
+    submit(page, desk)
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     assert desk.computed("late") <= {"merge"}
 

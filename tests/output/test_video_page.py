@@ -26,14 +26,14 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
             "diarize": {"seconds": 10.34, "from_cache": False, "computed_in": "cuda, bfloat16"},
         },
     }
-    page = write_video_page(transcript, manifest, Path("out"))
+    page = write_video_page(transcript, manifest, Path("out"), naming={"A | <b>": "[name](/x)"})
     for line in (
         "# a\\|b.mp4",
         (
             "1:02:03 long, 1:40 of it speech, language en, 7 words. "
             "Words by W, speakers by S. Took: 12.3 s, 301.7 × real time."
         ),
-        "| A \\| &lt;b> | 1:05 | 7 |",
+        "| A \\| &lt;b> | 1:05 | 7 | [name](/x) |",
         "| speech | 2.0 |  | from the cache |",
         "| diarize | 10.3 | cuda, bfloat16 |  |",
         "- warning: mind this",

@@ -77,6 +77,7 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         "work pool spokenby: missing",
         "deployment transcribe-videos: missing",
         "deployment enroll-voice: missing",
+        "deployment name-voice: missing",
         "deployment sweep-folder: missing",
         'automation "spokenby: mark dead runs": missing',
     ):
@@ -112,8 +113,8 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     served.api("PATCH", f"/deployments/{deployed['id']}", {"description": "old"})
     checked = served.run("up", "--check")
     assert (checked.returncode, checked.stdout.count("\n")) == (1, 2), checked.stdout
-    assert "another version of spokenby (description)" in checked.stdout
-    assert "created: deployment sweep-folder" in served.run("setup").stdout
+    assert "differs from this installation (description)" in checked.stdout
+    assert "updated: deployment sweep-folder" in served.run("setup").stdout
     after = served.api("GET", stamp)
     assert after["schedules"] == schedules_before
     assert {name: after[name] for name in set_by_hand} == set_by_hand
@@ -146,6 +147,9 @@ def test_port_that_is_taken_is_one_line(served: Served) -> None:
         ({"paths": ["x"], "profile": "imaginary"}, "'imaginary' is not one of"),
         ({"paths": ["x"], "num_speakers": -1}, "less than the minimum"),
         ({"paths": ["x"], "language": "klingon"}, "'klingon' is not one of"),
+        ({"paths": ["x"], "params": {"merge": {"max_puase": 1}}}, "max_puase"),
+        ({"paths": ["x"], "params": {"merge": {"max_pause": -1}}}, "max_pause"),
+        ({"paths": ["x"], "params": {"marge": {}}}, "'marge' was unexpected"),
     ],
 )
 def test_form_refuses_what_does_not_fit(
@@ -222,6 +226,36 @@ def test_server_restarted_during_a_run_does_not_harm_it(
     ended = served.wait_for(run, "Completed", "Failed", "Crashed")
     assert (ended["state"]["name"], ended["run_count"]) == ("Completed", 1)
     assert served.computed(TALK) == set(LOST)
+    assert _transcript(served) == _transcript(finished)
+
+
+def test_a_run_that_is_stopped_with_its_worker_goes_on_and_has_not_crashed(
+    served: Served, finished: Site, talk: str
+) -> None:
+    forget_diarization(served)
+    run = served.trigger(paths=[talk])
+    served.wait_for_stage(run, f"diarize {TALK}")
+    worker = served.parts["worker"]
+    worker.send_signal(signal.SIGTERM)
+    told, _ = worker.communicate(timeout=60)
+    assert f"stopped, continues with the next spokenby serve: {TALK}.mp4" in told
+    state = served.run_of(run)["state"]
+    assert (state["type"], state["name"]) == ("SCHEDULED", "Stopped")
+    assert state["message"] == "stopped with spokenby serve; continues when it is started again"
+    watched = served.folder / "watched"
+    watched.mkdir()
+    served.up("worker", "--watch", str(watched))
+    ended = served.wait_for(run, "Completed", "Failed")
+    assert ended["state"]["name"] == "Completed"
+    sweep = served.api("GET", "/deployments/name/sweep-folder/sweep-folder")
+    (schedule,) = sweep["schedules"]
+    assert (schedule["active"], sweep["parameters"]) == (True, {"folders": [str(watched)]})
+    wanted = {"flow_runs": {"name": {"any_": ["sweep watched"]}}, "sort": "START_TIME_ASC"}
+    first = served.api("POST", "/flow_runs/filter", wanted)[0]
+    assert served.wait_for(first["id"], "Completed")["parameters"]["folders"] == [str(watched)]
+    where = f"/deployments/{sweep['id']}/schedules/{schedule['id']}"
+    served.api("PATCH", where, {"active": False})
+    assert "crashed (" not in served.history_of(run)  # which would count against its restarts
     assert _transcript(served) == _transcript(finished)
 
 
