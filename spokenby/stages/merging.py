@@ -29,6 +29,7 @@ from spokenby.types import (
     Transcript,
     Word,
 )
+from spokenby.wording import count_of
 
 VERSION = 3
 
@@ -353,7 +354,7 @@ def _warnings(
         yield f"low confidence overall ({confidence:.2f} of 1): expect many wrong words"
     if transcript.doubtful:
         doubtful = _spell(intervals.length(intervals.union(intervals.array(transcript.doubtful))))
-        yield f"{doubtful} of the text is doubtful, in {len(transcript.doubtful)} places"
+        yield f"{doubtful} of the text is doubtful, in {count_of(len(transcript.doubtful), 'place')}"
     known = {
         label
         for label, vector in zip(embeddings.speakers, embeddings.vectors, strict=True)

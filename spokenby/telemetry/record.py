@@ -25,6 +25,7 @@ class Sample(NamedTuple):
 
     `cpu`: percent of all cores, by this process and its children.
     `memory`: bytes of RAM they hold; shared memory counts for each.
+    `machine_cpu` and `machine_memory`: likewise, by all programs.
     The others are those of `GpuReading`.
     """
 
@@ -35,6 +36,8 @@ class Sample(NamedTuple):
     sm: float
     gpu_memory: float
     power: float
+    machine_cpu: float = math.nan
+    machine_memory: float = math.nan
 
 
 UNITS = {
@@ -44,9 +47,11 @@ UNITS = {
     "sm": "% of the GPU's multiprocessors busy",
     "gpu_memory": "bytes in use on the GPU, by other programs too",
     "power": "W of the GPU",
+    "machine_cpu": "% of all cores, all programs",
+    "machine_memory": "bytes of RAM in use, by all programs",
 }
 """The units of a sample's figures."""
-_PEAKS = ("memory", "gpu_memory")
+_PEAKS = ("memory", "gpu_memory", "machine_memory")
 
 
 class Record:
@@ -142,7 +147,7 @@ class Record:
     def figures(self, intervals: Sequence[Interval] = WHOLE) -> dict[str, float]:
         """Return the figures of some intervals: means, and for memory peaks.
 
-        They are the whole machine's, including other work at the same time.
+        What else ran at the same time, other stages too, is part of them.
         """
         seen = {
             figure: (self.peak if figure in _PEAKS else self.mean)(figure, intervals)

@@ -74,6 +74,7 @@ class Watch:
         self.started = datetime.now(UTC)
         self._tree.look_for_children()
         self._cpu, _ = self._tree.read()
+        psutil.cpu_percent()  # it tells of the time since the last call
         self._began = self._last = perf_counter()
         self._thread.start()
         return self
@@ -134,7 +135,15 @@ class Watch:
         # samples. One that ended takes its CPU time away on Windows.
         used = min(max(cpu - self._cpu, 0.0), elapsed * self._cores)
         self._cpu = min(self._cpu + used, cpu)
-        sample = Sample(now - self._began, 100 * used / elapsed / self._cores, memory, *gpu)
+        whole = psutil.virtual_memory()
+        sample = Sample(
+            now - self._began,
+            100 * used / elapsed / self._cores,
+            memory,
+            *gpu,
+            machine_cpu=psutil.cpu_percent(),
+            machine_memory=whole.total - whole.available,
+        )
         with self._lock:
             self._samples.append(sample)
             if len(self._samples) >= SAMPLES_MAX:

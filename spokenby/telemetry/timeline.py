@@ -29,6 +29,8 @@ _COLOURS = {
     "write": "#4b4f58",
 }
 _OTHER = "#999999"
+_OTHERS = "#9aa3af"
+"""The line of all programs, beside that of this run."""
 _LINE = "#e3e6eb"
 
 _WIDTH, _LEFT, _RIGHT, _HEAD = 1240, 200, 64, 84
@@ -175,19 +177,24 @@ def _panels(record: Record) -> list[_Panel]:
             message += f", SM {sm:.0f} %"
         curves = (_Curve("gpu", "#76a900"), _Curve("sm", "#35520a", fill=False))
         panels.append(_Panel("GPU", message, curves, 100, "%"))
-    for figure, title, colour in (
-        ("gpu_memory", "GPU memory", "#8d6bc4"),
-        ("cpu", "CPU", "#3d7fc4"),
-        ("memory", "memory", "#5f7a8a"),
-    ):
-        if figure == "cpu":
-            if (cpu := record.mean("cpu")) is not None:
-                message = f"mean {cpu:.0f} % of {record.cores} cores"
-                panels.append(_Panel(title, message, (_Curve(figure, colour),), 100, "%"))
-        elif (peak := record.peak(figure)) is not None:
-            whole = record.gpu_memory if figure == "gpu_memory" else 0
-            message = f"peak {peak / _GIB:.1f}{f' of {whole / _GIB:.0f}' if whole else ''} GiB"
-            panels.append(_Panel(title, message, (_Curve(figure, colour),), _ceiling(peak), "GiB"))
+    if (peak := record.peak("gpu_memory")) is not None:
+        whole = f" of {record.gpu_memory / _GIB:.0f}" if record.gpu_memory else ""
+        message = f"peak {peak / _GIB:.1f}{whole} GiB"
+        curves = (_Curve("gpu_memory", "#8d6bc4"),)
+        panels.append(_Panel("GPU memory", message, curves, _ceiling(peak), "GiB"))
+    if (cpu := record.mean("cpu")) is not None:
+        message = f"mean {cpu:.0f} % of {record.cores} cores"
+        if (machine := record.mean("machine_cpu")) is not None:
+            message += f", all programs {machine:.0f} %"
+        curves = (_Curve("machine_cpu", _OTHERS, fill=False), _Curve("cpu", "#3d7fc4"))
+        panels.append(_Panel("CPU", message, curves, 100, "%"))
+    if (peak := record.peak("memory")) is not None:
+        message = f"peak {peak / _GIB:.1f} GiB"
+        if (machine := record.peak("machine_memory")) is not None:
+            message += f", all programs {machine / _GIB:.1f}"
+        curves = (_Curve("machine_memory", _OTHERS, fill=False), _Curve("memory", "#5f7a8a"))
+        scale = _ceiling(max(peak, machine or 0.0))
+        panels.append(_Panel("memory", message, curves, scale, "GiB"))
     return panels
 
 

@@ -191,7 +191,7 @@ def field(page: Page, name: str) -> Locator:
 def follow(page: Page, text: str) -> Page:
     """Click a link of an artifact and return the page that opens."""
     with page.expect_popup() as opened:
-        page.locator(".markdown-renderer__link", has_text=text).click()
+        page.locator(".markdown-renderer__link", has_text=text).first.click()
     return opened.value
 
 
