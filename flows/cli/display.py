@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import cell, say
+from flows.cli.terminal import cell, print_table, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
@@ -131,7 +131,8 @@ def print_statuses(
     console: Console, statuses: Sequence[VideoStatus], recipe: Recipe, wall_s: float
 ) -> None:
     """Print the table of a run, where each transcript is, and what went wrong."""
-    console.print(_table(statuses, recipe))
+    optional = ("from cache", "x real time", "seconds", "covered")
+    print_table(console, _table(statuses, recipe), *optional)
     for status in statuses:
         if status.folder:
             say(console, status.folder)
@@ -157,7 +158,7 @@ def print_statuses(
 def _table(statuses: Sequence[VideoStatus], recipe: Recipe) -> Table:
     title = cell(f"spokenby: {recipe.profile}: {recipe.made_by}")
     table = Table(title=title, title_justify="left")
-    table.add_column("video", overflow="fold")
+    table.add_column("video")
     for heading in ("length", "speakers", "words", "covered", "seconds", "x real time"):
         table.add_column(heading, justify="right")
     table.add_column("from cache", justify="right")

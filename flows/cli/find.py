@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from flows.cli.terminal import FAILED, cell, open_console, print_json
+from flows.cli.terminal import FAILED, cell, open_console, print_json, print_table
 from flows.server import prefect_settings
 
 
@@ -52,7 +52,7 @@ def find(
     for hit in hits:
         table.add_row(cell(hit.video_name), position(hit.start), cell(hit.speaker), cell(hit.text))
     if hits:
-        console.print(table)
+        print_table(console, table)
     more = "; there may be more: give a higher --limit" if len(hits) == limit else ""
     console.print(f"{count_of(len(hits), 'line')}{more}", highlight=False)
     return 0 if hits else FAILED

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from flows.cli.terminal import FAILED, open_console, say
+from flows.cli.terminal import FAILED, open_console, print_table, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.models import (
@@ -139,8 +139,7 @@ def list_models() -> int:
             for model in _models_of(profile):
                 users.setdefault(model.name, []).append(profile)
     table = Table("model", "engine", "profiles", "license", "size", "here", "source", box=None)
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True  # to be typed as they stand
-    table.columns[-1].overflow, table.columns[-1].min_width = "fold", len("huggingface.co")
+    table.columns[0].no_wrap = True  # to be typed as it stands
     present: dict[str, list[Record]] = {}
     for _, record in installed(models_dir):
         present.setdefault(record.name, []).append(record)
@@ -155,7 +154,7 @@ def list_models() -> int:
             _size(records[-1].size if records else model.size),
             *_state(model, records, models_dir),
         )
-    console.print(table)
+    print_table(console, table, "license", "engine", "source", "profiles")
     return 0
 
 

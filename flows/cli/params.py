@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from flows.cli.terminal import cell, open_console, say
+from flows.cli.terminal import cell, open_console, print_table, say
 
 if TYPE_CHECKING:
     from spokenby.types import StageParams
@@ -38,7 +38,7 @@ def params(*, profile: str | None = None) -> int:
             for name, value, what in _fields(stage, kind()):
                 table.add_row(name, _shown(value), what)
             table.add_section()
-        console.print(table)
+        print_table(console, table)
         return 0
     settings = read_settings()
     of_site = site_params(settings)
@@ -60,7 +60,7 @@ def params(*, profile: str | None = None) -> int:
                 origin = "default" if value == default else f"profile {chosen}"
             table.add_row(name, cell(_shown(value)), origin, what)
         table.add_section()
-    console.print(table)
+    print_table(console, table)
     return 0
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.stopping import stop_on_signals
-from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
+from flows.cli.terminal import FAILED, STOPPED, cell, open_console, print_table, say
 from flows.server import prefect_settings
 
 if TYPE_CHECKING:
@@ -223,4 +223,4 @@ def _print(console: Console, statuses: Sequence[VideoStatus]) -> None:
             Text(" ".join(status.stored)),
             cell(status.note),
         )
-    console.print(table)
+    print_table(console, table, "stored")

@@ -3,9 +3,13 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Column, Table
 from rich.text import Text
 
 from spokenby.wording import one_line, printable
@@ -15,6 +19,10 @@ FAILED = 1
 
 STOPPED = 130
 """Exit code: stopped by Ctrl-C, as shells have it. By SIGTERM it becomes 143; see stopping.py."""
+
+
+_FOLDED = 24
+"""Longer texts are folded, such as paths."""
 
 
 def open_console() -> Console:
@@ -31,6 +39,33 @@ def say(console: Console, line: str) -> None:
 def cell(text: str, style: str = "") -> Text:
     """Return an outside text for a table: neither markup nor control characters count."""
     return Text(one_line(text) if text else "", style, overflow="fold")
+
+
+def print_table(console: Console, table: Table, *optional: str) -> None:
+    """Print a table; on a narrow terminal, without columns that it does not have room for.
+
+    No word is cut: words that are too long go on in the next line.
+
+    Args:
+        console: where to.
+        table: to print.
+        optional: headings of columns that may be left out, the least important first.
+    """
+    for column in table.columns:
+        column.overflow = "fold"
+    shown = list(table.columns)
+    for heading in optional:
+        if _width(shown) <= console.width:
+            break
+        shown = [column for column in shown if column.header != heading]
+    table.columns = [replace(column, _index=place) for place, column in enumerate(shown)]
+    console.print(table)
+
+
+def _width(columns: Sequence[Column]) -> int:
+    """Return the width in which columns can be read, with lines between them."""
+    widest = (max(cell_len(str(text)) for text in (each.header, *each.cells)) for each in columns)
+    return sum(min(width, _FOLDED) + 3 for width in widest) + 1
 
 
 def print_json(content: Any) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.stopping import stop_on_signals
-from flows.cli.terminal import FAILED, STOPPED, cell, open_console, say
+from flows.cli.terminal import FAILED, STOPPED, cell, open_console, print_table, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
@@ -198,7 +198,7 @@ def plan(*paths: str, options: Options = NO_OPTIONS) -> int:
             table.add_row(name, stage, happens)
             name = cell("")
         table.add_section()
-    console.print(table)
+    print_table(console, table)
     for status in failed:
         say(console, f"failed: {one_line(status.path)}: {status.problem}")
     if left_out := sum_up_left_out(inventory.left_out):

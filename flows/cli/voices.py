@@ -17,7 +17,7 @@ from rich.table import Table
 from flows.cli.enrolling import enroll
 from flows.cli.renaming import OverwriteEdited, apply_changes, in_a_row, rewrite
 from flows.cli.stopping import stop_on_signals
-from flows.cli.terminal import FAILED, cell, open_console, print_json, say
+from flows.cli.terminal import FAILED, cell, open_console, print_json, print_table, say
 from flows.server import prefect_settings
 from spokenby.errors import InputError
 from spokenby.settings import read_settings
@@ -62,7 +62,7 @@ def list_voices(*, as_json: AsJson = False) -> int:
             _day(voice.last_seen),
             str(voice.prints),
         )
-    console.print(table)
+    print_table(console, table, "voiceprints", "last seen")
     nameless = sum(not voice.known for voice in voices)
     console.print(f"{count_of(len(voices), 'voice')}, {nameless} without a name", highlight=False)
     _tell_lacking(console, voices)
@@ -106,7 +106,7 @@ def show(which: str, *, as_json: AsJson = False) -> int:
             "" if each.confidence is None else f"{each.confidence:.0%}",
             _day(each.identified),
         )
-    console.print(table)
+    print_table(console, table, "identified", "likeness", "as")
     return 0
 
 

@@ -354,7 +354,8 @@ def _warnings(
         yield f"low confidence overall ({confidence:.2f} of 1): expect many wrong words"
     if transcript.doubtful:
         doubtful = _spell(intervals.length(intervals.union(intervals.array(transcript.doubtful))))
-        yield f"{doubtful} of the text is doubtful, in {count_of(len(transcript.doubtful), 'place')}"
+        places = count_of(len(transcript.doubtful), "place")
+        yield f"{doubtful} of the text is doubtful, in {places}"
     known = {
         label
         for label, vector in zip(embeddings.speakers, embeddings.vectors, strict=True)

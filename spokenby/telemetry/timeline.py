@@ -170,6 +170,7 @@ def _describe(record: Record, span: StageSpan) -> str:
 def _panels(record: Record) -> list[_Panel]:
     """Return the diagrams of the known figures."""
     panels = []
+    curves: tuple[_Curve, ...]
     if (gpu := record.gpu_busy_whole_run) is not None:
         busy = record.gpu_busy
         message = f"busy {busy:.0f} %, {gpu:.0f} % of the run" if busy is not None else "not used"

@@ -96,7 +96,7 @@ class Match(NamedTuple):
     score: float | None
     """Cosine to that voice; `None` where there is none."""
     confidence: float | None
-    """Probability that it is that voice, or that it is none of them; `None` for a row of NaN."""
+    """Probability that it is that voice; `None` where there is none."""
 
 
 def calibration(model: str) -> Calibration:
@@ -150,8 +150,8 @@ def match_voices(
     return [
         Match(chosen[row], ranks[row, chosen[row]], likely[row, chosen[row]])
         if row in chosen
-        else Match(None, None, None if np.isnan(vector).any() else _newness(scores[row], known))
-        for row, vector in enumerate(vectors)
+        else Match(None, None, None)
+        for row in range(len(vectors))
     ]
 
 
@@ -190,13 +190,6 @@ def _confidence(
     gains = known.slope * score + known.offset
     new = np.log(len(score))
     return float(np.exp(gains[voice] - np.logaddexp.reduce([new, gains[voice], *gains[others]])))
-
-
-def _newness(score: Scores, known: Calibration) -> float:
-    """Return the probability that it is none of the voices."""
-    gains = known.slope * score + known.offset
-    new = np.log(max(len(score), 1))
-    return float(np.exp(new - np.logaddexp.reduce([new, *gains])))
 
 
 def _one_to_one(ranks: dict[tuple[int, int], float]) -> dict[int, int]:
