@@ -16,7 +16,7 @@ from flows.cli.terminal import cell, print_table, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
-from spokenby.progress import Event, Step, VideoEnded, listening
+from spokenby.progress import Event, Step, VideoEnded, calling_on_exit, listening
 from spokenby.site.inventory import State, VideoStatus
 from spokenby.telemetry.overview import Overview, about, names, speed_in_words
 from spokenby.wording import clock, count_of, one_line
@@ -26,6 +26,8 @@ _ROWS = 12
 """Videos that the live table shows."""
 _BAR = 20
 """Columns."""
+_ECHO = 4
+"""Columns that stay free: the ^C that a terminal shows would move a full line, and what is below."""
 _NAMED = 3
 """So many of the videos that a warning is about."""
 
@@ -41,7 +43,8 @@ def progress_shown(console: Console) -> Iterator[None]:
             return
         board = _Board(console, overview)
         live = Live(board, console=console, refresh_per_second=5, transient=True)
-        with live, listening(board.note):
+        # Else it would stay on the screen, below the last line, when a stop ends the process.
+        with live, listening(board.note), calling_on_exit(live.stop):
             yield
 
 
@@ -98,7 +101,7 @@ class _Board:
         table.add_column(justify="right", width=4)
         table.add_column(overflow="ellipsis", no_wrap=True, ratio=4)
         table.add_column(justify="right", no_wrap=True)
-        table.expand = True
+        table.width = self._console.width - _ECHO
         for step in overview.models:
             table.add_row(
                 Text(one_line(step.video)),
@@ -124,7 +127,7 @@ class _Board:
         if rest > 0:
             table.add_row(Text(f"and {rest} more", style="dim"))
         head = f"{overview.summary()}, {clock(overview.elapsed)} so far" if videos else ""
-        return Group(Text(head), table)
+        return Group(Text(head, no_wrap=True, overflow="ellipsis"), table)
 
 
 def print_statuses(
