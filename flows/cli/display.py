@@ -27,7 +27,7 @@ _ROWS = 12
 _BAR = 20
 """Columns."""
 _ECHO = 4
-"""Columns that stay free: the ^C that a terminal shows would move a full line, and what is below."""
+"""Columns that stay free: the ^C that a terminal shows would wrap a full line."""
 _NAMED = 3
 """So many of the videos that a warning is about."""
 
