@@ -116,11 +116,12 @@ def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...])
 
 def _look_after(console: Console, children: list[Child], *, restarting: bool) -> None:
     """Watch over the processes, and start crashed runs again, until something ends."""
+    waiting: set[str] = set()
     for second in count():
         for child in children:
             child.check()
         if restarting and second % RECOVER_EVERY_S == 0:
-            _restart_crashed(console)
+            waiting = _look_at_runs(console, waiting)
         time.sleep(1)
 
 
@@ -170,17 +171,28 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int) ->
     )
 
 
-def _restart_crashed(console: Console) -> None:
+def _look_at_runs(console: Console, waiting: set[str]) -> set[str]:
+    """Start crashed runs again, and say which wait for a place; return the latter.
+
+    Args:
+        console: where to say it.
+        waiting: which waited before.
+    """
     from httpx import HTTPError
 
     from flows.server.connection import connected
-    from flows.server.crashed_runs import restart_crashed
+    from flows.server.crashed_runs import late_runs, restart_crashed
     from flows.server.resources import deployment_names
 
     # A server that is away for a while must not end the worker, whose runs go on.
     with suppress(HTTPError, SpokenbyError), connected() as client:
         for name in restart_crashed(client, deployment_names()):
             _say(console, f"restarted after a crash: {name}")
+        late = set(late_runs(client, deployment_names()))
+        for name in sorted(late - waiting):
+            _say(console, f"waits until another run ends (see --workers-limit): {name}")
+        return late
+    return waiting
 
 
 def _watch(console: Console, folders: Sequence[Path]) -> None:

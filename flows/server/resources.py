@@ -37,6 +37,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
 SWEEP = "sweep-folder"
+PLACES = (
+    "Each worker does two runs at once (spokenby serve --workers-limit). Further runs wait, and show"
+    " as Late, until one of them ends."
+)
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
 
@@ -161,7 +165,9 @@ def _create_pool(client: SyncPrefectClient) -> None:
         template = _job_template()
         if problem.startswith(LACKS):
             client.create_work_pool(
-                WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+                WorkPoolCreate(
+                    name=POOL, type="process", description=PLACES, base_job_template=template
+                )
             )
         else:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))

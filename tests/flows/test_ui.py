@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SOON_MS = 30_000
-A_RUN_MS = 180_000
+A_RUN_MS = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -322,3 +322,5 @@ def test_failed_run_is_retried(desk: Site, page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    page.get_by_text("Task Runs", exact=True).click()
+    expect(page.get_by_text("write late (attempt 2)").first).to_be_visible()
