@@ -267,7 +267,7 @@ def up(*, check: bool = False) -> int:
 
     console = Console()
     with connected() as client:
-        url = client.api_url
+        url = str(client.api_url).rstrip("/")
     missing = missing_on(read_settings())
     for line in missing:
         _say(console, line)

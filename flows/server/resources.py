@@ -38,8 +38,8 @@ PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
 SWEEP = "sweep-folder"
 PLACES = (
-    "Each worker does two runs at once (spokenby serve --workers-limit). Further runs wait, and show"
-    " as Late, until one of them ends."
+    "A worker does 2 runs at once, or as many as spokenby serve --workers-limit says. Further runs"
+    " wait, and show as Late, until one of these ends."
 )
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
