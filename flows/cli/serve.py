@@ -138,7 +138,8 @@ def _check_free(host: str, port: int, url: str) -> None:
 
 def _start_server(console: Console, settings: Settings, url: str, kept: Path | None) -> Child:
     logs = _logs(settings)
-    _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
+    _say(console, f"starting the Prefect server{prefect_settings.first_time()}")
+    _say(console, f"  its log: {logs / 'server.log'}")
     given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
     if kept:
         given["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
