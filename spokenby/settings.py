@@ -37,6 +37,11 @@ class Settings(BaseSettings):
         " default <data_dir>/voices/voices.sqlite",
     )
     profile: str = Field(default="auto", description="the profile of runs that name none")
+    formats: str = Field(
+        default="json,srt,vtt,txt,csv,rttm",
+        description="which files a transcript's folder gets, with commas between;"
+        " docs/transcript-format.md lists them",
+    )
     voice_encoder: SpeakerEncoder = Field(
         default="campplus",
         description="makes the voiceprints, whatever the profile: one encoder a site, because"

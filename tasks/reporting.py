@@ -32,6 +32,7 @@ def write_outputs(
     identified: Identified | None,
     results: dict[str, StageResult],
     folder: Path,
+    chosen: tuple[str, ...],
 ) -> TranscriptSummary:
     """Write one folder a video, whole or not at all."""
     settings = read_settings()
@@ -46,7 +47,14 @@ def write_outputs(
             newest = open_library(settings).identities_of(video.digest, embeddings)
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
-        files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
+        # What was exported into the folder since stays there, as new as the rest.
+        exported = formats.among((manifest.read_manifest(folder) or {"files": ()})["files"])
+        files = formats.render(
+            transcript,
+            video.name,
+            manifest.describe_origin(video, recipe),
+            dict.fromkeys([*chosen, *exported]),
+        )
         run = manifest.describe_run(
             video,
             recipe,

@@ -37,6 +37,8 @@ class Options:
             default; auto-per-part decodes each passage in its own language.
         audio_stream: Which audio stream of a video, counted from 0.
         output: Folder for transcripts; default data/transcripts.
+        formats: Files that a transcript's folder gets, such as srt,docx; transcript.json is always
+            one. See spokenby export --help.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
         set_: Any parameter as stage.field=value; may be given several times. See spokenby params.
@@ -49,6 +51,7 @@ class Options:
     language: str | None = None
     audio_stream: int | None = None
     output: str | None = None
+    formats: str | None = None
     force: Annotated[
         tuple[str, ...],
         Parameter(
@@ -75,6 +78,7 @@ class Options:
             "max_speakers": self.max_speakers,
             "audio_stream": self.audio_stream,
             "output": self.output,
+            "formats": self.formats,
             "params": self._params(),
         }
 
@@ -229,6 +233,7 @@ def _transcribe(
     The first video that is not done starts the run, which looks at the rest.
     """
     from spokenby.output.folders import check_writable
+    from spokenby.site.exports import add_formats
     from spokenby.site.inventory import needs_run, note_unread, request_of, sharing, unchanged
     from spokenby.site.voice_library import note_unchanged
 
@@ -240,6 +245,7 @@ def _transcribe(
     else:
         for status in statuses:
             note_unread(status, inventory, request_of(inventory.batch, request))
+        statuses = add_formats(statuses, inventory.batch)
         return note_unchanged(statuses, inventory.batch.settings), []
 
     prefect_settings.check_before_import()

@@ -6,7 +6,8 @@ Long audio is decoded in `engines/ffmpeg.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Probe(Frozen):
     duration: Seconds = Field(description="0 if not known")
     audio: tuple[AudioStream, ...] = Field(description="never empty")
     jumping: bool = Field(description="times may jump, as in a cut broadcast (.ts)")
+    recorded: str = Field(default="", description="date, as 2026-03-05, if the file says it")
 
 
 def probe(path: Path) -> Probe:
@@ -142,7 +144,16 @@ def _read(container: av.container.InputContainer, path: Path) -> Probe:
             _describe(stream, index, begin) for index, stream in enumerate(container.streams.audio)
         ),
         jumping=Flags.ts_discont in Flags(container.format.flags),
+        recorded=_recorded(container.metadata),
     )
+
+
+def _recorded(metadata: Mapping[str, str]) -> str:
+    """Return the date on which a device says that it recorded, if it has a clock that is set."""
+    for name in ("com.apple.quicktime.creationdate", "creation_time", "date"):
+        if found := re.match(r"(\d{4})-\d\d-\d\d", metadata.get(name, "")):
+            return found[0] if int(found[1]) > 1990 else ""
+    return ""
 
 
 def _describe(stream: av.AudioStream, index: int, begin: Fraction) -> AudioStream:

@@ -41,19 +41,29 @@ _WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 def file_entries(files: Mapping[str, bytes]) -> dict[str, dict[str, str | int]]:
     """Return the entries of manifest.json under `files`: `sha256`, and size in `bytes`."""
     return {
-        file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        file: {"sha256": digest_of_file(content), "bytes": len(content)}
         for file, content in files.items()
     }
 
 
+def digest_of_file(content: bytes) -> str:
+    """Return the SHA-256 of a file's content as manifest.json lists it."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def folder_name(video_name: str, digest: Digest) -> str:
     """Return `<name>-<first 8 digits>`, safe as a folder's name on Windows, macOS and Linux."""
+    return f"{safe_name(video_name)}-{digest[:8]}"
+
+
+def safe_name(video_name: str) -> str:
+    """Return a name, or "video", as files can begin with it on Windows, macOS and Linux."""
     # macOS spells accents apart (NFD): the same video must get the same folder everywhere.
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", video_name)).strip(" .").lstrip("-. ")
     name = name.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(" .\u200d")
     if _WINDOWS_DEVICE.match(name):
         name = f"_{name}"
-    return f"{name or 'video'}-{digest[:8]}"
+    return name or "video"
 
 
 def check_writable(parent: Path) -> None:
@@ -139,7 +149,7 @@ def is_edited(folder: Path) -> bool:
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         return any(
-            listed[name]["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest()
+            listed[name]["sha256"] != digest_of_file(path.read_bytes())
             for name, path in there.items()
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

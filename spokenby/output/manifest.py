@@ -64,6 +64,7 @@ def describe_run(
             "digest": video.digest,
             "duration": video.duration,
             "audio_streams": video.audio_streams,
+            "recorded": video.recorded,
         },
         "profile": recipe.profile,
         "made_by": recipe.made_by,
@@ -98,17 +99,21 @@ def renamed(
     }
 
 
-def describe_quality(recipe: Recipe) -> dict[str, Any]:
-    """Return what a transcript says about its quality: no times or places, equal on every run."""
-    return {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
+def describe_origin(video: Video, recipe: Recipe) -> dict[str, Any]:
+    """Return what a transcript says about how it was made: equal on every run of a video."""
+    about = {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
+    return {**about, "recorded": video.recorded} if video.recorded else about
 
 
 def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files of an output folder, including the manifest that lists the others."""
-    content = (
-        json.dumps({**about, "files": file_entries(files)}, indent=2, ensure_ascii=False) + "\n"
-    )
-    return {**files, MANIFEST: content.encode()}
+    return {**files, MANIFEST: as_json(about, file_entries(files))}
+
+
+def as_json(about: Mapping[str, Any], listed: Mapping[str, Any]) -> bytes:
+    """Return the content of manifest.json; `listed` is from `folders.file_entries`."""
+    content = json.dumps({**about, "files": listed}, indent=2, ensure_ascii=False) + "\n"
+    return content.encode()
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -8,10 +8,9 @@ from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import folders, formats, manifest
+from spokenby.output.formats import TRANSCRIPT
 from spokenby.stages.merging import name_speakers
 from spokenby.types import Digest, Identity
-
-TRANSCRIPT = "transcript.json"
 
 IdentitiesOf = Callable[[Digest, Digest], Sequence[Identity]]
 """Takes the digests of a video and of its voiceprints, as `VoiceLibrary.identities_of`."""
@@ -62,7 +61,7 @@ def _rewrite(folder: Path, identities_of: IdentitiesOf, *, overwrite: bool) -> R
         return Rewritten(folder, "edited", "edited by hand: left as it is")
     about = manifest.renamed(about, transcript, identities)
     listed = about.pop("files")
-    files = formats.render(transcript, document.name, document.about)
+    files = formats.render(transcript, document.name, document.about, formats.among(listed))
     others = {name: (folder / name).read_bytes() for name in listed if name not in files}
     kept = folders.write_folder(folder, manifest.with_files(about, files | others))
     return Rewritten(folder, "written", f"edited by hand, kept: {kept}" if kept else "")

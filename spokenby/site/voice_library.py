@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest
-from spokenby.output.rename_speakers import TRANSCRIPT, Rewritten, rewrite_folder
+from spokenby.output.formats import TRANSCRIPT
+from spokenby.output.rename_speakers import Rewritten, rewrite_folder
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.inventory import State, VideoStatus

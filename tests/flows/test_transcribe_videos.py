@@ -122,6 +122,20 @@ def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     assert len(site_copy.transcript("conversation").segments) > before
 
 
+def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:
+    video, folder = site_copy.videos / "conversation.mp4", site_copy.output("conversation")
+    before = {path.name for path in folder.iterdir()}
+    ran = site_copy.run("transcribe", video, "--formats", "docx,never.srt", **NO_SERVER)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    exported = {"transcript.docx", "transcript.never.srt"}
+    assert {path.name for path in folder.iterdir()} == before | exported
+    with Here(site_copy) as cli:
+        ran = cli.run("transcribe", video, "--formats", "md", "--set", "merge.max_pause=0.2")
+    assert ran.code == 0, ran.out
+    assert not site_copy.computed("conversation")
+    assert {path.name for path in folder.iterdir()} == before | exported | {"transcript.md"}
+
+
 @pytest.mark.parametrize("damage", ["delete", "flip"])
 def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
     digest = site_copy.manifest("telephone talk")["stages"]["embed"]["digest"]
@@ -149,6 +163,7 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
         (["--num-speakers", "two"], "--num-speakers"),
         (["--profile", "imaginary"], "choose one of auto, embedded, open, studio"),
         (["--force", "sing"], "choose from extract"),
+        (["--formats", "papyrus"], "formats: there is no format 'papyrus'"),
         (["--set", "merge.max_pause"], "stage.field=value"),
         (["--set", "merge.tempo=3"], "merge.tempo"),
         (["--colour"], "--colour"),
