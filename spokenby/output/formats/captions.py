@@ -66,7 +66,8 @@ _SUBRIP_LOOKALIKES = str.maketrans("<>{}", "‹›()")
 _ASS_LOOKALIKES = str.maketrans({"{": "(", "}": ")", "\\": "\\\u2060"})
 _ASS_LONGEST_MS = 10 * 3600 * 1000
 
-# Told apart by color-blind people, too (Okabe and Ito), and bright enough over a picture.
+# Bright enough over a picture. The first five are white and four of Okabe and Ito's, which
+# color-blind people tell apart, too.
 _COLORS = ("FFFFFF", "F0E442", "56B4E9", "E69F00", "CC79A7", "00C389", "FF8A5C", "9FA8FF")
 
 
