@@ -1,6 +1,7 @@
 """Write a video's outputs."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from prefect import task
@@ -11,6 +12,8 @@ from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing
+from spokenby.review import page
+from spokenby.review.listening_copy import NO_COPY, listening_copy
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
@@ -35,9 +38,16 @@ def write_outputs(
 ) -> TranscriptSummary:
     """Write one folder a video, whole or not at all."""
     settings = read_settings()
-    with showing(video.path, "write"), folders.one_writer(settings.claims, folder):
-        audio = results.get(Stage.EXTRACT)
-        if isinstance(audio, AudioFile):
+    audio = results.get(Stage.EXTRACT)
+    audio = audio if isinstance(audio, AudioFile) else None
+    with (
+        showing(video.path, "write") as progress,
+        listening_copy(audio, settings.audio, folder, progress)
+        if recipe.write.listening_copy
+        else nullcontext(NO_COPY) as copy,
+        folders.one_writer(settings.claims, folder),
+    ):
+        if audio:
             warnings = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": warnings})
         embeddings, identities, unmatched_people = identified or (None, (), "")
@@ -46,7 +56,9 @@ def write_outputs(
             newest = open_library(settings).identities_of(video.digest, embeddings)
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
-        files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
+        document = formats.Document(transcript, video.name, manifest.describe_quality(recipe))
+        files = {**formats.render(*document), **copy.files}
+        files |= page.render(document, files)
         run = manifest.describe_run(
             video,
             recipe,
@@ -56,6 +68,7 @@ def write_outputs(
             results,
             identified_from=embeddings,
             identities=identities,
+            listening_copy=copy.of,
             telemetry=sampler.seen_of(video.path),
         )
         # First: should writing fail, or be killed, the next run does both.
@@ -69,6 +82,7 @@ def write_outputs(
     )
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []
+    passing += [copy.missing] if copy.missing else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})
 

@@ -39,6 +39,7 @@ class Options:
         output: Folder for transcripts; default data/transcripts.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
+        no_listening_copy: Do not add a small copy of the sound for the transcript's page.
         set_: Any parameter as stage.field=value; may be given several times. See spokenby params.
     """
 
@@ -59,6 +60,7 @@ class Options:
     ] = ()
     merge_same_voice: bool = False
     no_identify: bool = False
+    no_listening_copy: bool = False
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
 
     def request(self) -> dict[str, Any]:
@@ -101,6 +103,8 @@ class Options:
             switches.append("merge.merge_same_voice=true")
         if self.no_identify:
             switches.append("identify.enabled=false")
+        if self.no_listening_copy:
+            switches.append("write.listening_copy=false")
         return read_params([*switches, *self.set_])
 
 

@@ -130,7 +130,7 @@ def extract_audio(
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
             with suppress(OSError):
-                _lock(file)
+                lock(file)
             confirm(video)
             try:
                 count, warnings = _decode_best(
@@ -295,12 +295,12 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):  # another process sweeps, or writes this one
             if time.time() - partial.stat().st_mtime <= _ABANDONED_S:
                 with partial.open("rb+") as file:
-                    _lock(file)
+                    lock(file)
             partial.unlink()
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until it is closed or this process is dead.
+def lock(file: IO[bytes]) -> None:
+    """Lock a partial file until it is closed or this process is dead: others do not remove it.
 
     Raises:
         OSError: another process did, or there are no such locks: on Windows, on some shares.
