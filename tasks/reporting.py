@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import task
 
 from spokenby.output import folders, formats, manifest
+from spokenby.output.folders import Files
 from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
@@ -57,8 +58,8 @@ def write_outputs(
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
         document = formats.Document(transcript, video.name, manifest.describe_quality(recipe))
-        files = {**formats.render(*document), **copy.files}
-        files |= page.render(document, files)
+        files: Files = {**formats.render(*document), **copy.files}
+        files = {**files, **page.render(document, files)}
         run = manifest.describe_run(
             video,
             recipe,

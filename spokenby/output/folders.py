@@ -15,7 +15,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -138,7 +137,7 @@ def write_folder(folder: Path, files: Files) -> Path | None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _opened(content: bytes | Path) -> BinaryIO:
+def _opened(content: bytes | Path) -> io.BufferedReader | io.BytesIO:
     return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
 
 

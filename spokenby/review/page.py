@@ -1,7 +1,7 @@
 """Write page.html: a transcript to read, listen to, search and quote, in one file.
 
-It asks nothing of a network, and plays what lies beside it. What it shows comes from recognizers and
-from people, so all of it is escaped, and the browser is told to run this page's own script only.
+It asks nothing of a network, and plays what lies beside it. What it shows comes from recognizers
+and from people: all of it is escaped, and the browser is told to run this page's own script only.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ export function changeSpeed(step) {
 
 function show() {
   const time = now();
-  byId("playhead").style.left = `${(100 * time) / (duration || 1)}%`;
+  byId("playhead").style.transform = `translateX(${(100 * time) / (duration || 1)}%)`;
   if (Math.floor(time) === shown) return;
   shown = Math.floor(time);
   byId("now").textContent = clock(time);

@@ -4,7 +4,9 @@ import { byId, clock, data, make, nameOf, paragraphs, wordAt, words } from "./da
 import { dress } from "./lanes.js";
 import { isPlaying, now, player, seek } from "./player.js";
 
-const AT_ONCE = 40;  // paragraphs drawn before the first paint; the rest follow in between
+const AT_ONCE = 40;  // paragraphs drawn before the first paint; the rest follow, as many at a time
+const LINE = 29;  // height of a line, and how many letters it holds: for what is not drawn yet
+const LETTERS = 68;
 const wordOf = new WeakMap();
 let current = null;
 let following = true;
@@ -27,6 +29,11 @@ export function draw(paragraph) {
   line.replaceChildren(...parts);
 }
 
+function heightOf(paragraph) {
+  const letters = paragraph.words.reduce((sum, word) => sum + word.text.length + 1, 0);
+  return LINE * Math.ceil(letters / LETTERS) + 7;
+}
+
 function block(paragraph, before) {
   const start = paragraph.words[0].start;
   const link = make("a", { class: "at", href: `#t=${start}` }, clock(start));
@@ -34,8 +41,7 @@ function block(paragraph, before) {
   const copy = make("button", { type: "button", class: "copy", "aria-label": `Copy ${clock(start)} as a quote` }, "Copy");
   copy.title = "Copy as a quote, with speaker and time (c)";
   paragraph.element = make("div", { class: "paragraph" }, link, make("p", { dir: "auto" }), copy);
-  const letters = paragraph.words.reduce((sum, word) => sum + word.text.length + 1, 0);
-  paragraph.element.style.containIntrinsicSize = `auto 100px auto ${28 * Math.ceil(letters / 72) + 8}px`;
+  paragraph.element.style.containIntrinsicHeight = `auto ${heightOf(paragraph)}px`;
   wordOf.set(paragraph.element, paragraph.words[0]);
   draw(paragraph);
   if (before && before.speaker === paragraph.speaker) return [paragraph.element];
@@ -129,11 +135,15 @@ function goToHash() {
 export function startText(done) {
   const text = byId("text");
   const drawSome = (from, to) => {
-    const parts = [];
+    const part = make("div", { class: "part" });
+    let height = 0;
     for (let place = from; place < Math.min(to, paragraphs.length); place++) {
-      parts.push(...block(paragraphs[place], paragraphs[place - 1]));
+      const drawn = block(paragraphs[place], paragraphs[place - 1]);
+      part.append(...drawn);
+      height += heightOf(paragraphs[place]) + 43 * (drawn.length - 1);
     }
-    text.append(...parts);
+    part.style.containIntrinsicHeight = `auto ${height}px`;
+    text.append(part);
   };
   const drawRest = (from) => {
     drawSome(from, from + AT_ONCE);
