@@ -48,7 +48,7 @@ def file_entries(files: Files) -> dict[str, dict[str, str | int]]:
     for name, content in files.items():
         with _opened(content) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            entries[name] = {"sha256": digest, "bytes": file.tell()}
+            entries[name] = {"sha256": digest, "bytes": file.seek(0, os.SEEK_END)}
     return entries
 
 
