@@ -17,7 +17,7 @@ from spokenby.engines.av import write_opus
 from spokenby.errors import TransientError
 from spokenby.files import explaining
 from spokenby.output.manifest import read_manifest
-from spokenby.stages.audio import lock, open_waveform
+from spokenby.stages.audio import lock, open_waveform, sweep
 from spokenby.types import AudioFile, Digest, Progress, no_progress
 
 FILE = "audio.webm"
@@ -58,13 +58,15 @@ def listening_copy(
         waveform = open_waveform(sounds / audio.name, audio.digest) if audio else None
     if not (audio and waveform):
         yield ListeningCopy(
-            missing="no listening copy: the extracted audio is gone; for both, add --force extract"
+            missing="no listening copy: the extracted audio is gone (the page can play the video;"
+            " --force extract makes the copy, and computes all again)"
         )
         return
     partial = sounds / f".{audio.digest}.{secrets.token_hex(4)}.partial"
     elsewhere = "set another cache folder"
     try:
         with explaining(sounds, elsewhere):
+            sweep(sounds)
             file = partial.open("w+b")
         with file:  # open, and so locked, until it was copied
             with explaining(sounds, elsewhere):

@@ -21,7 +21,7 @@ from spokenby.output.formats import Document
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
 from spokenby.review import listening_copy
 from spokenby.review.paragraphs import paragraphs
-from spokenby.types import Seconds, SpeakerTranscript, SpokenWord
+from spokenby.types import Seconds, SpeakerTranscript, SpokenWord, language_label
 from spokenby.wording import clock, count_of
 
 FILE = "page.html"
@@ -37,6 +37,7 @@ LOW_CONFIDENCE = 0.5
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 _UNSPACED, _OVERLAP = 1, 2
+_WHOLE = 0.995
 
 
 def render(document: Document, files: Collection[str], *, video: str = "") -> dict[str, bytes]:
@@ -116,9 +117,9 @@ def _summary(transcript: SpeakerTranscript) -> list[str]:
     told = [clock(transcript.duration), count_of(len(transcript.speakers), "speaker")]
     told.append(count_of(words, "word"))
     if transcript.language:
-        told.append(f"language {transcript.language}")
-    if transcript.coverage is not None:
-        told.append(f"{transcript.coverage:.0%} of the speech has words")
+        told.append(language_label(transcript.language).rpartition(" – ")[2])
+    if transcript.coverage is not None and transcript.coverage < _WHOLE:
+        told.append(f"words for {transcript.coverage:.0%} of the speech")
     return told
 
 

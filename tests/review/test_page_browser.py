@@ -165,7 +165,14 @@ def test_only_one_speaker_is_shown(page: Page) -> None:
 def test_search_finds_words_across_case_and_counts_them(page: Page) -> None:
     page.get_by_role("searchbox").fill("HALF AN hour")
     expect(page.locator("#hits")).to_have_text("2")
-    assert page.locator("#text .hit").all_text_contents() == ["half", "an", "hour.", "Half", "an", "hour"]
+    assert page.locator("#text .hit").all_text_contents() == [
+        "half",
+        "an",
+        "hour.",
+        "Half",
+        "an",
+        "hour",
+    ]
     assert page.locator("#marks i").count() == 2
     page.get_by_role("button", name="Next hit").click()
     page.get_by_role("button", name="Next hit").click()

@@ -60,6 +60,9 @@ export function startLanes() {
     name.title = speaker.name;
     byId("lanes").append(make("div", { class: "lane", "data-speaker": place, "aria-hidden": "true" }, name, track));
   });
+  const bar = document.querySelector(".player");
+  const measure = () => document.documentElement.style.setProperty("--player", `${bar.offsetHeight}px`);
+  new ResizeObserver(measure).observe(bar);
   const field = byId("position");
   const timeAt = (event) => {
     const { left, width } = field.getBoundingClientRect();

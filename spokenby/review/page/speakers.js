@@ -34,7 +34,7 @@ function showCommand(person) {
   const name = person.querySelector("input").value.trim().replace(/\s+/g, " ");
   const command = person.querySelector(".command");
   command.hidden = !name;
-  command.querySelector("code").textContent = `spokenby voices name ${voice} ${shellWord(name)}`;
+  command.querySelector("code").textContent = `spokenby voices name ${voice} ${name.startsWith("-") ? "-- " : ""}${shellWord(name)}`;
 }
 
 const actions = {
