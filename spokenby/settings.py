@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     listening_copy: bool = Field(
         default=True,
         description="add a small copy of the sound to each transcript, for its page to play:"
-        " 13 MB an hour",
+        " 12 MB an hour",
     )
 
     @property

@@ -30,7 +30,7 @@ class WriteParams(StageParams):
     """What is written beside the transcript. In no cache key: nothing is computed from it."""
 
     listening_copy: bool = Field(
-        default=True, description="a small copy of the sound, for the page: 13 MB an hour"
+        default=True, description="a small copy of the sound, for the page: 12 MB an hour"
     )
 
 

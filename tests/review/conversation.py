@@ -118,6 +118,11 @@ def write_conversation(folder: Path, transcript: SpeakerTranscript | None = None
         write_opus(read_audio(SAMPLES / "conversation.flac")[0], file)
     files = {**formats.render(*document), listening_copy.FILE: sound}
     files |= page.render(document, files)
-    about = {"digest": transcript.digest, "listening_copy": "a" * 64}
+    about = {
+        "digest": transcript.digest,
+        "video": {"digest": "v" * 64},
+        "identified_from": "e" * 64,
+        "listening_copy": "a" * 64,
+    }
     folders.write_folder(folder, manifest.with_files(about, files))
     return folder

@@ -7,14 +7,17 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from spokenby.output.folders import is_edited
 from spokenby.output.formats import Document
+from spokenby.output.rename_speakers import rewrite_folder
 from spokenby.review import page
 from spokenby.review.paragraphs import WORDS, paragraphs
-from spokenby.types import SpokenWord
-from tests.review.conversation import Line, conversation_lines, transcript_of
+from spokenby.types import Identity, SpokenWord
+from tests.review.conversation import Line, conversation_lines, transcript_of, write_conversation
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -102,7 +105,7 @@ def test_only_the_own_script_and_style_may_run() -> None:
     assert rules["media-src"] == "'self' file: blob:"
     assert not {"'unsafe-inline'", "'unsafe-eval'", "*"} & set((policy or "").split())
     for kind, start in (("script", '<script type="module">'), ("style", "<style>")):
-        (inline,) = re.findall(f"{start}(.*?)</{kind}>", html, re.S)
+        (inline,) = re.findall(f"{start}(.*?)</{kind}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
     # Styles and handlers in attributes are refused: there must be none.
@@ -130,6 +133,20 @@ def test_sample_is_the_longest_stretch_alone() -> None:
     lines = [Line(0, 3, "Ada", "a b c"), Line(4, 30, "Ada", "d e"), Line(31, 32, "Bo", "f")]
     samples = [speaker["sample"] for speaker in data_of(render(lines))["speakers"]]
     assert samples == [[4.0, 14.0], [31.0, 31.9]]
+
+
+def test_new_names_are_on_the_page_and_the_sound_stays(tmp_path: Path) -> None:
+    folder = write_conversation(tmp_path / "conversation-12345678")
+    sound = (folder / "audio.webm").read_bytes()
+    identities = [Identity(speaker="SPEAKER_01", voice=8, name="Grace & <Co>", known=True)]
+    told = rewrite_folder(folder, lambda *_: identities, tmp_path / "locks", pages=page.render)
+    assert told.state == "written"
+    assert not is_edited(folder)
+    assert (folder / "audio.webm").read_bytes() == sound
+    html = (folder / "page.html").read_text("utf-8")
+    assert "Grace &amp; &lt;Co&gt;" in html
+    assert data_of(html)["speakers"][1]["name"] == "Grace & <Co>"
+    assert data_of(html)["audio"] == "audio.webm"
 
 
 def word(text: str, start: float, end: float, speaker: str | None = "SPEAKER_00") -> SpokenWord:

@@ -17,4 +17,5 @@ startSpeakers();
 startKeys();
 byId("doubts").textContent = doubts.length;
 byId("doubt").hidden = !doubts.length;
+addEventListener("beforeprint", () => { byId("people").open = true; });
 startText(() => document.body.classList.add("ready"));

@@ -1,6 +1,6 @@
 // The transcript as paragraphs of words: click to play, the playing word is highlighted and followed.
 
-import { byId, clock, data, make, nameOf, paragraphs, wordAt, words } from "./data.js";
+import { byId, clock, make, nameOf, paragraphs, wordAt, words } from "./data.js";
 import { dress } from "./lanes.js";
 import { isPlaying, now, player, seek } from "./player.js";
 
