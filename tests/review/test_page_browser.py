@@ -94,6 +94,10 @@ BEGUN = """() => {
         media.addEventListener('playing', () => done(media.currentTime), {once: true}));
 }"""
 
+LOADED = """async () => {
+    while (!document.getElementById('media').readyState) await new Promise(requestAnimationFrame);
+}"""
+
 SEEN = """async () => {
     const media = document.getElementById('media'), seen = [];
     while (seen.at(-1)?.[0] !== 'half') {
@@ -272,7 +276,7 @@ def test_video_from_disk_takes_the_place_of_the_copy(page: Page, folder: Path) -
         {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
     )
     expect(page.locator("#said")).to_have_text("This browser cannot play notes.mp4")
-    page.wait_for_function("document.getElementById('media').readyState > 0")
+    page.evaluate(LOADED)
     assert page.evaluate("document.getElementById('media').src").endswith("audio.webm")
     page.locator("#file").set_input_files(folder / "audio.webm")
     expect(page.locator("#said")).to_have_text("audio.webm plays")
