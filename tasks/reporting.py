@@ -1,7 +1,6 @@
 """Write a video's outputs."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from pathlib import Path
 
 from prefect import task
@@ -14,7 +13,7 @@ from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing
 from spokenby.review import page
-from spokenby.review.listening_copy import NO_COPY, listening_copy
+from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
@@ -43,9 +42,9 @@ def write_outputs(
     audio = audio if isinstance(audio, AudioFile) else None
     with (
         showing(video.path, "write") as progress,
-        listening_copy(audio, settings.audio, folder, progress)
-        if recipe.write.listening_copy
-        else nullcontext(NO_COPY) as copy,
+        listening_copy(
+            audio, settings.audio, folder, progress, wanted=recipe.write.listening_copy
+        ) as copy,
         folders.one_writer(settings.claims, folder),
     ):
         if audio:

@@ -32,12 +32,14 @@ class ListeningCopy(NamedTuple):
     missing: str = ""
 
 
-NO_COPY = ListeningCopy()
-
-
 @contextmanager
 def listening_copy(
-    audio: AudioFile | None, sounds: Path, folder: Path, progress: Progress = no_progress
+    audio: AudioFile | None,
+    sounds: Path,
+    folder: Path,
+    progress: Progress = no_progress,
+    *,
+    wanted: bool = True,
 ) -> Iterator[ListeningCopy]:
     """Yield the copy that `folder` has of the same audio, else a new one, gone afterwards.
 
@@ -46,10 +48,14 @@ def listening_copy(
         sounds: folder of extracted audio.
         folder: of the transcript, as it was written before, if it was.
         progress: told how far encoding is.
+        wanted: if not, there is none, and nothing is missing.
 
     Raises:
         SpokenbyError: the folder of extracted audio cannot be written.
     """
+    if not wanted:
+        yield ListeningCopy()
+        return
     if audio and _is_there(folder, audio.digest):
         yield ListeningCopy({FILE: folder / FILE}, audio.digest)
         return

@@ -166,23 +166,30 @@ def _data(document: Document, files: Collection[str], video: str) -> dict[str, A
             for words in paragraphs(transcript)
         ],
         "turns": [
-            [_ms(turn.start), _ms(turn.end), number[turn.speaker]]
+            [_rounded(turn.start), _rounded(turn.end), number[turn.speaker]]
             for turn in transcript.turns
             if turn.speaker in number
         ],
         "doubtful": [
-            [_ms(note.start), _ms(note.end), plain(note.reason)] for note in transcript.doubtful
+            [_rounded(note.start), _rounded(note.end), plain(note.reason)]
+            for note in transcript.doubtful
         ],
     }
 
 
 def _word(word: SpokenWord) -> list[Any]:
     flags = _UNSPACED * (not word.spaced) + _OVERLAP * word.overlap
-    return [_ms(word.start), _ms(word.end), plain(word.text), round(word.confidence, 3), flags]
+    return [
+        _rounded(word.start),
+        _rounded(word.end),
+        plain(word.text),
+        round(word.confidence, 3),
+        flags,
+    ]
 
 
-def _ms(time: Seconds) -> Seconds:
-    return round(time, 3)
+def _rounded(time: Seconds) -> Seconds:
+    return round(time, 3)  # to the millisecond
 
 
 def _sample(transcript: SpeakerTranscript, label: str) -> list[Seconds] | None:
@@ -192,4 +199,4 @@ def _sample(transcript: SpeakerTranscript, label: str) -> list[Seconds] | None:
     if not alone:
         return None
     best = max(alone, key=lambda each: min(each.end - each.start, SAMPLE))
-    return [_ms(best.start), _ms(min(best.end, best.start + SAMPLE))]
+    return [_rounded(best.start), _rounded(min(best.end, best.start + SAMPLE))]

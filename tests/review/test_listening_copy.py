@@ -103,6 +103,11 @@ def test_audio_that_is_gone_is_said(sounds: Path, tmp_path: Path, audio: AudioFi
     assert about["listening_copy"] is None
 
 
+def test_without_it_nothing_is_missing(sounds: Path, tmp_path: Path) -> None:
+    with listening_copy(AUDIO, sounds, tmp_path / "talk", wanted=False) as copy:
+        assert (copy.files, copy.of, copy.missing) == ({}, None, "")
+
+
 def test_nothing_is_left_when_encoding_is_stopped(sounds: Path, tmp_path: Path) -> None:
     def stop(fraction: float) -> None:
         raise StoppedError("stopped", "run again")

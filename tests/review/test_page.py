@@ -127,6 +127,8 @@ def test_sound_is_what_lies_beside_the_page() -> None:
     lines = conversation_lines()
     assert data_of(render(lines))["audio"] == ""
     assert data_of(render(lines, files=["transcript.txt", "audio.webm"]))["audio"] == "audio.webm"
+    served = page.render(Document(transcript_of(lines), "talk", {}), [], video="talk%202.mp4")
+    assert data_of(served["page.html"].decode())["video"] == "talk%202.mp4"
 
 
 def test_sample_is_the_longest_stretch_alone() -> None:
