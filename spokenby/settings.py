@@ -73,6 +73,12 @@ class Settings(BaseSettings):
         description="a video that lasts longer is refused: a broken file may claim years",
     )
 
+    listening_copy: bool = Field(
+        default=True,
+        description="add a small copy of the sound to each transcript, for its page to play:"
+        " 12 MB an hour",
+    )
+
     @property
     def videos(self) -> Path:
         """Videos that are transcribed where none are named."""

@@ -41,6 +41,7 @@ class Options:
             one. See spokenby export --help.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
+        no_listening_copy: Do not add a small copy of the sound for the transcript's page.
         set_: Any parameter as stage.field=value; may be given several times. See spokenby params.
     """
 
@@ -62,6 +63,7 @@ class Options:
     ] = ()
     merge_same_voice: bool = False
     no_identify: bool = False
+    no_listening_copy: bool = False
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
 
     def request(self) -> dict[str, Any]:
@@ -105,6 +107,8 @@ class Options:
             switches.append("merge.merge_same_voice=true")
         if self.no_identify:
             switches.append("identify.enabled=false")
+        if self.no_listening_copy:
+            switches.append("write.listening_copy=false")
         return read_params([*switches, *self.set_])
 
 

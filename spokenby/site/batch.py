@@ -51,7 +51,10 @@ class Batch(NamedTuple):
 
 def site_params(settings: Settings) -> Params:
     """Return the params in which a site differs from the profiles."""
-    return {"embed": {"engine": settings.voice_encoder}}
+    return {
+        "embed": {"engine": settings.voice_encoder},
+        "write": {"listening_copy": settings.listening_copy},
+    }
 
 
 def prepare_batch(

@@ -76,6 +76,8 @@ def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     assert set(manifest["files"]) == {
         path.name for path in finished.output("conversation").iterdir()
     } - {"manifest.json"}
+    assert {"page.html", "audio.webm"} < set(manifest["files"])
+    assert manifest["listening_copy"] == manifest["stages"]["extract"]["digest"]
 
 
 def test_second_run_computes_nothing_and_asks_no_server(site_copy: Site) -> None:

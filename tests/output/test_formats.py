@@ -441,13 +441,17 @@ def table_of(page: str, heading: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)` \|", section.group(1), re.MULTILINE))
 
 
+BESIDE = {"manifest.json", "page.html", "audio.webm"}
+"""Files of a transcript that are no formats of it."""
+
+
 def test_the_documentation_names_every_file_field_and_column():
     page = (ROOT / "docs" / "transcript-format.md").read_text("utf-8")
     assert {*table_of(page, "The files of a transcript"), *table_of(page, "On request")} == {
         *map(formats.file_of, formats.FORMATS),
-        "manifest.json",
+        *BESIDE,
     }
-    assert table_of(page, "The files of a transcript") == {*NAMES, "manifest.json"}
+    assert table_of(page, "The files of a transcript") == {*NAMES, *BESIDE}
     assert f"schema version {formats.SCHEMA_VERSION}" in page
     for model in (SpeakerTranscript, LanguagePart, Speaker, Segment, SpokenWord, Turn, WindowNote):
         extra = {"schema_version", "name", "about"} if model is SpeakerTranscript else set()
