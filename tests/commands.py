@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import signal
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -75,3 +76,21 @@ class Here:
                 result_action="return_value",
             )
         return Ran(code, out.getvalue())
+
+    def main(self, *words: str | Path | int) -> Ran:
+        """Run `spokenby` with some words as a process does: an expected problem is a line."""
+        from flows.cli.app import main
+
+        out = io.StringIO()
+        mask = os.umask(0o077)
+        try:
+            with (
+                patch.object(sys, "argv", ["spokenby", *map(str, words)]),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(out),
+            ):
+                main()
+        except SystemExit as left:
+            return Ran(int(left.code or 0), out.getvalue())
+        finally:
+            os.umask(mask)

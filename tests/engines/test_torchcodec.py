@@ -45,6 +45,8 @@ def diarize(pipeline):
     from spokenby.types import SpeechRegions, Waveform
     from pyannote.audio.core.io import TORCHCODEC_AVAILABLE
 
+    # Unless told not to, speechbrain, which pyannote imports, switches TF32 on everywhere.
+    assert not torch.backends.cuda.matmul.allow_tf32
     waveform = Waveform(samples, "digest")
     speech = SpeechRegions(digest="", regions=(), windows=(), duration=12)
     turns = Pyannote(Path(pipeline), device="cpu").diarize(waveform, speech, Params())

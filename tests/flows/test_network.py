@@ -1,64 +1,24 @@
-"""What stands between spokenby and a Prefect server: proxies, wrong addresses, strangers."""
+"""What stands between spokenby and a Prefect server: proxies, wrong addresses, strangers.
+
+That a run and its temporary server meet without the user's proxy is in `cli/test_privacy`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.request import getproxies_environment
 
 import pytest
 from commands import Here
-from conftest import Site, free_port, shared
+from conftest import Site, free_port
 from media import Sound, make_video, tone
 
-from flows.server.prefect_settings import check_before_import, reach_without_proxy
+from flows.server.prefect_settings import check_address, check_before_import, reach_without_proxy
 from spokenby.errors import InputError
-
-
-@pytest.fixture
-def proxy() -> Iterator[tuple[str, list[bytes]]]:
-    """Yield the address of a proxy that answers nobody, and what it was asked for."""
-    asked: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def note() -> None:
-            while True:
-                try:
-                    caller, _ = listener.accept()
-                except OSError:
-                    return
-                asked.append(caller.recv(200))
-                caller.close()
-
-        threading.Thread(target=note, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
-
-
-def test_a_run_and_its_server_meet_without_the_proxy(
-    site: Site, finished: Site, proxy: tuple[str, list[bytes]]
-) -> None:
-    address, asked = proxy
-    shutil.copytree(finished.data / "cache", site.data / "cache")
-    shutil.copy(finished.videos / "telephone talk.mp4", site.videos)
-    site.environment.pop("PREFECT_API_URL")
-    home = Path(site.environment["PREFECT_HOME"])
-    home.mkdir()
-    migrated = sqlite3.connect(shared() / "prefect" / "prefect.db")
-    migrated.backup(sqlite3.connect(home / "prefect.db"))
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")
-    socks = address.replace("http", "socks5")
-    proxies = {**dict.fromkeys(names, address), "ALL_PROXY": socks, "NO_PROXY": "files.example"}
-    ran = site.run("transcribe", **proxies)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert asked == []
 
 
 @pytest.mark.parametrize(
@@ -88,12 +48,13 @@ def test_what_the_user_excludes_stays_excluded(
 
 def test_an_address_that_nobody_answers_is_one_line(site: Site) -> None:
     make_video(site.videos / "a.mp4", Sound(tone(1)))
-    url = f"http://127.0.0.1:{free_port()}/api"
-    ran = site.run("transcribe", PREFECT_API_URL=url)
-    assert ran.returncode == 2
-    (line,) = ran.stderr.splitlines()
-    assert line.startswith(f"spokenby: no Prefect server answers at {url}/ (ConnectError): start")
+    url = site.environment["PREFECT_API_URL"] = f"http://127.0.0.1:{free_port()}/api"
+    with Here(site) as here, pytest.raises(InputError) as raised:
+        here.run("transcribe")
+    line = str(raised.value)
+    assert line.startswith(f"no Prefect server answers at {url}/ (ConnectError): start")
     assert "PREFECT_API_URL" in line
+    assert "\n" not in line
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -133,8 +94,17 @@ def test_a_server_that_cannot_be_used_is_one_line(
     assert time.monotonic() - begun < 30  # with the import of Prefect; retries would take 62 s
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:abc/api", "http://[::1/api"])
-def test_what_is_no_address_is_one_line(site: Site, url: str) -> None:
+@pytest.mark.parametrize(
+    "url", ["http://[::1/api", "http://127.0.0.1:0/api", "127.0.0.1:4200", "http:///api"]
+)
+def test_what_is_no_address_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(InputError, match="which is not an address: write it as"):
+        check_address()
+
+
+def test_what_is_no_address_is_one_line_of_each_command(site: Site) -> None:
+    url = "http://127.0.0.1:abc/api"
     make_video(site.videos / "a.mp4", Sound(tone(1)))
     for command in ("up", "transcribe"):
         ran = site.run(command, PREFECT_API_URL=url)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, SPOKENBY, Site, shared
+from conftest import ROOT, SPOKENBY, Site, migrate
 from media import Sound, make_video
 
 from flows.cli.stopping import SAYS
@@ -32,15 +30,12 @@ Kill = Callable[["subprocess.Popen[str]"], None]
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Site:
-    """Return a site without a server, with a video of half a minute."""
+    """Return a site without a server, with a video of 12 s."""
     site = Site(tmp_path_factory.mktemp("lonely"), {})
     site.environment.pop("PREFECT_API_URL", None)
     samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
-    make_video(site.videos / "talk.mp4", Sound(samples[None, : 30 * rate_hz], rate_hz))
-    home = Path(site.environment["PREFECT_HOME"])
-    home.mkdir()
-    migrated = sqlite3.connect(shared() / "prefect" / "prefect.db")
-    migrated.backup(sqlite3.connect(home / "prefect.db"))  # migrations take 10 s
+    make_video(site.videos / "talk.mp4", Sound(samples[None, : 12 * rate_hz], rate_hz))
+    migrate(site)
     return site
 
 

@@ -75,13 +75,14 @@ def ledger_of(site: Site) -> Ledger:
     return Ledger(site.data / "cache" / "ledger.sqlite")
 
 
-def wait_for_attempt(site: Site, process: subprocess.Popen[str]) -> Attempt:
+def wait_for_attempt(site: Site, *processes: subprocess.Popen[str]) -> Attempt:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for attempt in ledger_of(site).read().values():
             if attempt.ended is None:
                 return attempt
-        assert process.poll() is None, process.communicate()
+        for process in processes:
+            assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     raise TimeoutError
 
@@ -158,13 +159,15 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
     assert not ledger_of(site).read()
 
 
-def test_sweeps_at_once_and_a_run_by_hand_do_no_video_twice(site: Site) -> None:
+def test_sweeps_at_once_and_a_run_by_hand_do_no_video_twice(site: Site, cli: Here) -> None:
     names = [f"at once {number}" for number in range(4)]
     for number, name in enumerate(names):
         add(site, f"{name}.mp4", hz=400 + 50 * number)
-    processes = [site.start("sweep"), site.start("sweep"), site.start("transcribe")]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+    processes = [site.start("sweep"), site.start("sweep")]
+    wait_for_attempt(site, *processes)
+    by_hand = cli.run("transcribe")
+    said = [by_hand.out, *(process.communicate(timeout=300) for process in processes)]
+    assert [by_hand.code, *(process.returncode for process in processes)] == [0, 0, 0], said
     assert {site.output(name).is_dir() for name in names} == {True}
     assert set(computed(site, *names).values()) == {1}, said
     assert not ledger_of(site).read()
@@ -172,7 +175,7 @@ def test_sweeps_at_once_and_a_run_by_hand_do_no_video_twice(site: Site) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be paused")
 def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, cli: Here) -> None:
-    video = add(site, "cut.mp4", seconds=60, hz=300)
+    video = add(site, "cut.mp4", seconds=10, hz=300)
     first = site.start("transcribe")
     attempt = wait_for_attempt(site, first)
     first.send_signal(signal.SIGSTOP)  # it takes as long as this test needs it to
@@ -192,7 +195,7 @@ def test_a_killed_run_shows_and_who_waited_for_it_ends_its_work(site: Site, cli:
 
 
 def test_what_a_killed_run_leaves_is_ended_by_the_next_sweep(site: Site, cli: Here) -> None:
-    add(site, "cut.mp4", seconds=60, hz=300)
+    add(site, "cut.mp4", seconds=10, hz=300)
     process = site.start("transcribe")
     wait_for_attempt(site, process)
     process.kill()

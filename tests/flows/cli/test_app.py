@@ -36,6 +36,15 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home directory in which completion is installed."""
+    home = tmp_path_factory.mktemp("home")
+    ran = spokenby("--install-completion", "--shell", "bash", HOME=str(home))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return home
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 @pytest.mark.skipif(sys.platform == "win32", reason="a home directory is elsewhere there")
 @pytest.mark.parametrize(
@@ -46,13 +55,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("spokenby transcribe --prof", {"--profile"}),
     ],
 )
-def test_completion_that_is_installed_completes(
-    tmp_path: Path, line: str, offered: set[str]
-) -> None:
-    ran = spokenby("--install-completion", "--shell", "bash", HOME=str(tmp_path))
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    (script,) = tmp_path.glob(".local/share/bash-completion/completions/spokenby")
-    assert str(script) in (tmp_path / ".bashrc").read_text()
+def test_completion_that_is_installed_completes(home: Path, line: str, offered: set[str]) -> None:
+    (script,) = home.glob(".local/share/bash-completion/completions/spokenby")
+    assert str(script) in (home / ".bashrc").read_text()
     last = len(line.split()) - 1
     words = ["bash", "--norc", "-c", COMPLETE, "bash", str(script), line, str(last)]
     told = subprocess.run(words, capture_output=True, text=True, check=True)

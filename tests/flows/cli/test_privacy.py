@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,25 +28,51 @@ def open_to_others(folder: Path) -> list[str]:
     ]
 
 
+@contextmanager
+def proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the address of a proxy that answers nobody, and what it was asked for."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def note() -> None:
+            while True:
+                try:
+                    caller, _ = listener.accept()
+                except OSError:
+                    return
+                asked.append(caller.recv(200))
+                caller.close()
+
+        threading.Thread(target=note, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Return a site on which a talk was transcribed with a temporary server, by a new user.
 
-    `alone.hosts` is where that connected to.
+    `alone.hosts` is where that connected to, `alone.asked` what it asked of the user's proxy.
     """
     site = Site(tmp_path_factory.mktemp("alone"), {})
     site.environment.pop("PREFECT_API_URL", None)
     site.environment["HOME"] = str(site.folder / "home")
     samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
     make_video(site.videos / "clip.mp4", Sound(samples[None, : 6 * rate_hz], rate_hz))
+    plain = site.environment
     before = os.umask(0o022)
     try:
         (site.folder / "home").mkdir()
-        ran, hosts = run_traced(site, "transcribe")
+        with proxy() as (address, asked):
+            names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")
+            socks = address.replace("http", "socks5")
+            proxies = {"ALL_PROXY": socks, "NO_PROXY": "files.example"}
+            site.environment = {**plain, **dict.fromkeys(names, address), **proxies}
+            ran, hosts = run_traced(site, "transcribe")
+        site.environment = plain
     finally:
         os.umask(before)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    site.ran, site.hosts = ran, hosts  # type: ignore[attr-defined]
+    site.ran, site.hosts, site.asked = ran, hosts, asked  # type: ignore[attr-defined]
     return site
 
 
@@ -62,6 +92,11 @@ def test_a_run_and_its_temporary_server_write_for_their_user_alone(alone: Site) 
         assert open_to_others(folder) == []
     assert (alone.folder / "prefect" / "prefect.db").exists()
     assert any((alone.data / "cache" / "audio").iterdir())
+
+
+def test_a_run_and_its_server_meet_without_the_proxy(alone: Site) -> None:
+    """Nobody else was asked through it either."""
+    assert alone.asked == []  # type: ignore[attr-defined]
 
 
 def test_a_run_connects_to_nobody(alone: Site) -> None:

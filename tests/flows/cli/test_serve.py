@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import Site
+from conftest import Site, migrate
 from playwright.sync_api import expect, sync_playwright
 from served import Served
 
@@ -45,6 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterato
         pytest.skip("ends processes the POSIX way")
     site = Guarded(tmp_path_factory.mktemp("guarded"))
     site.copy_data(finished)
+    migrate(site)
     site.up("both", "--password")
     site.authorization = httpx.BasicAuth(*site.file.read_text().strip().split(":"))
     yield site

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from commands import Here
-from conftest import Site
+from conftest import ROOT, Site
 from media import Sound, make_video, silence, tone
 
 from spokenby.digests import digest_file
+from spokenby.engines.av import read_audio
 from spokenby.output.folders import folder_name
 from spokenby.plan.stages import Stage
 from spokenby.site.attempts import Ledger
@@ -56,12 +57,9 @@ def test_a_failed_video_is_shown_and_retried_with_the_params_it_failed_with(
 
 def test_a_failed_stage_leaves_the_others_stored(site: Site, cli: Here) -> None:
     """Speech in a language that the model does not know."""
-    from shutil import copy
-
-    from conftest import ROOT
-
-    copy(ROOT / "data" / "samples" / "conversation.flac", site.videos / "talk.flac")
-    assert cli.run("transcribe", site.videos / "talk.flac", "--language", "yue").code == 1
+    samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
+    talk = make_video(site.videos / "talk.mp4", Sound(samples[None, : 6 * rate_hz], rate_hz))
+    assert cli.run("transcribe", talk, "--language", "yue").code == 1
     shown = cli.run("status", "--language", "yue")
     assert "failed once: transcribe: " in shown.out
     assert f"{Stage.EXTRACT} {Stage.SPEECH} {Stage.DIARIZE} {Stage.EMBED}" in shown.out

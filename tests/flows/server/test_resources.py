@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from commands import Here
 from conftest import ROOT, Site, migrate
 from media import Sound, make_video
 from served import Served, children, wait
@@ -56,8 +57,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator
     migrate(site)
     try:
         site.up("server")
-        site.before = site.run("up", "--check")  # type: ignore[attr-defined]
-        site.up("worker")
+        with Here(site) as here:
+            site.before = here.run("up", "--check")  # type: ignore[attr-defined]
+        site.up("worker", "--workers-limit", "32")
         yield site
     finally:
         codes = [site.down(part) for part in ("worker", "server") if part in site.parts]
@@ -71,7 +73,7 @@ def talk(served: Served) -> str:
 
 def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
     before = served.before  # type: ignore[attr-defined]
-    assert before.returncode == 1, before.stdout + before.stderr
+    assert before.code == 1, before.out
     for missing in (
         "limit 2 on the tag gpu: missing",
         "work pool spokenby: missing",
@@ -81,7 +83,7 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         "deployment sweep-folder: missing",
         'automation "spokenby: mark dead runs": missing',
     ):
-        assert missing in before.stdout
+        assert missing in before.out
 
 
 def test_a_parameter_that_no_flow_has_is_refused_before_a_run_exists(served: Served) -> None:
@@ -89,7 +91,13 @@ def test_a_parameter_that_no_flow_has_is_refused_before_a_run_exists(served: Ser
         served.trigger(paths=[], num_speaker=2)
 
 
-def test_setting_up_again_changes_nothing(served: Served) -> None:
+@pytest.fixture
+def here(served: Served) -> Iterator[Here]:
+    with Here(served) as commands:
+        yield commands
+
+
+def test_setting_up_again_changes_nothing(served: Served, here: Here) -> None:
     stamp = "/deployments/name/sweep-folder/sweep-folder"
     deployed = served.api("GET", stamp)
     schedule = deployed["schedules"][0]
@@ -106,15 +114,14 @@ def test_setting_up_again_changes_nothing(served: Served) -> None:
     served.api("PATCH", f"/deployments/{deployed['id']}", set_by_hand)
     schedules_before = served.api("GET", stamp)["schedules"]
     updated = served.api("GET", stamp)["updated"]
-    again = served.run("setup")
-    assert "everything is there" in again.stdout, again.stdout + again.stderr
+    assert "everything is there" in here.run("setup").out
     assert served.api("GET", stamp)["updated"] == updated
     # What is of another version of spokenby is put right; what people switched on stays on.
     served.api("PATCH", f"/deployments/{deployed['id']}", {"description": "old"})
-    checked = served.run("up", "--check")
-    assert (checked.returncode, checked.stdout.count("\n")) == (1, 2), checked.stdout
-    assert "differs from this installation (description)" in checked.stdout
-    assert "updated: deployment sweep-folder" in served.run("setup").stdout
+    checked = here.run("up", "--check")
+    assert (checked.code, checked.out.count("\n")) == (1, 2), checked.out
+    assert "differs from this installation (description)" in checked.out
+    assert "updated: deployment sweep-folder" in here.run("setup").out
     after = served.api("GET", stamp)
     assert after["schedules"] == schedules_before
     assert {name: after[name] for name in set_by_hand} == set_by_hand
@@ -172,8 +179,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Site:
     site = Site(tmp_path_factory.mktemp("undisturbed"), {"PREFECT_API_URL": served.url})
     samples, rate_hz = read_audio(ROOT / "data" / "samples" / "conversation.flac")
     make_video(site.videos / "clip.mp4", Sound(samples[None, : CLIP_S * rate_hz], rate_hz))
-    ran = site.run("transcribe")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    with Here(site) as here:
+        ran = here.run("transcribe")
+    assert ran.code == 0, ran.out
     return site
 
 
@@ -183,8 +191,6 @@ def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, c
     Nobody is left to say that the former ended: their silence tells.
     """
     video = clip.videos / "clip.mp4"
-    served.down("worker")
-    served.up("worker", "--workers-limit", "32")
     cuts = [served.cut(video, stage, signal.SIGSTOP) for stage in REBOOTED]
     left, *killed = [cut.wait()[0] for cut in cuts]  # one lives on: server and worker come back
     (worker,) = children(served.parts["worker"].pid)
@@ -332,9 +338,9 @@ def test_limit_holds_with_eight_runs_at_once(served: Served) -> None:
     assert most_at_once([(got, freed) for _, got, freed, _ in times]) == 1
 
 
-def test_flows_and_tasks_of_the_users_own_are_not_imported(served: Served, clip: Site) -> None:
-    """All of the above was started in folders that have some."""
-    assert served.strangers_imported + clip.strangers_imported == ""
+def test_flows_and_tasks_of_the_users_own_are_not_imported(served: Served) -> None:
+    """All of the above was started in a folder that has some."""
+    assert served.strangers_imported == ""
 
 
 def test_killed_serve_takes_server_and_worker_along(served: Served) -> None:
