@@ -28,8 +28,9 @@ def write_overview(
     videos = overview.videos()
     rows = sorted(videos, key=lambda v: _ORDER.index(v.state) if v.state in _ORDER else 1)[:SHOWN]
     shown = names(video.video for video in rows)
+    over = videos and not any(video.state in {"running", "waiting"} for video in videos)
     lines = [
-        f"**{overview.summary()}**, running for {clock(overview.elapsed)}",
+        f"**{overview.summary()}**, {'took' if over else 'running for'} {clock(overview.elapsed)}",
         "",
         *(
             f"- model {markdown_cell(step.video)}: {step.fraction:.0%}"

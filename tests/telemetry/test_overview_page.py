@@ -34,6 +34,10 @@ def test_a_row_a_video_and_the_whole_above() -> None:
     assert (done[0], done[1][-4:], done[4]) == ("[done.mp4](/abc)", "100%", "")
     assert "![x](" not in page
     assert (failed[4], talk[4]) == (f"[again]({len(EVIL)})", "")
+    for path in ("/v/talk.mp4", "/v/later.mp4"):
+        overview.note(VideoEnded(path, "done", "/t", path))
+    page = write_overview(overview, link_to, lambda _path: "")
+    assert page.startswith("**3 of 4 done, 1 failed**, took 0:0")
 
 
 def test_a_thousand_videos_are_summed_up() -> None:
