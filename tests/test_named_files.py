@@ -40,3 +40,15 @@ def test_every_file_that_is_named_exists():
         if not any(file.endswith(f"/{name}") for file in files)
     ]
     assert not missing
+
+
+def test_files_of_tasks_hold_tasks_or_are_explained():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `tasks/` |")]
+    explained = set(re.findall(r"`(\w+)`", row))
+    without = {
+        Path(name).stem
+        for name in tracked("tasks/*.py")
+        if "\n@task" not in (ROOT / name).read_text()
+    }
+    assert without - {"__init__"} == explained
