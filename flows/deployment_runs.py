@@ -58,7 +58,7 @@ def run_videos(
             _link_to(run)
             return _follow(client, run) if wait else (False, f"in run {run.name}")
     with sharing(inventory):
-        state = transcribe_videos(paths=paths, return_state=True, **request)
+        state = transcribe_videos(tuple(paths), return_state=True, **request)
     return not is_stopping(), state.message or str(state.name)
 
 

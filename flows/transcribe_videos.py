@@ -1,5 +1,6 @@
 """Transcribe videos: find them, work on a few at a time, return how each ended."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -47,15 +48,15 @@ def run_name() -> str:
     return name_of(flow_run.parameters["paths"])
 
 
-def name_of(paths: list[str]) -> str:
+def name_of(paths: Sequence[str]) -> str:
     """Return the name of a run of these videos."""
-    first = " ".join(Path(paths[0]).name.split()) if paths else "nothing"
+    first = " ".join(Path(paths[0]).name.split()) if paths else "the folder of videos"
     return f"{first} and {len(paths) - 1} more" if len(paths) > 1 else first
 
 
 @flow(name="transcribe-videos", flow_run_name=run_name, persist_result=False)
 def transcribe_videos(
-    paths: Annotated[list[str], titled("Videos or folders")],
+    paths: Annotated[tuple[str, ...], titled("Videos or folders")] = (),
     profile: ProfileOrDefault = None,
     language: LanguageOrDetect = None,
     num_speakers: Annotated[CountOrUnknown, titled("Number of speakers", default=0)] = None,
@@ -72,7 +73,8 @@ def transcribe_videos(
     video that fails does not touch the others.
 
     Args:
-        paths: Videos, or folders that are searched for videos, as the worker's machine names them.
+        paths: Videos, or folders that are searched for videos, as the worker's machine names them;
+            the site's folder of videos if empty.
         profile: Profile of engines.
         language: Spoken language; detected where the engine can.
         num_speakers: How many people speak, if known, else 0.
@@ -113,7 +115,9 @@ def transcribe_videos(
     watched = watch_run(flow_run.name or "a run", batch.settings)
     shown = overview_shown(again_of_run())
     with shown, watched, inventory.claims, calling_on_exit(run.note_stopped):
-        for status in inventory.look_below(paths, audio.inspect_video):
+        for status in inventory.look_below(
+            paths or [str(batch.settings.videos)], audio.inspect_video
+        ):
             order[status.path] = len(order)
             if not status.video:
                 run.note_unread(status)

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import allow_failure
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import READS_AUDIO, Stage
@@ -161,6 +162,9 @@ class VideoGraph:
     def _start(self, name: str, task: Any, *inputs: Any, after: Any = None) -> PrefectFuture[Any]:
         # Prefect shows the name of the task until the run begins, and only then the run's own.
         named = task.with_options(name=f"{name} {self._video.name}")
+        if (attempt := flow_run.run_count or 1) > 1:  # the page shows the tasks of both
+            title = f"{named.name} (attempt {attempt})"
+            named = named.with_options(name=title, task_run_name=lambda: title)
         future: PrefectFuture[Any] = named.submit(self._video, *inputs, wait_for=after)
         self.futures[name] = future
         future.add_done_callback(lambda done: _announce_end(self._video.path, name, done))

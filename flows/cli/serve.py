@@ -116,11 +116,12 @@ def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...])
 
 def _look_after(console: Console, children: list[Child], *, restarting: bool) -> None:
     """Watch over the processes, and start crashed runs again, until something ends."""
+    waiting: set[str] = set()
     for second in count():
         for child in children:
             child.check()
         if restarting and second % RECOVER_EVERY_S == 0:
-            _restart_crashed(console)
+            waiting = _look_at_runs(console, waiting)
         time.sleep(1)
 
 
@@ -137,7 +138,8 @@ def _check_free(host: str, port: int, url: str) -> None:
 
 def _start_server(console: Console, settings: Settings, url: str, kept: Path | None) -> Child:
     logs = _logs(settings)
-    _say(console, f"starting the Prefect server (log: {logs / 'server.log'})")
+    _say(console, f"starting the Prefect server{prefect_settings.first_time()}")
+    _say(console, f"  its log: {logs / 'server.log'}")
     given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
     if kept:
         given["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
@@ -170,17 +172,28 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int) ->
     )
 
 
-def _restart_crashed(console: Console) -> None:
+def _look_at_runs(console: Console, waiting: set[str]) -> set[str]:
+    """Start crashed runs again, and say which wait for a place; return the latter.
+
+    Args:
+        console: where to say it.
+        waiting: which waited before.
+    """
     from httpx import HTTPError
 
     from flows.server.connection import connected
-    from flows.server.crashed_runs import restart_crashed
+    from flows.server.crashed_runs import late_runs, restart_crashed
     from flows.server.resources import deployment_names
 
     # A server that is away for a while must not end the worker, whose runs go on.
     with suppress(HTTPError, SpokenbyError), connected() as client:
         for name in restart_crashed(client, deployment_names()):
             _say(console, f"restarted after a crash: {name}")
+        late = set(late_runs(client, deployment_names()))
+        for name in sorted(late - waiting):
+            _say(console, f"waits until another run ends (see --workers-limit): {name}")
+        return late
+    return waiting
 
 
 def _watch(console: Console, folders: Sequence[Path]) -> None:
@@ -255,7 +268,7 @@ def up(*, check: bool = False) -> int:
 
     console = Console()
     with connected() as client:
-        url = client.api_url
+        url = str(client.api_url).rstrip("/")
     missing = missing_on(read_settings())
     for line in missing:
         _say(console, line)

@@ -251,5 +251,5 @@ def _transcribe(
     from tasks.run_report import take_lines
 
     with using_server(), sharing(inventory):
-        state = transcribe_videos(paths=paths, force=force, return_state=True, **request)
+        state = transcribe_videos(tuple(paths), force=force, return_state=True, **request)
     return results_of(state), take_lines()

@@ -138,6 +138,15 @@ def runs_under_way(client: SyncPrefectClient, deployments: list[str]) -> list[Fl
     return [run for state in states for run in _runs(client, deployments, state)]
 
 
+def late_runs(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
+    """Return the names of runs that should have begun, and wait for a worker's place."""
+    return [run.name for run in _runs(client, deployments, StateType.SCHEDULED) if _is_late(run)]
+
+
+def _is_late(run: FlowRun) -> bool:
+    return run.state_name == "Late"
+
+
 def continue_later(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> list[str]:
     """Let those of some runs go on that ended with their worker; return their names.
 

@@ -114,8 +114,13 @@ def starting() -> str:
     """Say that Prefect starts, which takes some seconds of silence, and more the first time."""
     if "PREFECT_API_URL" in os.environ or server_of(read_settings()):
         return "starting Prefect"
-    first = not (_home() / "prefect.db").exists()
-    return "starting Prefect" + (" (the first time takes about 25 s)" if first else "")
+    return f"starting Prefect{first_time()}"
+
+
+def first_time() -> str:
+    """Say how long a server takes to start on a new database; empty if there is one."""
+    there = (_home() / "prefect.db").exists()
+    return "" if there else " (the first time takes about 25 s)"
 
 
 def _home() -> Path:

@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib import import_module
@@ -37,6 +34,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = ROOT / "prefect.yaml"
 POOL = "spokenby"
 SWEEP = "sweep-folder"
+PLACES = (
+    "A worker does 2 runs at once, or as many as spokenby serve --workers-limit says. Further runs"
+    " wait, and show as Late, until one of these ends."
+)
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 
 
@@ -161,7 +162,9 @@ def _create_pool(client: SyncPrefectClient) -> None:
         template = _job_template()
         if problem.startswith(LACKS):
             client.create_work_pool(
-                WorkPoolCreate(name=POOL, type="process", base_job_template=template)
+                WorkPoolCreate(
+                    name=POOL, type="process", description=PLACES, base_job_template=template
+                )
             )
         else:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
@@ -215,13 +218,22 @@ def _deployment(entry: dict[str, Any]) -> Need:
         return f"differs from this installation ({', '.join(differs)})" if differs else ""
 
     def create(client: SyncPrefectClient) -> None:
-        if not _find_deployment(client, name):
-            words = ("deploy", "--no-prompt", "--prefect-file", str(PREFECT_FILE), "-n", name)
-            _prefect(client, *words)
-        # Changed in place: deploying once more would undo what people set in the UI.
-        found = client.read_deployment_by_name(f"{name}/{name}")
-        change = _content(entry) | {"parameters": _fitting(found.parameters, _form_of(entry))}
-        _ask(client, "PATCH", "/deployments/{id}", {"id": found.id}, change)
+        if found := _find_deployment(client, name):
+            # Changed in place: deploying once more would undo what people set in the UI.
+            change = _content(entry) | {"parameters": _fitting(found.parameters, _form_of(entry))}
+            _ask(client, "PATCH", "/deployments/{id}", {"id": found.id}, change)
+            return
+        flow = client.create_flow_from_name(name)
+        schedules = [
+            {
+                "slug": each["slug"],
+                "active": each["active"],
+                "schedule": {"interval": each["interval"]},
+            }
+            for each in entry.get("schedules", ())
+        ]
+        new = {"name": name, "flow_id": str(flow), "schedules": schedules}
+        _ask(client, "POST", "/deployments/", {}, _content(entry) | new)
 
     return Need(f"deployment {name}", problem, create)
 
@@ -293,27 +305,6 @@ def _folders(deployment: DeploymentResponse) -> set[Path]:
     """Return the folders in which runs start; none if they are brought from elsewhere."""
     steps = [step for each in deployment.pull_steps or [] for step in each.items()]
     return {Path(given["directory"]) for step, given in steps if step == SET_FOLDER}
-
-
-def _prefect(client: SyncPrefectClient, *words: str) -> None:
-    """Run Prefect's own command line against a client's server."""
-    ran = subprocess.run(
-        [sys.executable, "-P", "-m", "prefect", *words],
-        cwd=ROOT,
-        env={**os.environ, "PREFECT_API_URL": str(client.api_url)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if ran.returncode:
-        said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-        raise InputError(
-            f"`prefect {' '.join(words)}` failed: {said[-1] if said else ran.returncode}",
-            f"run it in {ROOT} to see more",
-        )
 
 
 def _automation(wanted: AutomationCore) -> Need:

@@ -140,9 +140,12 @@ def _local(engine: str, path: Path) -> Path:
         )
     if engine in KINDS:
         if lacking := KINDS[engine].lacks(names):
+            others = [other for other in KINDS if not KINDS[other].lacks(names)]
             raise InputError(
                 f"{path} does not look like a model for the engine {engine}: it has no {lacking}",
-                "check the path: it must be the folder that holds this file",
+                f"it fits the engine {others[0]}: set engine={others[0]} as well"
+                if others
+                else "check the path: it must be the folder that holds this file",
             )
         return _loaded(engine, path)
     return path

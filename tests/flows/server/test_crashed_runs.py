@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.states import Running
+from prefect.states import Crashed, Running, Scheduled
 from served import wait
 
 from flows.server import crashed_runs
@@ -91,3 +91,37 @@ def test_a_clock_that_was_ahead_hides_no_later_heartbeat(client: SyncPrefectClie
     assert not is_heard(since)
     say_alive(client, run, behind_s=0)
     wait(lambda: is_heard(since), 20, lambda: since)
+
+
+def test_runs_that_wait_for_a_place_are_named(client: SyncPrefectClient) -> None:
+    name = f"late-{uuid4()}"
+    deployment = client.create_deployment(client.create_flow_from_name(name), name)
+    due = dt.datetime.now(UTC) - timedelta(minutes=1)
+    client.create_flow_run_from_deployment(
+        deployment, name="waiting", state=Scheduled(scheduled_time=due)
+    )
+    wait(lambda: crashed_runs.late_runs(client, [name]) == ["waiting"], 30, lambda: name)
+
+
+def test_a_stop_is_no_crash_and_crashes_end(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crashed_runs, "SETTLED_AFTER", timedelta(seconds=-5))
+    killed = Crashed(message="Process exited with status code: -9")
+    name = f"stops-{uuid4()}"
+    deployment = client.create_deployment(client.create_flow_from_name(name), name)
+    run = start_run(client, name, deployment)
+    for _ in range(5):
+        (under_way,) = crashed_runs.runs_under_way(client, [name])
+        client.set_flow_run_state(run, Crashed(message="Process exited with status code: -15"))
+        assert crashed_runs.continue_later(client, [under_way]) == [under_way.name]
+        assert client.read_flow_run(run).state_name == "Stopped"
+        client.set_flow_run_state(run, Running())
+    (under_way,) = crashed_runs.runs_under_way(client, [name])
+    assert crashed_runs.continue_later(client, [under_way]) == []  # it lives
+    for _ in range(crashed_runs.RESTARTS):
+        client.set_flow_run_state(run, killed)
+        assert crashed_runs.restart_crashed(client, [name]) == [under_way.name]
+        client.set_flow_run_state(run, Running())
+    client.set_flow_run_state(run, killed)
+    assert crashed_runs.restart_crashed(client, [name]) == []
