@@ -58,6 +58,12 @@ FolderOrDefault = Annotated[
     WithJsonSchema({"type": "string"}),
     Field(json_schema_extra={"default": "", "title": "Folder for transcripts"}),
 ]
+FormatsOrDefault = Annotated[
+    str | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string"}),
+    Field(json_schema_extra={"default": "", "title": "Files of a transcript"}),
+]
 
 CountOrUnknown = Annotated[
     Annotated[int, Field(ge=1)] | None,

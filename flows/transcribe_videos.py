@@ -16,6 +16,7 @@ from flows.in_flight import VideosInFlight
 from flows.parameters import (
     CountOrUnknown,
     FolderOrDefault,
+    FormatsOrDefault,
     IndexOrDefault,
     LanguageOrDetect,
     ParamsByStage,
@@ -26,6 +27,7 @@ from spokenby.output.folders import check_writable
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
 from spokenby.site.batch import plan_named, prepare_batch
+from spokenby.site.exports import add_formats
 from spokenby.site.find_videos import sum_up_left_out
 from spokenby.site.inventory import State as VideoState
 from spokenby.site.inventory import VideoStatus, request_of, shared_inventory
@@ -64,6 +66,7 @@ def transcribe_videos(
     max_speakers: Annotated[CountOrUnknown, titled("Maximum number of speakers", default=0)] = None,
     audio_stream: IndexOrDefault = None,
     output: FolderOrDefault = None,
+    formats: FormatsOrDefault = None,
     force: Annotated[tuple[Stage, ...], titled("Stages to compute again")] = (),
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
@@ -82,6 +85,7 @@ def transcribe_videos(
         max_speakers: At most this many people speak, if known, else 0.
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
+        formats: Files that a transcript gets, such as json,srt,docx; the site's if empty.
         force: Stages to compute again, with everything downstream.
         params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
@@ -94,6 +98,7 @@ def transcribe_videos(
             max_speakers=max_speakers,
             audio_stream=audio_stream,
             output=output,
+            formats=formats,
             params=params,
         )
     )
@@ -133,7 +138,7 @@ def transcribe_videos(
             run.begin_when_free(video)
         run.collect_all()
 
-    statuses = note_unchanged(run.ended, batch.settings)
+    statuses = note_unchanged(add_formats(run.ended, batch), batch.settings)
     statuses.sort(key=lambda status: order[status.path])
     return end_state(statuses)
 

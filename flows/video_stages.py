@@ -107,6 +107,7 @@ class VideoGraph:
             identities,
             {**self._extracted(), **results},
             self._batch.folder(self._video),
+            self._batch.formats,
         )
         return futures
 

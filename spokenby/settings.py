@@ -37,6 +37,11 @@ class Settings(BaseSettings):
         " default <data_dir>/voices/voices.sqlite",
     )
     profile: str = Field(default="auto", description="the profile of runs that name none")
+    formats: str = Field(
+        default="json,srt,vtt,txt,csv,rttm",
+        description="which files a transcript's folder gets, with commas between;"
+        " docs/transcript-format.md lists them",
+    )
     voice_encoder: SpeakerEncoder = Field(
         default="campplus",
         description="makes the voiceprints, whatever the profile: one encoder a site, because"
@@ -66,6 +71,12 @@ class Settings(BaseSettings):
         default=24.0,
         gt=0,
         description="a video that lasts longer is refused: a broken file may claim years",
+    )
+
+    listening_copy: bool = Field(
+        default=True,
+        description="add a small copy of the sound to each transcript, for its page to play:"
+        " 12 MB an hour",
     )
 
     @property

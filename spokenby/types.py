@@ -202,6 +202,7 @@ class Video(Frozen):
     digest: Digest = Field(description="of the file's bytes: a renamed video stays the same video")
     duration: Seconds
     audio_streams: int = Field(description="how many audio streams the file has, at least 1")
+    recorded: str = Field(default="", description="date, as 2026-03-05, if the file says it")
     stamp: tuple[int, int, int] | None = Field(
         default=None,
         exclude=True,

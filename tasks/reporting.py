@@ -6,11 +6,14 @@ from pathlib import Path
 from prefect import task
 
 from spokenby.output import folders, formats, manifest
+from spokenby.output.folders import Files
 from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing
+from spokenby.review import page
+from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
@@ -32,12 +35,20 @@ def write_outputs(
     identified: Identified | None,
     results: dict[str, StageResult],
     folder: Path,
+    chosen: tuple[str, ...],
 ) -> TranscriptSummary:
     """Write one folder a video, whole or not at all."""
     settings = read_settings()
-    with showing(video.path, "write"), folders.one_writer(settings.claims, folder):
-        audio = results.get(Stage.EXTRACT)
-        if isinstance(audio, AudioFile):
+    audio = results.get(Stage.EXTRACT)
+    audio = audio if isinstance(audio, AudioFile) else None
+    with (
+        showing(video.path, "write") as progress,
+        listening_copy(
+            audio, settings.audio, folder, progress, wanted=recipe.write.listening_copy
+        ) as copy,
+        folders.one_writer(settings.claims, folder),
+    ):
+        if audio:
             warnings = (*audio.warnings, *transcript.warnings)
             transcript = transcript.model_copy(update={"warnings": warnings})
         embeddings, identities, unmatched_people = identified or (None, (), "")
@@ -46,7 +57,12 @@ def write_outputs(
             newest = open_library(settings).identities_of(video.digest, embeddings)
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
-        files = formats.render(transcript, video.name, manifest.describe_quality(recipe))
+        document = formats.Document(transcript, video.name, manifest.describe_origin(video, recipe))
+        # What was exported into the folder since stays there, as new as the rest.
+        exported = formats.among((manifest.read_manifest(folder) or {"files": ()})["files"])
+        rendered = formats.render(*document, dict.fromkeys([*chosen, *exported]))
+        files: Files = {**rendered, **copy.files}
+        files = {**files, **page.render(document, files)}
         run = manifest.describe_run(
             video,
             recipe,
@@ -56,6 +72,7 @@ def write_outputs(
             results,
             identified_from=embeddings,
             identities=identities,
+            listening_copy=copy.of,
             telemetry=sampler.seen_of(video.path),
         )
         # First: should writing fail, or be killed, the next run does both.
@@ -75,6 +92,7 @@ def write_outputs(
     )
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []
+    passing += [copy.missing] if copy.missing else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})
 

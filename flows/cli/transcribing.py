@@ -37,8 +37,11 @@ class Options:
             default; auto-per-part decodes each passage in its own language.
         audio_stream: Which audio stream of a video, counted from 0.
         output: Folder for transcripts; default data/transcripts.
+        formats: Files that a transcript's folder gets, such as srt,docx; transcript.json is always
+            one. See spokenby export --help.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
+        no_listening_copy: Do not add a small copy of the sound for the transcript's page.
         set_: Any parameter as stage.field=value; may be given several times. See spokenby params.
     """
 
@@ -49,6 +52,7 @@ class Options:
     language: str | None = None
     audio_stream: int | None = None
     output: str | None = None
+    formats: str | None = None
     force: Annotated[
         tuple[str, ...],
         Parameter(
@@ -59,6 +63,7 @@ class Options:
     ] = ()
     merge_same_voice: bool = False
     no_identify: bool = False
+    no_listening_copy: bool = False
     set_: Annotated[tuple[str, ...], Parameter(name="--set", show_default=False)] = ()
 
     def request(self) -> dict[str, Any]:
@@ -75,6 +80,7 @@ class Options:
             "max_speakers": self.max_speakers,
             "audio_stream": self.audio_stream,
             "output": self.output,
+            "formats": self.formats,
             "params": self._params(),
         }
 
@@ -101,6 +107,8 @@ class Options:
             switches.append("merge.merge_same_voice=true")
         if self.no_identify:
             switches.append("identify.enabled=false")
+        if self.no_listening_copy:
+            switches.append("write.listening_copy=false")
         return read_params([*switches, *self.set_])
 
 
@@ -229,6 +237,7 @@ def _transcribe(
     The first video that is not done starts the run, which looks at the rest.
     """
     from spokenby.output.folders import check_writable
+    from spokenby.site.exports import add_formats
     from spokenby.site.inventory import needs_run, note_unread, request_of, sharing, unchanged
     from spokenby.site.voice_library import note_unchanged
 
@@ -240,6 +249,7 @@ def _transcribe(
     else:
         for status in statuses:
             note_unread(status, inventory, request_of(inventory.batch, request))
+        statuses = add_formats(statuses, inventory.batch)
         return note_unchanged(statuses, inventory.batch.settings), []
 
     prefect_settings.check_before_import()

@@ -1,4 +1,4 @@
-"""Probe video files, read short audio and write small videos with PyAV.
+"""Probe video files, read short audio, write small videos and small audio with PyAV.
 
 Long audio is decoded in `engines/ffmpeg.py`.
 """
@@ -6,9 +6,11 @@ Long audio is decoded in `engines/ffmpeg.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -17,7 +19,7 @@ from av.format import Flags
 from pydantic import Field
 
 from spokenby.errors import InputError
-from spokenby.types import Frozen, Seconds
+from spokenby.types import SAMPLE_RATE_HZ, Frozen, Progress, Seconds, no_progress
 
 FORMATS = (
     "aa aac ac3 ac4 aea aiff amr amrnb amrwb ape asf ast au avi avr caf dhav dsf dts dtshd dv eac3"
@@ -32,6 +34,8 @@ _READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
 """Python opens the file, so ffmpeg's libraries need no protocol."""
 
 _UNDETERMINED = {"und", ""}
+
+_OPUS_BLOCK = 10 * SAMPLE_RATE_HZ
 
 
 class AudioStream(Frozen):
@@ -58,6 +62,7 @@ class Probe(Frozen):
     duration: Seconds = Field(description="0 if not known")
     audio: tuple[AudioStream, ...] = Field(description="never empty")
     jumping: bool = Field(description="times may jump, as in a cut broadcast (.ts)")
+    recorded: str = Field(default="", description="date, as 2026-03-05, if the file says it")
 
 
 def probe(path: Path) -> Probe:
@@ -142,7 +147,16 @@ def _read(container: av.container.InputContainer, path: Path) -> Probe:
             _describe(stream, index, begin) for index, stream in enumerate(container.streams.audio)
         ),
         jumping=Flags.ts_discont in Flags(container.format.flags),
+        recorded=_recorded(container.metadata),
     )
+
+
+def _recorded(metadata: Mapping[str, str]) -> str:
+    """Return the date on which a device says that it recorded, if it has a clock that is set."""
+    for name in ("com.apple.quicktime.creationdate", "creation_time", "date"):
+        if found := re.match(r"(\d{4})-\d\d-\d\d", metadata.get(name, "")):
+            return found[0] if int(found[1]) > 1990 else ""
+    return ""
 
 
 def _describe(stream: av.AudioStream, index: int, begin: Fraction) -> AudioStream:
@@ -213,3 +227,33 @@ def write_video(
             container.mux(sound.encode(audio))
         for stream in (picture, sound):
             container.mux(stream.encode(None))
+
+
+def write_opus(
+    samples: npt.NDArray[np.float32],
+    target: BinaryIO,
+    *,
+    bits_per_s: int = 28_000,
+    progress: Progress = no_progress,
+) -> None:
+    """Write mono samples at 16 kHz as Opus in WebM; the same samples give the same bytes.
+
+    Args:
+        samples: shape (samples,), in -1…1.
+        target: a new file; it is sought in.
+        bits_per_s: of the sound, on average.
+        progress: told how far it is.
+    """
+    with av.open(target, "w", format="webm", container_options={"fflags": "+bitexact"}) as file:
+        # Long frames save a tenth of the file. Compression at level 5 of 10 takes a third of the
+        # time of the default; speech sounds the same.
+        options = {"frame_duration": "60", "compression_level": "5"}
+        stream = file.add_stream("libopus", rate=SAMPLE_RATE_HZ, layout="mono", options=options)
+        stream.bit_rate = bits_per_s
+        for start in range(0, len(samples), _OPUS_BLOCK):
+            block = samples[None, start : start + _OPUS_BLOCK]
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "flt", "mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, start
+            file.mux(stream.encode(frame))
+            progress(min(1.0, (start + _OPUS_BLOCK) / len(samples)))
+        file.mux(stream.encode(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -23,6 +24,9 @@ from spokenby.types import Digest
 
 MANIFEST = "manifest.json"
 
+Files = Mapping[str, bytes | Path]
+"""By name, what a file is to hold, or another file of which it is to be a copy."""
+
 # Files that the system, not the user, puts into a folder.
 _SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -38,22 +42,34 @@ _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u
 _WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
-def file_entries(files: Mapping[str, bytes]) -> dict[str, dict[str, str | int]]:
+def file_entries(files: Files) -> dict[str, dict[str, str | int]]:
     """Return the entries of manifest.json under `files`: `sha256`, and size in `bytes`."""
-    return {
-        file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        for file, content in files.items()
-    }
+    entries: dict[str, dict[str, str | int]] = {}
+    for name, content in files.items():
+        with _opened(content) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            entries[name] = {"sha256": digest, "bytes": file.seek(0, os.SEEK_END)}
+    return entries
+
+
+def digest_of_file(content: bytes) -> str:
+    """Return the SHA-256 of a file's content as manifest.json lists it."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def folder_name(video_name: str, digest: Digest) -> str:
     """Return `<name>-<first 8 digits>`, safe as a folder's name on Windows, macOS and Linux."""
+    return f"{safe_name(video_name)}-{digest[:8]}"
+
+
+def safe_name(video_name: str) -> str:
+    """Return a name, or "video", as files can begin with it on Windows, macOS and Linux."""
     # macOS spells accents apart (NFD): the same video must get the same folder everywhere.
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", video_name)).strip(" .").lstrip("-. ")
     name = name.encode()[:_NAME_BYTES].decode(errors="ignore").rstrip(" .\u200d")
     if _WINDOWS_DEVICE.match(name):
         name = f"_{name}"
-    return f"{name or 'video'}-{digest[:8]}"
+    return name or "video"
 
 
 def check_writable(parent: Path) -> None:
@@ -100,7 +116,7 @@ def one_writer(locks: Path, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
+def write_folder(folder: Path, files: Files) -> Path | None:
     """Write the files as the whole content of `folder`, completely or not at all.
 
     An existing folder is replaced; a link to one stays, and leads to the new one. If its
@@ -122,13 +138,17 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> Path | None:
             _remove_unfinished(folder.parent, unfinished)
             fresh.mkdir()
             for name, content in files.items():
-                with (fresh / name).open("xb") as file:
-                    file.write(content)
+                with (fresh / name).open("xb") as file, _opened(content) as source:
+                    shutil.copyfileobj(source, file)
                     file.flush()
                     os.fsync(file.fileno())
             return _swap_in(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _opened(content: bytes | Path) -> io.BufferedReader | io.BytesIO:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
 
 
 def is_edited(folder: Path) -> bool:
@@ -139,7 +159,7 @@ def is_edited(folder: Path) -> bool:
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         return any(
-            listed[name]["sha256"] != hashlib.sha256(path.read_bytes()).hexdigest()
+            listed[name]["sha256"] != digest_of_file(path.read_bytes())
             for name, path in there.items()
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from spokenby.engines.batching import smaller_batches
 from spokenby.engines.loading import ENGINES
-from spokenby.output.folders import MANIFEST, file_entries
+from spokenby.output.folders import MANIFEST, Files, file_entries
 from spokenby.plan.planning import Plan
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
@@ -39,12 +39,14 @@ def describe_run(
     *,
     identified_from: Digest | None = None,
     identities: Sequence[Identity] = (),
+    listening_copy: Digest | None = None,
     telemetry: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a manifest without its files: the provenance of a transcript.
 
     `identified_from` is the digest of the voiceprints from which its speakers were identified, if
-    they were. It holds no absolute path: outputs may be moved and shared.
+    they were, `listening_copy` that of the audio of which there is a copy to listen to, if there is
+    one. It holds no absolute path: outputs may be moved and shared.
     """
     stages: dict[str, dict[str, Any]] = {
         stage: {
@@ -64,6 +66,7 @@ def describe_run(
             "digest": video.digest,
             "duration": video.duration,
             "audio_streams": video.audio_streams,
+            "recorded": video.recorded,
         },
         "profile": recipe.profile,
         "made_by": recipe.made_by,
@@ -83,6 +86,7 @@ def describe_run(
             **{name: version(name) for name in _REPORTED_PACKAGES},
         },
         "identified_from": identified_from,
+        "listening_copy": listening_copy,
     }
     return renamed(about, transcript, identities)
 
@@ -98,17 +102,21 @@ def renamed(
     }
 
 
-def describe_quality(recipe: Recipe) -> dict[str, Any]:
-    """Return what a transcript says about its quality: no times or places, equal on every run."""
-    return {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
+def describe_origin(video: Video, recipe: Recipe) -> dict[str, Any]:
+    """Return what a transcript says about how it was made: equal on every run of a video."""
+    about = {"profile": recipe.profile, "made_by": recipe.made_by, "notes": [recipe.made_by]}
+    return {**about, "recorded": video.recorded} if video.recorded else about
 
 
-def with_files(about: dict[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+def with_files(about: dict[str, Any], files: Files) -> dict[str, bytes | Path]:
     """Return the files of an output folder, including the manifest that lists the others."""
-    content = (
-        json.dumps({**about, "files": file_entries(files)}, indent=2, ensure_ascii=False) + "\n"
-    )
-    return {**files, MANIFEST: content.encode()}
+    return {**files, MANIFEST: as_json(about, file_entries(files))}
+
+
+def as_json(about: Mapping[str, Any], listed: Mapping[str, Any]) -> bytes:
+    """Return the content of manifest.json; `listed` is from `folders.file_entries`."""
+    content = json.dumps({**about, "files": listed}, indent=2, ensure_ascii=False) + "\n"
+    return content.encode()
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

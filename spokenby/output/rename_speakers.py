@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import folders, formats, manifest
+from spokenby.output.formats import TRANSCRIPT
 from spokenby.stages.merging import name_speakers
 from spokenby.types import Digest, Identity
 
-TRANSCRIPT = "transcript.json"
-
 IdentitiesOf = Callable[[Digest, Digest], Sequence[Identity]]
 """Takes the digests of a video and of its voiceprints, as `VoiceLibrary.identities_of`."""
+
+
+Pages = Callable[[formats.Document, Collection[str]], Mapping[str, bytes]]
+"""Takes a transcript and the names of the files in its folder; returns its pages."""
 
 
 class Rewritten(NamedTuple):
@@ -26,7 +29,12 @@ class Rewritten(NamedTuple):
 
 
 def rewrite_folder(
-    folder: Path, identities_of: IdentitiesOf, locks: Path, *, overwrite: bool = False
+    folder: Path,
+    identities_of: IdentitiesOf,
+    locks: Path,
+    *,
+    pages: Pages = lambda _document, _files: {},
+    overwrite: bool = False,
 ) -> Rewritten:
     """Put current names into every file of a finished transcript, without recomputing anything.
 
@@ -34,16 +42,19 @@ def rewrite_folder(
         folder: of the transcript.
         identities_of: called while no other process writes the folder.
         locks: see `folders.one_writer`.
+        pages: renders those that belong to it.
         overwrite: write it even if it was edited by hand; the edited folder is kept.
     """
     try:
         with folders.one_writer(locks, folder):
-            return _rewrite(folder, identities_of, overwrite=overwrite)
+            return _rewrite(folder, identities_of, pages, overwrite=overwrite)
     except SpokenbyError as error:
         return Rewritten(folder, "failed", str(error))
 
 
-def _rewrite(folder: Path, identities_of: IdentitiesOf, *, overwrite: bool) -> Rewritten:
+def _rewrite(
+    folder: Path, identities_of: IdentitiesOf, pages: Pages, *, overwrite: bool
+) -> Rewritten:
     about = manifest.read_manifest(folder)
     if about is None:
         return Rewritten(folder, "missing", "its transcript is missing or incomplete")
@@ -62,7 +73,9 @@ def _rewrite(folder: Path, identities_of: IdentitiesOf, *, overwrite: bool) -> R
         return Rewritten(folder, "edited", "edited by hand: left as it is")
     about = manifest.renamed(about, transcript, identities)
     listed = about.pop("files")
-    files = formats.render(transcript, document.name, document.about)
-    others = {name: (folder / name).read_bytes() for name in listed if name not in files}
+    document = document._replace(transcript=transcript)
+    rendered = formats.render(*document, formats.among(listed))
+    files: dict[str, bytes | Path] = {**rendered, **pages(document, listed)}
+    others = {name: folder / name for name in listed if name not in files}
     kept = folders.write_folder(folder, manifest.with_files(about, files | others))
     return Rewritten(folder, "written", f"edited by hand, kept: {kept}" if kept else "")

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from spokenby import models
 from spokenby.digests import DigestIndex
@@ -26,9 +26,18 @@ class Profile(StrEnum):
     STUDIO = "studio"
 
 
+class WriteParams(StageParams):
+    """What is written beside the transcript. In no cache key: nothing is computed from it."""
+
+    listening_copy: bool = Field(
+        default=True, description="a small copy of the sound, for the page: 12 MB an hour"
+    )
+
+
 PARAMS: Mapping[str, type[StageParams]] = {
     **{stage.value: stage.spec.params for stage in Stage},
     "identify": matching.Params,
+    "write": WriteParams,
 }
 """The params of a run, by stage."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from spokenby.digests import DigestIndex, digest_of
 from spokenby.errors import InputError
+from spokenby.output import formats as file_formats
 from spokenby.output import manifest
 from spokenby.output.folders import folder_name
 from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
@@ -36,6 +37,8 @@ class Batch(NamedTuple):
     profile_reason: str
     model_identities: dict[str, tuple[str, ...]]
     output: Path
+    formats: tuple[str, ...] = file_formats.USUAL
+    """Which files the folder of a transcript gets. In no stage's key: a file more is no result."""
 
     def folder(self, video: Video) -> Path:
         """Return where a video's outputs go."""
@@ -48,7 +51,10 @@ class Batch(NamedTuple):
 
 def site_params(settings: Settings) -> Params:
     """Return the params in which a site differs from the profiles."""
-    return {"embed": {"engine": settings.voice_encoder}}
+    return {
+        "embed": {"engine": settings.voice_encoder},
+        "write": {"listening_copy": settings.listening_copy},
+    }
 
 
 def prepare_batch(
@@ -60,6 +66,7 @@ def prepare_batch(
     max_speakers: int | None = None,
     audio_stream: int | None = None,
     output: str | Path | None = None,
+    formats: str | None = None,
     params: Params | None = None,
 ) -> Batch:
     """Settle what a run uses.
@@ -72,6 +79,8 @@ def prepare_batch(
         max_speakers: likewise.
         audio_stream: likewise.
         output: folder of the transcripts; the site's if `None`.
+        formats: which files it gets, with commas between; the site's if `None`. transcript.json is
+            always one.
         params: any other params, by stage and field.
 
     Raises:
@@ -108,7 +117,14 @@ def prepare_batch(
             recipe, settings.models, DigestIndex(settings.digest_index)
         ),
         output=Path(output) if output else settings.transcripts,
+        formats=_formats(formats, settings),
     )
+
+
+def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
+    source = "formats" if named else "SPOKENBY_FORMATS"
+    chosen = file_formats.choose_formats([named or settings.formats], source)
+    return tuple(dict.fromkeys(("json", *chosen)))
 
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:

@@ -228,6 +228,7 @@ def inspect(path: Path) -> Video:
         digest=digest,
         duration=probed.duration,
         audio_streams=len(probed.audio),
+        recorded=probed.recorded,
         stamp=stamp,
     )
 

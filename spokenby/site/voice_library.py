@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest
-from spokenby.output.rename_speakers import TRANSCRIPT, Rewritten, rewrite_folder
+from spokenby.output.formats import TRANSCRIPT
+from spokenby.output.rename_speakers import Rewritten, rewrite_folder
 from spokenby.plan.stages import Stage
+from spokenby.review import page
 from spokenby.settings import Settings
 from spokenby.site.inventory import State, VideoStatus
 from spokenby.site.shares import check_library
@@ -120,7 +122,9 @@ def rewrite_transcripts(
     library = open_library(settings)
     for place in library.transcripts(videos):
         folder = folder_at(place.folder, settings)
-        yield rewrite_folder(folder, library.identities_of, settings.claims, overwrite=overwrite)
+        yield rewrite_folder(
+            folder, library.identities_of, settings.claims, pages=page.render, overwrite=overwrite
+        )
 
 
 def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[str]:

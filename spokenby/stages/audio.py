@@ -125,12 +125,12 @@ def extract_audio(
     target = target_root / f"{digest}.wav"
     with explaining(target_root, "set another cache folder (an hour of video takes 230 MB)"):
         target_root.mkdir(parents=True, exist_ok=True)
-        _sweep(target_root)
+        sweep(target_root)
         _check_room(target_root, video.duration)
         # What is there under this name is as good: the name says what it holds.
         with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
             with suppress(OSError):
-                _lock(file)
+                lock(file)
             confirm(video)
             try:
                 count, warnings = _decode_best(
@@ -289,18 +289,18 @@ def _check_room(folder: Path, duration: Seconds) -> None:
         raise OSError(errno.ENOSPC, f"{due / 1e6:.0f} MB needed, {free / 1e6:.0f} free")
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed runs left."""
+def sweep(folder: Path) -> None:
+    """Remove the partial files that killed runs left."""
     for partial in folder.glob("*.partial"):
         with suppress(OSError):  # another process sweeps, or writes this one
             if time.time() - partial.stat().st_mtime <= _ABANDONED_S:
                 with partial.open("rb+") as file:
-                    _lock(file)
+                    lock(file)
             partial.unlink()
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Lock a file until it is closed or this process is dead.
+def lock(file: IO[bytes]) -> None:
+    """Lock a partial file until it is closed or this process is dead: others do not remove it.
 
     Raises:
         OSError: another process did, or there are no such locks: on Windows, on some shares.

@@ -1,11 +1,13 @@
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from media import Sound, make_video, tone
+from media import Sound, make_video, silence, tone
 
 from spokenby.engines.av import choose_stream, probe, read_audio, write_video
+from spokenby.engines.ffmpeg import find_ffmpeg
 from spokenby.errors import InputError
 
 
@@ -157,3 +159,20 @@ def test_a_written_video_reads_back_in_time_and_is_the_same_every_time(tmp_path:
     heard, rate_hz = read_audio(tmp_path / "one.mp4")
     assert (rate_hz, heard.dtype) == (16_000, np.float32)
     assert np.corrcoef(heard[: len(samples)], samples)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("says", "recorded"),
+    [
+        (["creation_time=2026-03-05T10:00:00Z"], "2026-03-05"),
+        (["creation_time=1970-01-01T00:00:00Z"], ""),  # of a clock that was never set
+        ([], ""),
+    ],
+)
+def test_the_date_of_a_recording_is_what_the_file_says(tmp_path, says, recorded):
+    video = make_video(tmp_path / "plain.mp4", Sound(silence(1)))
+    dated = tmp_path / "dated.mp4"
+    metadata = [word for each in says for word in ("-metadata", each)]
+    command = [str(find_ffmpeg()), "-v", "error", "-i", str(video), "-c", "copy", *metadata]
+    subprocess.run([*command, str(dated)], check=True)
+    assert probe(dated).recorded == recorded

@@ -75,6 +75,8 @@ def test_manifest_tells_how_the_transcript_came_about(finished: Site) -> None:
     assert set(manifest["files"]) == {
         path.name for path in finished.output("conversation").iterdir()
     } - {"manifest.json"}
+    assert {"page.html", "audio.webm"} < set(manifest["files"])
+    assert manifest["listening_copy"] == manifest["stages"]["extract"]["digest"]
 
 
 def test_plan_tells_what_would_run(site_copy: Site) -> None:
@@ -116,6 +118,20 @@ def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     assert len(site_copy.transcript("conversation").segments) > before
 
 
+def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:
+    video, folder = site_copy.videos / "conversation.mp4", site_copy.output("conversation")
+    before = {path.name for path in folder.iterdir()}
+    ran = site_copy.run("transcribe", video, "--formats", "docx,never.srt", **NO_SERVER)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    exported = {"transcript.docx", "transcript.never.srt"}
+    assert {path.name for path in folder.iterdir()} == before | exported
+    with Here(site_copy) as cli:
+        ran = cli.run("transcribe", video, "--formats", "md", "--set", "merge.max_pause=0.2")
+    assert ran.code == 0, ran.out
+    assert not site_copy.computed("conversation")
+    assert {path.name for path in folder.iterdir()} == before | exported | {"transcript.md"}
+
+
 @pytest.mark.parametrize("damage", ["delete", "flip"])
 def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
     digest = site_copy.manifest("telephone talk")["stages"]["embed"]["digest"]
@@ -143,6 +159,7 @@ def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
         (["--num-speakers", "two"], "--num-speakers"),
         (["--profile", "imaginary"], "choose one of auto, embedded, open, studio"),
         (["--force", "sing"], "choose from extract"),
+        (["--formats", "papyrus"], "formats: there is no format 'papyrus'"),
         (["--set", "merge.max_pause"], "stage.field=value"),
         (["--set", "merge.tempo=3"], "merge.tempo"),
         (["--colour"], "--colour"),

@@ -329,4 +329,4 @@ def test_failed_video_is_run_again_from_the_overview_and_a_failed_run_is_retried
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     page.get_by_text("Task Runs", exact=True).click()
-    expect(page.get_by_text("write late (attempt 2)").first).to_be_visible()
+    expect(page.get_by_text("write later (attempt 2)").first).to_be_visible()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from webvtt.models import Timestamp
 
 from spokenby.output import formats
+from spokenby.output.formats import captions
 from spokenby.output.formats.shared import plain
 from spokenby.stages.merging import join_words
 from spokenby.types import Segment, Speaker, SpeakerTranscript, SpokenWord, Turn, WindowNote
@@ -158,7 +159,7 @@ def test_the_json_is_read_back_exactly_and_nothing_else_holds_control_characters
 def test_captions_hold_every_word_under_its_speaker_in_order_and_apart(transcript):
     files, names = rendered(transcript), names_of(transcript)
     marks = str.maketrans("<>{}", "‹›()")
-    captions = [
+    in_srt = [
         (squeezed(cue.content), ms(cue.start.total_seconds()), ms(cue.end.total_seconds()))
         for cue in srt.parse(files["srt"])
     ]
@@ -170,11 +171,11 @@ def test_captions_hold_every_word_under_its_speaker_in_order_and_apart(transcrip
         )
         for cue in webvtt.from_string(files["vtt"])
     ]
-    for found, longest, table in ((captions, 30, marks), (cues, 10**6, {})):
+    for found, longest, table in ((in_srt, 30, marks), (cues, 10**6, {})):
         rest = iter(found)
         for part in transcript.segments:
             name = names[part.speaker]
-            head = squeezed(f"{name if len(name) <= longest else name[: longest - 1] + '…'}:")
+            head = squeezed(f"{captions._shortened(name) if longest == 30 else name}:")
             left = squeezed("".join(word.text for word in part.words)).translate(table)
             while left:
                 text = next(rest)[0]

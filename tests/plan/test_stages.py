@@ -41,6 +41,7 @@ def changed(**params: dict[str, object]) -> set[Stage]:
         ({"transcribe": {"language": "en"}}, {T, W, G}),
         ({"edges": {"enabled": True, "margin": 0.3}}, {W, G}),
         ({"extract": {"audio_stream": 1}}, set(Stage)),
+        ({"write": {"listening_copy": False}}, set()),
     ],
 )
 def test_params_change_their_stage_and_what_builds_on_it(

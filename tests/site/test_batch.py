@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flows.cli.transcribing import Options
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.settings import Settings
 from spokenby.site.batch import prepare_batch, site_params
@@ -18,6 +19,16 @@ def test_one_voice_encoder_a_site_whatever_the_profile(profile: Profile, encoder
     recipe = make_recipe(profile, **site_params(settings))
     assert recipe.embed.engine == encoder
     assert recipe.diarize == make_recipe(profile).diarize
+
+
+def test_listening_copy_is_switched_off_for_a_site_or_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switch = Options(no_listening_copy=True).request()
+    assert prepare_batch("embedded").recipe.write.listening_copy
+    assert not prepare_batch("embedded", params=switch["params"]).recipe.write.listening_copy
+    monkeypatch.setenv("SPOKENBY_LISTENING_COPY", "false")
+    assert not prepare_batch("embedded").recipe.write.listening_copy
 
 
 def test_another_encoder_for_one_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,7 +280,7 @@ def test_rename_tells_what_it_concerns(library):
         ("Unknown Speaker B", "is reserved for voices without a name"),
         (
             "ada king",
-            'if both are one person, run: spokenby voices merge "Ada King" "Speaker 3"',
+            'if both are one person, merge them: spokenby voices merge "Ada King" "Speaker 3"',
         ),
     ],
 )

@@ -1,15 +1,25 @@
 """Document: transcript.json, the complete transcript, which can be read back exactly."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from spokenby.errors import InputError
+from spokenby.output.formats import tables
+from spokenby.output.formats.shared import Writer
 from spokenby.types import SpeakerTranscript
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRANSCRIPT = "transcript.json"
 
 SCHEMA_VERSION = 1
 """Of transcript.json. Raised when a field changes its meaning or goes, not when one is added."""
@@ -25,6 +35,57 @@ class Document(NamedTuple):
     transcript: SpeakerTranscript
     name: str
     about: dict[str, Any]
+
+    @property
+    def segments(self) -> pd.DataFrame:
+        """One row a segment; see `tables.to_dataframe`."""
+        return tables.to_dataframe(self.transcript)
+
+    @property
+    def words(self) -> pd.DataFrame:
+        """One row a word; see `tables.words_frame`."""
+        return tables.words_frame(self.transcript)
+
+    @property
+    def speakers(self) -> pd.DataFrame:
+        """One row a speaker; see `tables.speakers_frame`."""
+        return tables.speakers_frame(self.transcript)
+
+
+def open_transcript(path: str | Path) -> Document:
+    """Read a finished transcript: typed, and as tables of its segments, words and speakers.
+
+    Args:
+        path: of its folder, or of its transcript.json.
+
+    Raises:
+        InputError: none is there, or it cannot be read.
+    """
+    path = Path(path)
+    file = path / TRANSCRIPT if path.is_dir() else path
+    try:
+        return read_document(file.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror})", "name the folder of a transcript"
+        ) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of transcript.json, as docs/transcript.schema.json publishes it."""
+    schema = SpeakerTranscript.model_json_schema(mode="serialization")
+    own = {
+        "schema_version": {"const": SCHEMA_VERSION},
+        "name": {"type": "string", "description": "of the video"},
+        "about": {"type": "object", "description": "how it was made; see transcript-format.md"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": TRANSCRIPT,
+        "properties": {**own, **schema["properties"]},
+        "required": [*own, *schema["required"]],
+    }
 
 
 def read_transcript(content: bytes | str) -> SpeakerTranscript:
@@ -81,4 +142,7 @@ def _listed(value: Any) -> str:
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-WRITERS = {"transcript.json": write_json}
+WRITERS: dict[str, Writer] = {TRANSCRIPT: write_json}
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201 - for docs/transcript.schema.json

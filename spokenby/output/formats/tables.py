@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spokenby.output.formats.shared import names_of, plain
+from spokenby.output.formats.shared import Writer, names_of, plain
 from spokenby.types import SpeakerTranscript
 
 if TYPE_CHECKING:
@@ -23,6 +23,26 @@ _COLUMNS = {
     "text": "str",
 }
 
+_WORD_COLUMNS = {
+    "segment": "int64",
+    "start": "float64",
+    "end": "float64",
+    "speaker": "str",
+    "name": "str",
+    "text": "str",
+    "confidence": "float64",
+    "spaced": "bool",
+    "overlap": "bool",
+}
+
+_SPEAKER_COLUMNS = {
+    "speaker": "str",
+    "name": "str",
+    "voice": "Int64",
+    "confidence": "float64",
+    "talk_time": "float64",
+    "words": "int64",
+}
 
 _FORMULA = "=+-@＝＋－＠"
 """Characters that start a formula; East Asian spreadsheets also accept full-width ones."""
@@ -54,21 +74,63 @@ def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
+def words_frame(transcript: SpeakerTranscript) -> pd.DataFrame:
+    """Return one row a word, in order of time.
+
+    Columns: segment (position of its segment, from 0), start, end (seconds), speaker (label), name,
+    text, confidence, spaced, overlap.
+    """
+    import pandas as pd
+
+    names = names_of(transcript)
+    rows = [
+        {
+            "segment": number,
+            "start": word.start,
+            "end": word.end,
+            "speaker": word.speaker,
+            "name": names.get(word.speaker),
+            "text": word.text,
+            "confidence": word.confidence,
+            "spaced": word.spaced,
+            "overlap": word.overlap,
+        }
+        for number, segment in enumerate(transcript.segments)
+        for word in segment.words
+    ]
+    return pd.DataFrame(rows, columns=list(_WORD_COLUMNS)).astype(_WORD_COLUMNS)
+
+
+def speakers_frame(transcript: SpeakerTranscript) -> pd.DataFrame:
+    """Return one row a speaker, in order of first appearance.
+
+    Columns: speaker (label), name, voice (its number, missing if not known), confidence, talk_time
+    (seconds), words (how many).
+    """
+    import pandas as pd
+
+    rows = [
+        {"speaker": speaker.label, **speaker.model_dump(include=set(_SPEAKER_COLUMNS))}
+        for speaker in transcript.speakers
+    ]
+    return pd.DataFrame(rows, columns=list(_SPEAKER_COLUMNS)).astype(_SPEAKER_COLUMNS)
+
+
 def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, Any]) -> str:
     """Write for spreadsheets: with a byte order mark, without which Excel garbles umlauts."""
     table = to_dataframe(transcript)
     for column in ("name", "text"):
         table[column] = [
-            _inert(plain(text)) if isinstance(text, str) else "" for text in table[column]
+            inert(plain(text)) if isinstance(text, str) else "" for text in table[column]
         ]
     return "\ufeff" + table.to_csv(index=False, float_format="%.3f", lineterminator="\n")
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Keep spreadsheets from reading spoken text as a formula, which could load or run things."""
     # Some programs strip invisible characters first.
     first = next((sign for sign in text if sign.isprintable() and not sign.isspace()), "")
     return f"'{text}" if first and first in _FORMULA else text
 
 
-WRITERS = {"transcript.csv": write_csv}
+WRITERS: dict[str, Writer] = {"transcript.csv": write_csv}

@@ -1,9 +1,17 @@
-"""Text: transcript.txt, for reading."""
+"""Text for reading: with what to know first (.txt), or only what was said (.plain.txt)."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain, timestamp, to_ms
+from spokenby.output.formats.shared import (
+    UNKNOWN_SPEAKER,
+    Writer,
+    names_of,
+    paragraphs,
+    plain,
+    timestamp,
+    to_ms,
+)
 from spokenby.types import Seconds, SpeakerTranscript
 
 
@@ -27,17 +35,30 @@ def write_txt(transcript: SpeakerTranscript, name: str, about: Mapping[str, Any]
         f"Doubtful {_time(note.start)}-{_time(note.end)}: {plain(note.reason)}"
         for note in transcript.doubtful
     ]
-    paragraphs = [
+    said = [
         f"[{_time(segment.start)}] "
         f"{names.get(segment.speaker, UNKNOWN_SPEAKER)}: {plain(segment.text)}"
         for segment in transcript.segments
     ]
-    blocks = ["\n".join(head), "\n".join(notes), *paragraphs]
+    blocks = ["\n".join(head), "\n".join(notes), *said]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def write_plain(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, Any]) -> str:
+    """Write only what was said: a paragraph a contribution, without notes on the transcript."""
+    names = names_of(transcript)
+    return "".join(
+        f"[{_time(part.start)}] {names.get(part.speaker, UNKNOWN_SPEAKER)}: {part.text}\n\n"
+        for part in paragraphs(transcript)
+        if part.text
+    )
 
 
 def _time(time: Seconds) -> str:
     return timestamp(to_ms(time))
 
 
-WRITERS = {"transcript.txt": write_txt}
+WRITERS: dict[str, Writer] = {
+    "transcript.txt": write_txt,
+    "transcript.plain.txt": write_plain,
+}

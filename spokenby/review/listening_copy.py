@@ -1,0 +1,96 @@
+"""Make the listening copy of a transcript: its sound, small, as every browser plays it.
+
+Opus in WebM: Chromium, Firefox and, from version 17 on, Safari play it; Ogg is newer in Safari, and
+some builds of Chromium lack AAC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from spokenby.engines.av import write_opus
+from spokenby.errors import TransientError
+from spokenby.files import explaining
+from spokenby.output.manifest import read_manifest
+from spokenby.stages.audio import lock, open_waveform, sweep
+from spokenby.types import AudioFile, Digest, Progress, no_progress
+
+FILE = "audio.webm"
+
+
+class ListeningCopy(NamedTuple):
+    """What a transcript's folder is to hold of it. `missing` says why it holds none."""
+
+    files: Mapping[str, Path] = {}
+    of: Digest | None = None
+    """Of the audio."""
+    missing: str = ""
+
+
+@contextmanager
+def listening_copy(
+    audio: AudioFile | None,
+    sounds: Path,
+    folder: Path,
+    progress: Progress = no_progress,
+    *,
+    wanted: bool = True,
+) -> Iterator[ListeningCopy]:
+    """Yield the copy that `folder` has of the same audio, else a new one, gone afterwards.
+
+    Args:
+        audio: as extracted; `None` if nothing is known of it.
+        sounds: folder of extracted audio.
+        folder: of the transcript, as it was written before, if it was.
+        progress: told how far encoding is.
+        wanted: if not, there is none, and nothing is missing.
+
+    Raises:
+        SpokenbyError: the folder of extracted audio cannot be written.
+    """
+    if not wanted:
+        yield ListeningCopy()
+        return
+    if audio and _is_there(folder, audio.digest):
+        yield ListeningCopy({FILE: folder / FILE}, audio.digest)
+        return
+    waveform = None
+    with suppress(TransientError):  # it belongs to a host and may be gone
+        waveform = open_waveform(sounds / audio.name, audio.digest) if audio else None
+    if not (audio and waveform):
+        yield ListeningCopy(
+            missing="no listening copy: the extracted audio is gone (the page can play the video;"
+            " --force extract makes the copy, and computes all again)"
+        )
+        return
+    partial = sounds / f".{audio.digest}.{secrets.token_hex(4)}.partial"
+    elsewhere = "set another cache folder"
+    try:
+        with explaining(sounds, elsewhere):
+            sweep(sounds)
+            file = partial.open("w+b")
+        with file:  # open, and so locked, until it was copied
+            with explaining(sounds, elsewhere):
+                with suppress(OSError):
+                    lock(file)
+                write_opus(waveform.samples, file, progress=progress)
+                file.flush()
+            yield ListeningCopy({FILE: partial}, audio.digest)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is_there(folder: Path, audio: Digest) -> bool:
+    """Return whether the folder holds a whole copy of this audio."""
+    about = read_manifest(folder)
+    if about is None or about.get("listening_copy") != audio:
+        return False
+    with suppress(OSError, KeyError, TypeError), (folder / FILE).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return bool(found == about["files"][FILE]["sha256"])
+    return False

@@ -1,0 +1,202 @@
+"""Write page.html: a transcript to read, listen to, search and quote, in one file.
+
+It asks nothing of a network, and plays what lies beside it. What it shows comes from recognizers
+and from people: all of it is escaped, and the browser is told to run this page's own script only.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Collection
+from functools import cache
+from importlib.resources import files as package_files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from spokenby.output.formats import Document
+from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
+from spokenby.review import listening_copy
+from spokenby.review.paragraphs import paragraphs
+from spokenby.types import Seconds, SpeakerTranscript, SpokenWord, language_label
+from spokenby.wording import clock, count_of
+
+FILE = "page.html"
+
+PARTS = ("data", "player", "lanes", "text", "search", "quote", "speakers", "keys", "main")
+"""The page's ES modules, each after those it imports from. They share one scope in the page."""
+
+SAMPLE: Seconds = 10.0
+"""How long a speaker's sample is at most."""
+LOW_CONFIDENCE = 0.5
+"""A word below it is doubtful."""
+
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export ", re.MULTILINE)
+_UNSPACED, _OVERLAP = 1, 2
+_WHOLE = 0.995
+
+
+def render(document: Document, files: Collection[str], *, video: str = "") -> dict[str, bytes]:
+    """Return page.html of a transcript.
+
+    Args:
+        document: the transcript.
+        files: names of those beside it; the page plays the listening copy if it is one of them.
+        video: address of the video, relative to the page's, where somebody serves both.
+    """
+    script, style = _script(), _style()
+    page = _template().render(
+        title=plain(document.name),
+        policy=_policy(script, style),
+        script=Markup(script),  # noqa: S704 - our own
+        style=Markup(style),  # noqa: S704 - our own
+        summary=_summary(document.transcript),
+        speakers=_speakers(document.transcript),
+        notes=[plain(note) for note in document.about.get("notes", ())],
+        warnings=[plain(warning) for warning in document.transcript.named_warnings],
+        transcript=_data(document, files, video),
+    )
+    return {FILE: page.encode("utf-8", errors="replace")}
+
+
+def _policy(script: str, style: str) -> str:
+    """Return the Content-Security-Policy: nothing but the two inline parts, and media beside it."""
+    rules = {
+        "default-src": "'none'",
+        "script-src": f"'sha256-{_hash(script)}'",
+        "style-src": f"'sha256-{_hash(style)}'",
+        "media-src": "'self' file: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _script() -> str:
+    """Return the modules as one: imports go, as each finds what it imports above itself."""
+    folder = package_files(__package__) / "page"
+    parts = [(folder / f"{name}.js").read_text("utf-8") for name in PARTS]
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts)
+
+
+@cache
+def _style() -> str:
+    return (package_files(__package__) / "page.css").read_text("utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("spokenby.review", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # The filter `tojson` escapes <, >, & and '. Other scripts than Latin stay readable.
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "separators": (",", ":"),
+    }
+    return environment.get_template("page.html.jinja")
+
+
+def _summary(transcript: SpeakerTranscript) -> list[str]:
+    """Return what to know first, in a few words each."""
+    words = sum(len(segment.words) for segment in transcript.segments)
+    told = [clock(transcript.duration), count_of(len(transcript.speakers), "speaker")]
+    told.append(count_of(words, "word"))
+    if transcript.language:
+        told.append(language_label(transcript.language).rpartition(" – ")[2])
+    if transcript.coverage is not None and transcript.coverage < _WHOLE:
+        told.append(f"words for {transcript.coverage:.0%} of the speech")
+    return told
+
+
+def _speakers(transcript: SpeakerTranscript) -> list[dict[str, Any]]:
+    names, total = names_of(transcript), sum(each.talk_time for each in transcript.speakers)
+    return [
+        {
+            "name": names[speaker.label],
+            "voice": speaker.voice,
+            "share": f"{speaker.talk_time / total:.0%}" if total else "",
+            "talks": clock(speaker.talk_time),
+            "words": count_of(speaker.words, "word"),
+        }
+        for speaker in transcript.speakers
+    ]
+
+
+def _data(document: Document, files: Collection[str], video: str) -> dict[str, Any]:
+    """Return what the script works with; page/data.js describes it."""
+    transcript, names = document.transcript, names_of(document.transcript)
+    number = {speaker.label: place for place, speaker in enumerate(transcript.speakers)}
+    return {
+        "name": plain(document.name),
+        "digest": transcript.digest,
+        "duration": transcript.duration,
+        "audio": listening_copy.FILE if listening_copy.FILE in files else "",
+        "video": video,
+        "lowConfidence": LOW_CONFIDENCE,
+        "unknown": UNKNOWN_SPEAKER,
+        "speakers": [
+            {
+                "label": speaker.label,
+                "name": names[speaker.label],
+                "voice": speaker.voice,
+                "sample": _sample(transcript, speaker.label),
+            }
+            for speaker in transcript.speakers
+        ],
+        "paragraphs": [
+            {
+                "speaker": number.get(words[0].speaker or ""),
+                "words": [_word(word) for word in words],
+            }
+            for words in paragraphs(transcript)
+        ],
+        "turns": [
+            [_rounded(turn.start), _rounded(turn.end), number[turn.speaker]]
+            for turn in transcript.turns
+            if turn.speaker in number
+        ],
+        "doubtful": [
+            [_rounded(note.start), _rounded(note.end), plain(note.reason)]
+            for note in transcript.doubtful
+        ],
+    }
+
+
+def _word(word: SpokenWord) -> list[Any]:
+    flags = _UNSPACED * (not word.spaced) + _OVERLAP * word.overlap
+    return [
+        _rounded(word.start),
+        _rounded(word.end),
+        plain(word.text),
+        round(word.confidence, 3),
+        flags,
+    ]
+
+
+def _rounded(time: Seconds) -> Seconds:
+    return round(time, 3)  # to the millisecond
+
+
+def _sample(transcript: SpeakerTranscript, label: str) -> list[Seconds] | None:
+    """Return the longest stretch in which only this speaker is heard, `None` if there is none."""
+    own = [each for each in transcript.segments if each.speaker == label]
+    alone = [each for each in own if not each.overlap] or own
+    if not alone:
+        return None
+    best = max(alone, key=lambda each: min(each.end - each.start, SAMPLE))
+    return [_rounded(best.start), _rounded(min(best.end, best.start + SAMPLE))]

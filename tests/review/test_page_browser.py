@@ -1,0 +1,378 @@
+"""A person's way through a transcript's page, opened from its folder.
+
+Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from spokenby.engines.av import write_opus
+from spokenby.output.formats import Document
+from spokenby.review import page as review
+from tests.review.conversation import (
+    Line,
+    conversation_lines,
+    transcript_of,
+    write_conversation,
+)
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_conversation(tmp_path_factory.mktemp("site") / "conversation-12345678")
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, folder: Path) -> Iterator[Page]:
+    """Open the page once for all tests; nothing may be asked for but the folder's own files."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    asked: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda told: told.type == "error" and faults.append(told.text))
+    page.goto((folder / "page.html").as_uri())
+    page.locator("body.ready").wait_for()
+    yield page
+    here = folder.as_uri()
+    assert [
+        url
+        for url in asked
+        if not url.startswith((f"{here}/page.html", f"{here}/audio.webm", "blob:"))
+    ] == []
+    assert faults == []
+    context.close()
+
+
+@pytest.fixture
+def page(opened: Page) -> Iterator[Page]:
+    """Give the page as it is at first."""
+    yield opened
+    opened.evaluate("document.getElementById('media').pause()")
+    opened.evaluate("document.activeElement.blur()")
+
+
+def media(page: Page, what: str) -> float:
+    return float(page.evaluate(f"document.getElementById('media').{what}"))
+
+
+def word(page: Page, text: str):
+    return page.locator("#text p > span", has_text=re.compile(f"^{re.escape(text)}$")).first
+
+
+PLAYING = ".playing-word"
+
+BEGUN = """() => {
+    const media = document.getElementById('media');
+    window.begun = new Promise(done =>
+        media.addEventListener('playing', () => done(media.currentTime), {once: true}));
+}"""
+
+LOADED = """async () => {
+    while (!document.getElementById('media').readyState) await new Promise(requestAnimationFrame);
+}"""
+
+SEEN = """async () => {
+    const media = document.getElementById('media'), seen = [];
+    while (seen.at(-1)?.[0] !== 'half') {
+        const word = document.querySelector('.playing-word').textContent;
+        if (word !== seen.at(-1)?.[0]) seen.push([word, media.currentTime]);
+        await new Promise(requestAnimationFrame);
+    }
+    return seen;
+}"""
+
+
+def test_click_on_a_word_plays_from_there_and_the_highlight_follows(page: Page) -> None:
+    friday = conversation_lines()[3]
+    words = friday.text.split(" ")
+    start = friday.start + words.index("three") * (friday.end - friday.start) / len(words)
+    page.evaluate(BEGUN)
+    word(page, "three").click()
+    assert page.evaluate("begun") == pytest.approx(start, abs=0.1)
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    seen = page.evaluate(SEEN)
+    assert [text for text, _ in seen] == ["three", "o'clock,", "and", "we", "have", "half"]
+    step = (friday.end - friday.start) / len(words)
+    for number, (_, time) in enumerate(seen[1:], 1):
+        assert time == pytest.approx(start + number * step, abs=0.1)
+    expect(page.locator(".playing-paragraph .at")).to_have_text("0:15")
+
+
+def test_click_on_a_lane_plays_from_there(page: Page) -> None:
+    box = page.locator("#position").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
+    assert media(page, "currentTime") == pytest.approx(media(page, "duration") / 2, abs=0.5)
+    assert page.locator(".lane").count() == 3
+    assert page.locator(".overlap").count() == 6  # three times two people speak at once
+
+
+def test_link_to_a_time_opens_there(page: Page) -> None:
+    page.evaluate("location.hash = 't=100.5'")
+    expect(page.locator(PLAYING)).to_be_in_viewport()
+    assert media(page, "currentTime") == pytest.approx(100.5, abs=0.01)
+    assert media(page, "paused")
+    expect(page.locator(".playing-paragraph .at")).to_have_text("1:33")
+    assert page.locator(".playing-paragraph .at").get_attribute("href") == "#t=93.689"
+
+
+def test_only_one_speaker_is_shown(page: Page) -> None:
+    page.get_by_role("button", name="Show only Peter").click()
+    shown = page.locator("#text h3:visible")
+    assert set(shown.all_text_contents()) == {"Peter"}
+    of_peter = [line for line in conversation_lines() if line.speaker == "Peter"]
+    assert page.locator(".paragraph:visible").count() == len(of_peter)
+    page.get_by_role("button", name="Show only Ada").click()
+    assert set(shown.all_text_contents()) == {"Ada", "Peter"}
+    page.get_by_role("button", name="Show only Peter").click()
+    page.get_by_role("button", name="Show only Ada").click()
+    assert page.locator(".paragraph:visible").count() == len(conversation_lines())
+
+
+def test_search_finds_words_across_case_and_counts_them(page: Page) -> None:
+    page.get_by_role("searchbox").fill("HALF AN hour")
+    expect(page.locator("#hits")).to_have_text("2")
+    assert page.locator("#text .hit").all_text_contents() == [
+        "half",
+        "an",
+        "hour.",
+        "Half",
+        "an",
+        "hour",
+    ]
+    assert page.locator("#marks i").count() == 2
+    page.get_by_role("button", name="Next hit").click()
+    page.get_by_role("button", name="Next hit").click()
+    expect(page.locator("#hits")).to_have_text("2 of 2")
+    expect(page.locator(PLAYING)).to_have_text("Half")
+    page.get_by_role("searchbox").fill("")
+    expect(page.locator("#text .hit")).to_have_count(0)
+
+
+def test_keyboard_alone(page: Page) -> None:
+    """Play, move, find, read what is doubtful and copy, without a mouse."""
+    page.evaluate("location.hash = 't=30'")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    before = media(page, "currentTime")
+    page.keyboard.press("ArrowRight")
+    assert media(page, "currentTime") == pytest.approx(before + 5, abs=0.01)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("n")
+    expect(page.locator(PLAYING)).to_have_text("town.")
+    expect(page.locator("#said")).to_contain_text("not sure of this word")
+    page.keyboard.press("n")
+    expect(page.locator(PLAYING)).to_have_text("dollars.")
+    page.keyboard.press("n")
+    expect(page.locator("#said")).to_contain_text("noise instead of speech")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".playing-paragraph")).to_contain_text("My father can fix it")
+    page.keyboard.press("+")
+    assert media(page, "playbackRate") == 1.25
+    page.keyboard.press("-")
+    page.keyboard.press("/")
+    page.keyboard.type("bridge")
+    expect(page.locator("#hits")).to_have_text("1")
+    page.keyboard.press("Enter")
+    expect(page.locator(PLAYING)).to_have_text("bridge")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.locator("#play").focus()
+    for _ in range(40):  # everything can be reached, in order, down to the first paragraph
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('a.at')"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator(PLAYING)).to_have_text("Good")
+    assert media(page, "currentTime") < 2
+
+
+def copied(page: Page) -> str:
+    """Return what was copied last: the clipboard itself is not the test's to read."""
+    return str(page.evaluate("window.copied"))
+
+
+@pytest.fixture
+def clipboard(page: Page) -> Page:
+    page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text; }")
+    return page
+
+
+def test_quote_has_speaker_and_time(clipboard: Page) -> None:
+    page = clipboard
+    page.evaluate("location.hash = 't=10'")
+    page.keyboard.press("c")
+    expect(page.locator("#said")).to_have_text("Copied with speaker and time")
+    assert copied(page) == "“Good morning. I am ready when you are.” (John, 0:09, conversation)"
+    page.evaluate(
+        """() => {
+            const [, second, third] = document.querySelectorAll('#text p');
+            getSelection().setBaseAndExtent(second.lastChild, 0, third.children[2], 1);
+        }"""
+    )
+    page.keyboard.press("c")
+    expect(page.locator("#said")).to_have_text("Copied with speaker and time")
+    assert copied(page) == "John (0:11): “are.”\nPeter (0:12): “So am I.”\n(conversation)"
+    page.evaluate("getSelection().empty()")
+
+
+def test_voice_is_named_by_a_command(clipboard: Page) -> None:
+    page = clipboard
+    page.get_by_role("button", name="Name John").click()
+    page.keyboard.type("Jean-Luc O'Neil")
+    page.get_by_role("button", name="Copy the command that names John").click()
+    expect(page.locator("#said")).to_contain_text("Copied")
+    assert copied(page) == r"spokenby voices name 8 'Jean-Luc O'\''Neil'"
+    page.get_by_role("button", name="Name John").click()
+
+
+def test_sample_of_a_speaker_plays_and_ends(page: Page) -> None:
+    page.get_by_role("button", name="Play a sample of Peter").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    start = page.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).speakers[2].sample[0]"
+    )
+    assert media(page, "currentTime") == pytest.approx(start, abs=0.5)
+    page.evaluate("document.getElementById('media').playbackRate = 8")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    page.evaluate("document.getElementById('media').playbackRate = 1")
+
+
+def test_video_from_disk_takes_the_place_of_the_copy(page: Page, folder: Path) -> None:
+    page.evaluate("location.hash = 't=50'")
+    page.locator("#file").set_input_files(
+        {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
+    )
+    expect(page.locator("#said")).to_have_text("This browser cannot play notes.mp4")
+    page.evaluate(LOADED)
+    assert page.evaluate("document.getElementById('media').src").endswith("audio.webm")
+    page.locator("#file").set_input_files(folder / "audio.webm")
+    expect(page.locator("#said")).to_have_text("audio.webm plays")
+    assert page.evaluate("document.getElementById('media').src").startswith("blob:")
+    assert media(page, "currentTime") == pytest.approx(50, abs=0.1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_stands_in_anybodys_way(page: Page, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_role("button", name="Name Ada").click()
+    page.get_by_role("searchbox").fill("the")
+    expect(page.locator("#hits")).to_have_text(re.compile(r"\d"))
+    # The policy keeps scripts out; axe comes in through the debugger.
+    found = Axe().run(page)
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="Name Ada").click()
+    assert found.response["violations"] == [], found.generate_report()
+
+
+def test_phone_scrolls_in_one_direction(page: Page) -> None:
+    page.set_viewport_size({"width": 375, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    for name in ("Play", "5 seconds back", "5 seconds forward"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport()
+    page.evaluate("location.hash = 't=16'")
+    expect(page.locator(PLAYING)).to_be_in_viewport()
+    word(page, "three").click()
+    expect(page.locator(PLAYING)).to_have_text("three")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_print_has_the_text_and_no_player(page: Page, tmp_path: Path) -> None:
+    page.emulate_media(media="print")
+    expect(page.locator(".player")).to_be_hidden()
+    expect(page.locator("#text p").last).to_contain_text("I will see you both then")
+    page.emulate_media(media="screen")
+
+
+def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
+    browser: Browser, tmp_path: Path
+) -> None:
+    lines: list[Line] = []
+    time, words = 0.0, 0
+    while words < 20_000:
+        for line in conversation_lines():
+            length = line.end - line.start
+            lines.append(Line(time, time + length, line.speaker, line.text))
+            time += length + 0.3
+            words += len(line.text.split(" "))
+    document = Document(transcript_of(lines), "two hours", {})
+    (tmp_path / "page.html").write_bytes(review.render(document, ["audio.webm"])["page.html"])
+    shutil.copy(review_sound(tmp_path), tmp_path / "audio.webm")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator("body.ready").wait_for()
+    assert page.locator("#text p > span").count() >= 20_000
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert painted < 1000
+    browser.start_tracing(page=page, categories=["toplevel"])
+    page.keyboard.press("Space")
+    page.mouse.move(600, 500)
+    for _ in range(40):
+        page.mouse.wheel(0, 240)
+        page.evaluate("new Promise(requestAnimationFrame)")
+    tasks_ms = main_thread_ms(browser.stop_tracing())
+    assert len(tasks_ms) > 40
+    assert max(tasks_ms) < 50  # a frame is one of them
+    assert page.evaluate("scrollY") > 4000
+    assert media(page, "currentTime") > 0.1
+    expect(page.get_by_role("button", name="Follow the playing word")).to_be_visible()
+    page.close()
+
+
+def main_thread_ms(trace: bytes) -> list[float]:
+    """Return how long each task of a page's main thread computed: its time, not others'."""
+    events = json.loads(trace)["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    return [
+        event["tdur"] / 1000
+        for event in events
+        if event["name"].endswith("RunTask")
+        and "tdur" in event
+        and (event["pid"], event["tid"]) in threads
+    ]
+
+
+def review_sound(folder: Path) -> Path:
+    """Return ten seconds of silence."""
+    import numpy as np
+
+    path = folder / "silence.webm"
+    with path.open("w+b") as file:
+        write_opus(np.zeros(160_000, np.float32), file)
+    return path
