@@ -213,16 +213,13 @@ def _stop_worker(console: Console, worker: Child) -> None:
     from httpx import HTTPError
 
     from flows.server.connection import connected
-    from flows.server.crashed_runs import continue_later, runs_under_way
-    from flows.server.resources import deployment_names
+    from flows.server.crashed_runs import continue_later
 
-    under_way = []
-    with suppress(HTTPError, SpokenbyError), connected() as client:
-        under_way = runs_under_way(client, deployment_names())
+    runs = worker.runs()
     worker.stop()
     # Without a server, or if this is cut, they are found to be dead later.
     with suppress(HTTPError, SpokenbyError), connected() as client:
-        for name in continue_later(client, under_way):
+        for name in continue_later(client, runs):
             _say(console, f"stopped, continues with the next spokenby serve: {name}")
 
 

@@ -10,6 +10,7 @@ Only the server's clock counts: hosts may be minutes apart.
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -132,12 +133,6 @@ def _may_restart(client: SyncPrefectClient, run: FlowRun) -> bool:
     return restarts < RESTARTS and not cancelled
 
 
-def runs_under_way(client: SyncPrefectClient, deployments: list[str]) -> list[FlowRun]:
-    """Return the runs of some deployments that a worker has begun."""
-    states = (StateType.PENDING, StateType.RUNNING)
-    return [run for state in states for run in _runs(client, deployments, state)]
-
-
 def late_runs(client: SyncPrefectClient, deployments: list[str]) -> list[str]:
     """Return the names of runs that should have begun, and wait for a worker's place."""
     return [run.name for run in _runs(client, deployments, StateType.SCHEDULED) if _is_late(run)]
@@ -147,14 +142,14 @@ def _is_late(run: FlowRun) -> bool:
     return run.state_name == "Late"
 
 
-def continue_later(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> list[str]:
-    """Let those of some runs go on that ended with their worker; return their names.
+def continue_later(client: SyncPrefectClient, runs: Iterable[UUID]) -> list[str]:
+    """Let runs go on that ended with their worker, whose processes are gone; return their names.
 
     To stop a worker is no crash, and does not count as one. The next worker starts them.
     """
     stopped = []
-    for run in runs:
-        if client.read_flow_run(run.id).state_type is StateType.CRASHED:
+    for run in map(client.read_flow_run, runs):
+        if run.state and (run.state.is_crashed() or not run.state.is_final()):
             message = "stopped with spokenby serve; continues when it is started again"
             client.set_flow_run_state(run.id, Scheduled(name=STOPPED, message=message))
             stopped.append(run.name)

@@ -9,6 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
+
+import psutil
 
 from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.files import explaining
@@ -78,6 +81,15 @@ class Child:
                 f"the {self.name} ended (exit code {code}): {last_line(self.log)}",
                 f"see {self.log}",
             )
+
+    def runs(self) -> set[UUID]:
+        """Return the flow runs whose processes a worker has started."""
+        found = set()
+        with suppress(psutil.Error):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with suppress(psutil.Error, ValueError):
+                    found.add(UUID(process.environ().get("PREFECT__FLOW_RUN_ID", "")))
+        return found
 
     def stop(self, within_s: float = STOP_WITHIN_S) -> None:
         """End the process, gently first; then by force, with what it has started."""
