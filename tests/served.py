@@ -113,7 +113,8 @@ class Served(Site):
             found = self.run_of(run)
             return found if found["state"]["name"] in states else None
 
-        return wait(reached, seconds, lambda: self.run_of(run)["state"])
+        # A question costs the server 20 ms of computing, and this can take minutes.
+        return wait(reached, seconds, lambda: self.run_of(run)["state"], every=0.5)
 
     def wait_for_stage(self, run: str, name: str) -> None:
         """Wait until a stage of the run is computing."""
@@ -171,7 +172,9 @@ class CutRun(NamedTuple):
         return {path.parent.name: path.stat().st_mtime_ns for path in results}
 
 
-def wait(probe: Callable[[], Any], seconds: float, tell: Callable[[], Any]) -> Any:
+def wait(
+    probe: Callable[[], Any], seconds: float, tell: Callable[[], Any], every: float = 0.2
+) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -179,7 +182,7 @@ def wait(probe: Callable[[], Any], seconds: float, tell: Callable[[], Any]) -> A
                 return found
         except httpx.TransportError:  # the server is being restarted
             pass
-        time.sleep(0.5)  # a question costs the server 20 ms of computing
+        time.sleep(every)
     raise TimeoutError(tell())
 
 
