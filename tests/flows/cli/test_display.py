@@ -88,7 +88,7 @@ def test_names_cannot_command_the_terminal() -> None:
     bad = DONE._replace(path=f"/v/{name}", folder=f"/t/{name}")
     text = shown(bad, FAILED._replace(path=f"/v/{name}", cause=name))
     assert not set("\x1b\x9b\u202e") & set(text)
-    assert text.count("gpj[red].mp4") == 3  # the table folds it
+    assert text.count("gpj[red].mp4") == 5
     assert "failed: \ufffd[2J" in text
 
     out = io.StringIO()
