@@ -400,7 +400,7 @@ def test_the_published_schema_is_that_of_the_types():
     text = json.dumps(formats.json_schema(), indent=2) + "\n"
     path = ROOT / "docs" / "transcript.schema.json"
     assert path.read_text("utf-8") == text, (
-        "the types have changed: write the schema anew with"
+        "the types have changed: write the schema again with"
         " `python -m spokenby.output.formats.document > docs/transcript.schema.json`"
     )
 

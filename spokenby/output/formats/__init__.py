@@ -63,7 +63,7 @@ def choose_formats(names: Iterable[str], source: str) -> tuple[str, ...]:
         source: where they were written, for an error.
 
     Raises:
-        InputError: there is no format of that name.
+        InputError: a name is not that of a format.
     """
     known = {name.casefold(): name for name in FORMATS}
     wanted = [word.strip().removeprefix(".") for name in names for word in name.split(",")]

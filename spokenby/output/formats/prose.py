@@ -186,7 +186,7 @@ def _add_table(
     widths = [Cm(2.2), Cm(3.6), Cm(10)] if head[0] == "Time" else [Cm(9), Cm(3.6), Cm(3.2)]
     table = document.add_table(rows=1 + len(rows), cols=3, style="Table Grid")
     table.autofit = False
-    # Asking the table for its cells anew takes quadratic time.
+    # Asking the table for its cells each time is quadratic.
     for number, (row, texts) in enumerate(zip(table.rows, [head, *rows], strict=True)):
         for cell, text, width in zip(row.cells, texts, widths, strict=True):
             cell.width = width
