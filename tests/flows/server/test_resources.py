@@ -155,7 +155,7 @@ def test_port_that_is_taken_is_one_line(served: Served) -> None:
         ({"paths": ["x"], "language": "klingon"}, "'klingon' is not one of"),
         ({"paths": ["x"], "params": {"merge": {"max_puase": 1}}}, "max_puase"),
         ({"paths": ["x"], "params": {"merge": {"max_pause": -1}}}, "max_pause"),
-        ({"paths": ["x"], "params": {"marge": {}}}, "'marge' was unexpected"),
+        ({"paths": ["x"], "params": {"merging": {}}}, "'merging' was unexpected"),
     ],
 )
 def test_form_refuses_what_does_not_fit(
