@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from spokenby.output.formats import Document
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
+from spokenby.output.paragraphs import cut_paragraphs
 from spokenby.review import listening_copy
-from spokenby.review.paragraphs import paragraphs
 from spokenby.types import Seconds, SpeakerTranscript, SpokenWord, language_label
 from spokenby.wording import clock, count_of
 
@@ -163,7 +163,7 @@ def _data(document: Document, files: Collection[str], video: str) -> dict[str, A
                 "speaker": number.get(words[0].speaker or ""),
                 "words": [_word(word) for word in words],
             }
-            for words in paragraphs(transcript)
+            for words in cut_paragraphs(transcript)
         ],
         "turns": [
             [_rounded(turn.start), _rounded(turn.end), number[turn.speaker]]

@@ -13,9 +13,9 @@ import pytest
 
 from spokenby.output.folders import is_edited
 from spokenby.output.formats import Document
+from spokenby.output.paragraphs import WORDS, cut_paragraphs
 from spokenby.output.rename_speakers import rewrite_folder
 from spokenby.review import page
-from spokenby.review.paragraphs import WORDS, paragraphs
 from spokenby.types import Identity, SpokenWord
 from tests.review.conversation import Line, conversation_lines, transcript_of, write_conversation
 
@@ -158,7 +158,7 @@ def word(text: str, start: float, end: float, speaker: str | None = "SPEAKER_00"
 def lengths(words: list[SpokenWord]) -> list[int]:
     transcript = transcript_of([Line(0, 1, "Ada", "x")])
     segment = transcript.segments[0].model_copy(update={"words": tuple(words)})
-    split = list(paragraphs(transcript.model_copy(update={"segments": (segment,)})))
+    split = list(cut_paragraphs(transcript.model_copy(update={"segments": (segment,)})))
     assert [each for paragraph in split for each in paragraph] == words
     return [len(paragraph) for paragraph in split]
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from spokenby.stages.merging import SENTENCE_ENDS, join_words
+from spokenby.output.paragraphs import cut_paragraphs
+from spokenby.stages.merging import join_words
 from spokenby.types import Seconds, SpeakerTranscript, SpokenWord
 
 Writer = Callable[[SpeakerTranscript, str, Mapping[str, Any]], str | bytes]
@@ -17,9 +18,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _NOT_XML = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
 """Refused by XML and YAML besides control characters."""
-
-_PARAGRAPH_WORDS = 80
-_PARAGRAPH_PAUSE_S: Seconds = 2.0
 
 
 class Paragraph(NamedTuple):
@@ -37,29 +35,9 @@ class Paragraph(NamedTuple):
 
 
 def paragraphs(transcript: SpeakerTranscript) -> Iterator[Paragraph]:
-    """Yield what people read as one paragraph.
-
-    Segments of a speaker are joined over short pauses; after 80 words, a paragraph ends with the
-    sentence.
-    """
-    current: Paragraph | None = None
-    for segment in transcript.segments:
-        if current and (
-            segment.speaker != current.speaker
-            or segment.start - current.end > _PARAGRAPH_PAUSE_S
-            or len(current.words) >= _PARAGRAPH_WORDS
-        ):
-            yield current
-            current = None
-        words = (*(current.words if current else ()), *segment.words)
-        first = 0
-        for place, word in enumerate(words, 1):
-            if place - first >= _PARAGRAPH_WORDS and word.text.endswith(SENTENCE_ENDS):
-                yield _paragraph(words[first:place])
-                first = place
-        current = _paragraph(words[first:]) if words[first:] else None
-    if current:
-        yield current
+    """Yield what people read as one paragraph."""
+    for words in cut_paragraphs(transcript):
+        yield _paragraph(tuple(words))
 
 
 def _paragraph(words: tuple[SpokenWord, ...]) -> Paragraph:

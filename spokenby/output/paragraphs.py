@@ -15,7 +15,7 @@ WORDS = 80
 _CLOSING = "'\"’”»)]」』）"
 
 
-def paragraphs(transcript: SpeakerTranscript) -> Iterator[list[SpokenWord]]:
+def cut_paragraphs(transcript: SpeakerTranscript) -> Iterator[list[SpokenWord]]:
     """Yield the words of each paragraph, never empty, all of one speaker.
 
     They are in the order of the segments: where people speak at once, times may go back.
