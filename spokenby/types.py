@@ -233,6 +233,7 @@ class AudioFile(StageResult):
 
     name: str
     duration: Seconds
+    sha256: str = Field(description="of the samples; a disk that changes a bit does not tell")
     warnings: tuple[str, ...] = Field(default=(), description="what the audio lacks, for people")
 
 

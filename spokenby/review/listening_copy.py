@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spokenby.engines.av import write_opus
-from spokenby.errors import TransientError
 from spokenby.files import explaining
 from spokenby.output.manifest import read_manifest
-from spokenby.stages.audio import lock, open_waveform, sweep
+from spokenby.stages.audio import is_unchanged, lock, open_waveform, sweep
 from spokenby.types import AudioFile, Digest, Progress, no_progress
 
 FILE = "audio.webm"
@@ -59,15 +58,14 @@ def listening_copy(
     if audio and _is_there(folder, audio.digest):
         yield ListeningCopy({FILE: folder / FILE}, audio.digest)
         return
-    waveform = None
-    with suppress(TransientError):  # it belongs to a host and may be gone
-        waveform = open_waveform(sounds / audio.name, audio.digest) if audio else None
-    if not (audio and waveform):
+    # It belongs to a host and may be gone.
+    if not (audio and is_unchanged(sounds / audio.name, audio)):
         yield ListeningCopy(
-            missing="no listening copy: the extracted audio is gone (the page can play the video;"
-            " --force extract makes the copy, and computes all again)"
+            missing="no listening copy: the extracted audio is gone or damaged (the page can play"
+            " the video; --force extract makes the copy, and computes all again)"
         )
         return
+    waveform = open_waveform(sounds / audio.name, audio.digest)
     partial = sounds / f".{audio.digest}.{secrets.token_hex(4)}.partial"
     elsewhere = "set another cache folder"
     try:

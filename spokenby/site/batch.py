@@ -1,5 +1,6 @@
 """What the videos of a run share, and which stages this site still has to compute for each."""
 
+import logging
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -128,15 +129,25 @@ def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
 
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
-    """Decide which stages of a video have to be computed on this site."""
-    return plan_named(video.name, video.digest, batch, force)
+    """Decide which stages of a video have to be computed on this site; read its audio for that."""
+    return plan_named(video.name, video.digest, batch, force, reads_audio=True)
 
 
-def plan_named(name: str, video: Digest, batch: Batch, force: Collection[Stage] = ()) -> Plan:
-    """Decide likewise for a video that was not probed."""
+def plan_named(
+    name: str,
+    video: Digest,
+    batch: Batch,
+    force: Collection[Stage] = (),
+    *,
+    reads_audio: bool = False,
+) -> Plan:
+    """Decide likewise for a video that was not probed.
+
+    Its audio is not read unless `reads_audio`, so that a changed bit in it goes unnoticed.
+    """
     return plan_video(
         stage_digests(video, batch.recipe, batch.model_identities),
-        is_stored=partial(_is_stored, batch.settings),
+        is_stored=partial(_is_stored, batch.settings, reads_audio=reads_audio),
         is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
         force=force,
         upstream=upstream_of(batch.recipe),
@@ -154,7 +165,9 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
     needed = {stage: digests[stage] for stage in with_upstream(Stage.EMBED)}
     needed[Stage.EXTRACT] = whole[Stage.EXTRACT]
     stored = [
-        stage for stage, digest in needed.items() if _is_stored(batch.settings, stage, digest)
+        stage
+        for stage, digest in needed.items()
+        if _is_stored(batch.settings, stage, digest, reads_audio=True)
     ]
     return Plan(
         digests=needed,
@@ -163,8 +176,14 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
     )
 
 
-def _is_stored(settings: Settings, stage: Stage, digest: Digest) -> bool:
+def _is_stored(settings: Settings, stage: Stage, digest: Digest, *, reads_audio: bool) -> bool:
     result = read_stored(stage, digest, settings)
     if isinstance(result, AudioFile):  # the record is useless without the file it names
-        return audio.is_whole(settings.audio / result.name, result)
+        path = settings.audio / result.name
+        if not audio.is_whole(path, result):
+            return False
+        if not reads_audio or audio.is_unchanged(path, result):
+            return True
+        logging.getLogger("spokenby").warning("%s is damaged: %s runs again", path, stage)
+        return False
     return result is not None

@@ -138,7 +138,7 @@ class _Sounds:
         stored = read_stored(Stage.EXTRACT, digest, self._settings)
         if isinstance(stored, AudioFile):
             path = self._settings.audio / stored.name
-            if audio.is_whole(path, stored):
+            if audio.is_unchanged(path, stored):
                 yield audio.open_waveform(path, digest)
                 return
         source = self._find(video, name)

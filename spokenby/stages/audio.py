@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import math
 import os
 import shutil
@@ -133,24 +134,26 @@ def extract_audio(
                 lock(file)
             confirm(video)
             try:
-                count, warnings = _decode_best(
+                heard, warnings = _decode_best(
                     file, decoder, Path(video.path), params.audio_stream, progress
                 )
             except InputError:
                 confirm(video)  # what cannot be decoded may be another file
                 raise
             confirm(video)
-            if not count:
+            if not heard.count:
                 raise InputError(
                     f"the audio of {video.path} holds no samples",
                     "play it to see whether it is damaged",
                 )
             file.seek(0)
-            file.write(_wav_header(count))
-    duration = count / SAMPLE_RATE_HZ
+            file.write(_wav_header(heard.count))
+    duration = heard.count / SAMPLE_RATE_HZ
     if duration < video.duration - SHORT_BY:
         warnings += (f"the audio ends at {duration:.1f} s, the video at {video.duration:.1f} s",)
-    return AudioFile(digest=digest, name=target.name, duration=duration, warnings=warnings)
+    return AudioFile(
+        digest=digest, name=target.name, duration=duration, sha256=heard.sha256, warnings=warnings
+    )
 
 
 class _Meter:
@@ -159,6 +162,7 @@ class _Meter:
     def __init__(self, file: BinaryIO | None = None) -> None:
         self.count = 0
         self._file = file
+        self._hash = hashlib.sha256()
         self._energy = self._offset = 0.0
         if file:
             file.seek(0)
@@ -170,11 +174,18 @@ class _Meter:
         if not (block.min() >= -1 and block.max() <= 1):  # also where there is a NaN
             block = np.clip(np.nan_to_num(block, nan=0.0), -1, 1)
         if self._file:
-            self._file.write(block.astype(_FLOAT, copy=False).data)
+            data = block.astype(_FLOAT, copy=False).data
+            self._file.write(data)
+            self._hash.update(data)
         self.count += len(block)
         mean = float(block.mean(dtype=np.float64))
         self._offset += len(block) * mean**2
         self._energy += float(np.square(block, dtype=np.float64).sum())
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written behind the header."""
+        return self._hash.hexdigest()
 
     @property
     def level(self) -> float:
@@ -193,10 +204,10 @@ def _decode_best(
     source: Path,
     audio_stream: int | None,
     progress: Progress,
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[_Meter, tuple[str, ...]]:
     """Write the mix of all channels, or what has to be heard in its place.
 
-    Return how many samples it has and what people should know.
+    Return its measures and what people should know.
     """
     best = None
     heard = _Meter(file)
@@ -217,7 +228,7 @@ def _decode_best(
         offset, heard = heard.offset, _Meter(file)
         decoder.decode(source, audio_stream, heard.write, progress, channel=best, highpass=True)
         warnings += (f"an offset of {offset:.2f} was filtered out of the audio",)
-    return heard.count, warnings
+    return heard, warnings
 
 
 def open_waveform(path: Path, digest: Digest) -> Waveform:
@@ -241,6 +252,18 @@ def is_whole(path: Path, audio: AudioFile) -> bool:
     try:
         return _count_samples(path) == round(audio.duration * SAMPLE_RATE_HZ)
     except TransientError:
+        return False
+
+
+def is_unchanged(path: Path, audio: AudioFile) -> bool:
+    """Return whether the file is whole, and holds what was written; it is read to its end."""
+    if not is_whole(path, audio):
+        return False
+    try:
+        with path.open("rb") as file:
+            file.seek(len(_wav_header(0)))
+            return hashlib.file_digest(file, "sha256").hexdigest() == audio.sha256
+    except OSError:
         return False
 
 

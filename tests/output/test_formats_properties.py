@@ -156,6 +156,7 @@ def test_the_json_is_read_back_exactly_and_nothing_else_holds_control_characters
 
 
 @given(transcripts())
+@example(saying("--"))
 def test_captions_hold_every_word_under_its_speaker_in_order_and_apart(transcript):
     files, names = rendered(transcript), names_of(transcript)
     marks = str.maketrans("<>{}", "‹›()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from spokenby.stages.audio import _wav_header, open_waveform
 from spokenby.types import AudioFile
 
 AT = (0.5, 3.25, 61.4, 99.0)
+SAMPLES = beeps(100.0, *AT)[0].astype("<f4")
+AUDIO = AudioFile(
+    digest="abc",
+    name="abc.wav",
+    duration=100.0,
+    sha256=hashlib.sha256(SAMPLES.tobytes()).hexdigest(),
+)
 
 
 def encoded(samples: np.ndarray) -> bytes:
@@ -31,13 +39,9 @@ def sounds(tmp_path: Path) -> Path:
     """Return a folder with the extracted audio of a video: a minute and a half of beeps."""
     folder = tmp_path / "audio"
     folder.mkdir()
-    samples = beeps(100.0, *AT)[0].astype("<f4")
-    (folder / "abc.wav").write_bytes(_wav_header(len(samples)) + samples.tobytes())
+    (folder / "abc.wav").write_bytes(_wav_header(len(SAMPLES)) + SAMPLES.tobytes())
     open_waveform(folder / "abc.wav", "abc")
     return folder
-
-
-AUDIO = AudioFile(digest="abc", name="abc.wav", duration=100.0)
 
 
 def write(folder: Path, sounds: Path, audio: AudioFile | None = AUDIO) -> str:
@@ -87,13 +91,20 @@ def test_another_audio_or_a_damaged_copy_is_encoded_again(sounds: Path, tmp_path
     assert write(folder, sounds) == ""
     assert (folder / FILE).read_bytes() == first
     (sounds / "abc.wav").rename(sounds / "new.wav")
-    other = AudioFile(digest="new", name="new.wav", duration=100.0)
+    other = AUDIO.model_copy(update={"digest": "new", "name": "new.wav"})
     with listening_copy(other, sounds, folder) as copy:
         assert copy.files[FILE].parent == sounds
         assert copy.of == "new"
 
 
-@pytest.mark.parametrize("audio", [AUDIO.model_copy(update={"name": "gone.wav"}), None])
+@pytest.mark.parametrize(
+    "audio",
+    [
+        None,
+        AUDIO.model_copy(update={"name": "gone.wav"}),
+        AUDIO.model_copy(update={"sha256": "of samples before a bit of them changed"}),
+    ],
+)
 def test_audio_that_is_gone_is_said(sounds: Path, tmp_path: Path, audio: AudioFile | None) -> None:
     folder = tmp_path / "talk-12345678"
     assert "no listening copy: the extracted audio is gone" in write(folder, sounds, audio)

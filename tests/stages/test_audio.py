@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import struct
@@ -19,6 +20,7 @@ from spokenby.stages.audio import (
     Samples,
     _wav_header,
     extract_audio,
+    is_unchanged,
     is_whole,
     open_waveform,
 )
@@ -62,13 +64,14 @@ def test_what_was_decoded_is_mapped_as_it_was(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).uniform(-1, 1, 48_001).astype(np.float32)
     folder = tmp_path / "new" / "folder"
     audio = extract(folder, Blocks(noise[:1], noise[1:20_000], noise[20_000:]))
-    assert audio == AudioFile(digest="abc", name="abc.wav", duration=48_001 / 16_000)
+    digest = hashlib.sha256(noise.astype("<f4").tobytes()).hexdigest()
+    assert audio == AudioFile(digest="abc", name="abc.wav", duration=48_001 / 16_000, sha256=digest)
     waveform = open_waveform(folder / audio.name, "abc")
     assert waveform.samples.dtype == np.float32
     assert waveform.samples.tolist() == noise.tolist()
     assert waveform.duration == audio.duration
     assert waveform.digest == "abc"
-    assert is_whole(folder / audio.name, audio)
+    assert is_unchanged(folder / audio.name, audio)
 
 
 def test_a_waveform_is_mapped_aligned_and_cannot_be_changed(tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def test_any_other_file_is_to_be_extracted_again(
         path.write_bytes(content)
     with pytest.raises(TransientError):
         open_waveform(path, "a")
-    assert not is_whole(path, AudioFile(digest="a", name="a.wav", duration=3 / 16_000))
+    assert not is_whole(path, AudioFile(digest="a", name="a.wav", duration=3 / 16_000, sha256=""))
 
 
 @pytest.mark.parametrize(("count", "whole"), [(3, True), (2, False), (4, False)])
@@ -285,7 +288,18 @@ def test_a_file_is_whole_when_it_is_as_long_as_its_record(
     tmp_path: Path, count: int, whole: bool
 ) -> None:
     whole_file(tmp_path)
-    assert (
-        is_whole(tmp_path / "abc.wav", AudioFile(digest="a", name="a", duration=count / 16_000))
-        is whole
-    )
+    audio = AudioFile(digest="a", name="a", duration=count / 16_000, sha256="")
+    assert is_whole(tmp_path / "abc.wav", audio) is whole
+
+
+@pytest.mark.parametrize("place", [57, -1])
+def test_a_changed_bit_is_noticed_where_the_file_is_read(tmp_path: Path, place: int) -> None:
+    audio = extract(tmp_path, Blocks([0.5, 0.25], [0.125]))
+    path = tmp_path / audio.name
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert is_whole(path, audio)
+    assert not is_unchanged(path, audio)
+    path.unlink()
+    assert not is_unchanged(path, audio)

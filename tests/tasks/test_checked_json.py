@@ -31,7 +31,9 @@ from tasks.checked_json import CheckedJSONSerializer
 DIGEST = "abc0" * 16
 TURNS = (Turn(start=0.5, end=2.25, speaker="SPEAKER_00"),)
 RESULTS: dict[Stage, StageResult] = {
-    Stage.EXTRACT: AudioFile(digest=DIGEST, name="a.wav", duration=3.5, warnings=("quiet",)),
+    Stage.EXTRACT: AudioFile(
+        digest=DIGEST, name="a.wav", duration=3.5, sha256=DIGEST, warnings=("quiet",)
+    ),
     Stage.SPEECH: SpeechRegions(
         digest=DIGEST,
         regions=(Span(start=0.5, end=2.25),),

@@ -337,7 +337,9 @@ def _write_vtt(
         if not cue.named:
             return text
         speaker = shown.get(cue.speaker, UNKNOWN_SPEAKER)
-        return f"<v {html.escape(speaker, quote=False)}>{text}</v>"
+        # "Ada --" would end its tag with "-->", as only times do.
+        space = " " if speaker.endswith("--") else ""
+        return f"<v {html.escape(speaker, quote=False)}{space}>{text}</v>"
 
     return "WEBVTT\n\n" + "".join(
         f"{timestamp(cue.start_ms, '.')} --> {timestamp(cue.end_ms, '.')}\n{marked(cue)}\n\n"
