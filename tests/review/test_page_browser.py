@@ -152,7 +152,9 @@ def test_only_one_speaker_is_shown(page: Page) -> None:
     page.get_by_role("button", name="Show only Ada").click()
     assert set(shown.all_text_contents()) == {"Ada", "Peter"}
     page.get_by_role("button", name="Show only Peter").click()
-    page.get_by_role("button", name="Show only Ada").click()
+    page.evaluate("location.hash = 't=10'")  # of John: a link to what is hidden shows all again
+    expect(page.locator(PLAYING)).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Show only Ada", pressed=False)).to_be_visible()
     assert page.locator(".paragraph:visible").count() == len(conversation_lines())
 
 

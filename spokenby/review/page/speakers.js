@@ -29,6 +29,12 @@ function filter() {
   say(names.length ? `Only ${names.join(", ")}` : "All speakers");
 }
 
+function showAll() {
+  only.clear();
+  for (const button of document.querySelectorAll('[data-do="only"]')) button.setAttribute("aria-pressed", "false");
+  filter();
+}
+
 function showCommand(person) {
   const { voice } = speakers[Number(person.dataset.speaker)];
   const name = person.querySelector("input").value.trim().replace(/\s+/g, " ");
@@ -74,5 +80,6 @@ export function startSpeakers() {
     const person = event.target.closest(".person");
     if (person) showCommand(person);
   });
+  addEventListener("show-all", showAll);
   if (matchMedia("(max-width: 900px)").matches) byId("people").open = false;
 }

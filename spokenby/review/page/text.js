@@ -129,6 +129,7 @@ function goToHash() {
   follow(true);
   seek(time);
   highlight();
+  if (current?.paragraph.element.hidden) dispatchEvent(new Event("show-all"));  // speakers.js lifts its filter
   reveal(current, { always: true });
 }
 
