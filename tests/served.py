@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ from conftest import ROOT, Site, free_port
 
 CUTTING = ROOT / "tests" / "cutting"
 
+LOST = ("diarize", "embed")
+"""What is to be computed again after a video's diarization was forgotten."""
+
 
 class Served(Site):
     """A site with a Prefect server of its own, and what its API tells."""
@@ -29,7 +32,8 @@ class Served(Site):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, {"SPOKENBY_GPU_LANES": "1"})
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.home = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.home}/api"
         self.environments = folder / "environments of runs"
         self.environments.mkdir(exist_ok=True)
         self.environment |= {
@@ -42,17 +46,16 @@ class Served(Site):
         self.authorization: httpx.BasicAuth | None = None
         self.parts: dict[str, subprocess.Popen[str]] = {}
 
-    def up(self, part: str, *words: str) -> None:
-        """Start the "server", the "worker", or "both" as one process."""
+    def up(self, part: str, *words: str, before: Sequence[str] = ()) -> str:
+        """Start the "server", the "worker", or "both" as one process; return what it says."""
         only = () if part == "both" else ("--only", part)
-        self.parts[part] = self.start(
-            "serve", *only, "--port", str(self.port), *words, PREFECT_WORKER_QUERY_SECONDS="1"
-        )
+        words = ("serve", *only, "--port", str(self.port), *words)
+        self.parts[part] = self.start(*words, before=before, PREFECT_WORKER_QUERY_SECONDS="1")
         told = ""
         for line in self.parts[part].stdout:  # type: ignore[union-attr]
             told += line
             if line.startswith("ready"):
-                return
+                return told
         raise AssertionError(told + self.parts[part].communicate()[1])
 
     def down(self, part: str) -> int:
@@ -142,6 +145,14 @@ class Served(Site):
         return CutRun(
             self.trigger(environment=environment, paths=[str(site.videos / video.name)]), site, mark
         )
+
+
+def forget_diarization(site: Site, video: str) -> None:
+    """Lose a video's diarization and transcript; all else stays stored."""
+    stages = site.manifest(video)["stages"]
+    for stage in LOST:
+        (site.results / stage / f"{stages[stage]['digest']}.json").unlink()
+    shutil.rmtree(site.output(video))
 
 
 def csrf_token(api: str, auth: httpx.BasicAuth | None = None) -> dict[str, str]:

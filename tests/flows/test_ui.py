@@ -5,21 +5,23 @@ Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
-from conftest import Site, free_port, migrate
+from conftest import Site, migrate
 from playwright.sync_api import Locator, Page, expect, sync_playwright
-from served import csrf_token
+from served import LOST, Served, children, csrf_token, forget_diarization
 from tracing import QUIETED, can_trace, hosts_in, tracer
 
 CHROMIUM = next(
@@ -37,45 +39,36 @@ A_RUN_MS = 300_000
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Site]:
+def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[Served]:
     """Yield a copy of the finished site with `spokenby serve` running; stop it with Ctrl-C."""
-    site = Site(tmp_path_factory.mktemp("desk"), {})
+    site = Served(tmp_path_factory.mktemp("desk"))
     site.copy_data(finished)
     migrate(site)
-    site.environment.pop("PREFECT_API_URL", None)
-    site.home = f"http://127.0.0.1:{free_port()}"  # type: ignore[attr-defined]
-    port = site.home.rpartition(":")[2]  # type: ignore[attr-defined]
+    for name in ("PREFECT_API_URL", "PYTHONPATH"):  # nobody here kills it in the midst of a stage
+        del site.environment[name]
     home, log = tmp_path_factory.mktemp("home"), site.folder / "connections"
     site.environment["HOME"] = str(home)
     for name in filter(QUIETED.match, tuple(site.environment)):
         del site.environment[name]
     before = tracer(log) if can_trace() else []
-    serve = site.start("serve", "--port", port, before=before, PREFECT_WORKER_QUERY_SECONDS="1")
-    told = ""
-    for line in serve.stdout:  # type: ignore[union-attr]
-        told += line
-        if line.startswith("ready"):
-            break
-    assert f"ready: {site.home}" in told, told + serve.communicate()[1]  # type: ignore[attr-defined]
+    assert f"ready: {site.home}" in site.up("both", before=before)
     yield site
-    listed = subprocess.run(["pgrep", "-P", str(serve.pid)], capture_output=True, check=True)
-    children = listed.stdout.split()
-    assert len(children) == 2
-    serve.send_signal(signal.SIGINT)
-    assert serve.wait(60) == 0
-    left = subprocess.run(["ps", "-p", b",".join(children)], capture_output=True, check=False)
-    assert left.returncode == 1, left.stdout
+    working = children(site.parts["both"].pid)
+    assert len(working) == 2
+    assert site.down("both") == 0
+    assert not any(map(psutil.pid_exists, working))
     # Server, worker and runs reported to nobody.
     assert not before or hosts_in(log) == set()
     assert not (home / ".cache").exists()
 
 
 @pytest.fixture
-def page(desk: Site) -> Iterator[Page]:
+def page(desk: Served) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(SOON_MS)
+        expect.set_options(timeout=SOON_MS)
         hosts = set()
         page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
         yield page
@@ -125,16 +118,14 @@ ATTACK = """async ([api, deployment]) => {
 }"""  # noqa: E501 - the attacker's
 
 
-def runs_of(desk: Site) -> int:
-    url = f"{desk.home}/api"  # type: ignore[attr-defined]
-    count = httpx.post(f"{url}/flow_runs/count", json={}, headers=csrf_token(url))
-    return int(count.json())
+def runs_of(desk: Served) -> int:
+    return int(desk.api("POST", "/flow_runs/count", {}))
 
 
 def test_a_page_of_another_site_neither_reads_nor_starts_runs(
-    desk: Site, another_site: int
+    desk: Served, another_site: int
 ) -> None:
-    home: str = desk.home  # type: ignore[attr-defined]
+    home: str = desk.home
     found = httpx.get(f"{home}/api/deployments/name/transcribe-videos/transcribe-videos")
     before = runs_of(desk)
     port = httpx.URL(home).port
@@ -164,8 +155,8 @@ def test_a_page_of_another_site_neither_reads_nor_starts_runs(
     assert runs_of(desk) == before
 
 
-def test_a_run_cannot_bring_its_own_command(desk: Site, tmp_path: Path) -> None:
-    url = f"{desk.home}/api"  # type: ignore[attr-defined]
+def test_a_run_cannot_bring_its_own_command(desk: Served, tmp_path: Path) -> None:
+    url = desk.url
     found = httpx.get(f"{url}/deployments/name/transcribe-videos/transcribe-videos").json()
     stolen = tmp_path / "stolen"
     body = {
@@ -202,9 +193,9 @@ def state_of(page: Page) -> Locator:
     return page.locator(".page-heading-flow-run .state-badge").first
 
 
-def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = None) -> None:
+def start_from_form(page: Page, desk: Served, video: Path, shot: Path | None = None) -> None:
     """Fill in the form of transcribe-videos and open the run that it starts."""
-    page.goto(f"{desk.home}/deployments")  # type: ignore[attr-defined]
+    page.goto(f"{desk.home}/deployments")
     page.get_by_role("link", name="transcribe-videos", exact=True).first.click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
@@ -223,22 +214,21 @@ def start_from_form(page: Page, desk: Site, video: Path, shot: Path | None = Non
     submit(page, desk)
 
 
-def submit(page: Page, desk: Site) -> None:
+def submit(page: Page, desk: Served) -> None:
     """Submit a form and open the run that it starts."""
     with page.expect_response(re.compile("create_flow_run$")) as created:
         page.get_by_role("button", name="Submit").click()
     assert created.value.ok, f"{created.value.text()}: {created.value.request.post_data}"
-    page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")  # type: ignore[attr-defined]
+    page.goto(f"{desk.home}/runs/flow-run/{created.value.json()['id']}")
 
 
-def overviews_until_the_end(desk: Site, run: str) -> list[str]:
+def overviews_until_the_end(desk: Served, run: str) -> list[str]:
     """Return each overview of a run that the server had, until the run ended."""
-    url = f"{desk.home}/api"  # type: ignore[attr-defined]
     wanted = {"artifacts": {"key": {"any_": ["overview"]}, "flow_run_id": {"any_": [run]}}}
     seen: dict[str, None] = {}
     deadline = time.monotonic() + A_RUN_MS / 1000
     ended = False
-    with httpx.Client(base_url=url, headers=csrf_token(url)) as client:
+    with httpx.Client(base_url=desk.url, headers=csrf_token(desk.url)) as client:
         while not ended and time.monotonic() < deadline:
             ended = client.get(f"/flow_runs/{run}").json()["state"]["type"] == "COMPLETED"
             found = client.post("/artifacts/filter", json=wanted).json()
@@ -248,7 +238,7 @@ def overviews_until_the_end(desk: Site, run: str) -> list[str]:
 
 
 def test_form_starts_a_run_whose_artifact_can_be_read(
-    desk: Site, page: Page, tmp_path: Path
+    desk: Served, page: Page, tmp_path: Path
 ) -> None:
     start_from_form(page, desk, desk.videos / "telephone talk.mp4", tmp_path / "form.png")
     run = page.url.rpartition("/")[2]
@@ -277,9 +267,9 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     assert "Ada Lovelace" in [each.name for each in desk.transcript("telephone talk").speakers]
 
 
-def test_commands_find_the_server_of_their_site(desk: Site) -> None:
+def test_commands_find_the_server_of_their_site(desk: Served) -> None:
     checked = desk.run("up", "--check")
-    assert checked.stdout == f"{desk.home}/api: nothing is missing\n", checked.stderr  # type: ignore[attr-defined]
+    assert checked.stdout == f"{desk.home}/api: nothing is missing\n", checked.stderr
     before = runs_of(desk)
     ran = desk.run("transcribe", desk.videos / "telephone talk.mp4", "--force", "merge")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -287,7 +277,7 @@ def test_commands_find_the_server_of_their_site(desk: Site) -> None:
 
 
 def test_failed_video_is_run_again_from_the_overview_and_a_failed_run_is_retried(
-    desk: Site, page: Page, tmp_path: Path
+    desk: Served, page: Page, tmp_path: Path
 ) -> None:
     """Follow the overview's link to the filled-in form: all but what failed is stored.
 
@@ -330,3 +320,101 @@ def test_failed_video_is_run_again_from_the_overview_and_a_failed_run_is_retried
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     page.get_by_text("Task Runs", exact=True).click()
     expect(page.get_by_text("write later (attempt 2)").first).to_be_visible()
+
+
+def open_schedule(page: Page, desk: Served) -> Locator:
+    """Open the dialog in which a person edits the schedule of sweeps."""
+    page.goto(f"{desk.home}/deployments")
+    page.get_by_role("link", name="sweep-folder", exact=True).first.click()
+    page.locator(".deployment-schedule__menu button").click()
+    page.get_by_text("Edit", exact=True).first.click()
+    return page.get_by_role("dialog")
+
+
+def labeled(dialog: Locator, name: str) -> Locator:
+    label = dialog.page.get_by_text(name, exact=True)
+    return dialog.locator(".p-label").filter(has=label).locator(".p-base-input, .p-toggle")
+
+
+def choose(page: Page, select: Locator, option: str) -> None:
+    select.locator(".p-select-button__control").press("Space")
+    page.locator(".p-select-option", has_text=option).click()
+
+
+@contextmanager
+def held(process: int) -> Iterator[None]:
+    """Hold a process still for as long as one looks at what the page shows of it."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_serve_is_started_again_and_a_run_goes_on_the_schedule_is_kept_a_folder_watched(
+    desk: Served, page: Page, tmp_path: Path
+) -> None:
+    dialog = open_schedule(page, desk)
+    labeled(dialog, "Value").locator("input").fill("12")
+    choose(page, labeled(dialog, "Interval"), "Hours")
+    labeled(dialog, "Timezone").locator("button").press("Space")
+    page.keyboard.type("Berlin")
+    page.locator(".p-select-option", has_text="Europe / Berlin").click()
+    page.screenshot(path=tmp_path / "schedule.png")
+    choose(page, dialog.locator(".p-select", has_text="Select parameters"), "max_attempts")
+    page.keyboard.press("Escape")
+    field(page, "Attempts").locator("input").fill("5")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    sweep = desk.api("GET", "/deployments/name/sweep-folder/sweep-folder")
+    desk.api("PATCH", f"/deployments/{sweep['id']}", {"description": "of an earlier version"})
+
+    forget_diarization(desk, "telephone talk")
+    run = desk.trigger(paths=[str(desk.videos / "telephone talk.mp4")])
+    desk.wait_for_stage(run, "diarize telephone talk")
+    serve = desk.parts["both"]
+    _, worker = children(serve.pid)
+    with held(*children(worker)):
+        page.goto(f"{desk.home}/runs/flow-run/{run}")
+        expect(state_of(page)).to_have_text("Running")
+        serve.send_signal(signal.SIGINT)
+    told, _ = serve.communicate(timeout=60)
+    assert "stopped, continues with the next spokenby serve: telephone talk.mp4" in told
+
+    watched = desk.folder / "watched"
+    watched.mkdir()
+    new = watched / "new.mp4"
+    shutil.copy(desk.videos / "conversation.mp4", new)
+    os.utime(new, (0, 0))  # what changed within a minute may still be being written
+    told = desk.up("both", "--watch", str(watched))
+    _, worker = children(desk.parts["both"].pid)
+    assert "updated: deployment sweep-folder" in told
+    with held(worker):
+        page.reload()
+        expect(state_of(page)).to_have_text("Stopped")
+        page.get_by_text("Details", exact=True).click()
+        message = "stopped with spokenby serve; continues when it is started again"
+        expect(page.get_by_text(message)).to_be_visible()
+        page.screenshot(path=tmp_path / "stopped.png")
+    expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    assert desk.computed("telephone talk") <= set(LOST)
+    assert "crashed (" not in desk.history_of(run)  # which would count against its restarts
+
+    dialog = open_schedule(page, desk)
+    expect(labeled(dialog, "Value").locator("input")).to_have_value("12")
+    expect(labeled(dialog, "Interval")).to_have_text("Hours")
+    expect(labeled(dialog, "Timezone")).to_have_text("Europe / Berlin")
+    expect(field(page, "Attempts").locator("input")).to_have_value("5")
+    expect(field(page, "Folders to watch").locator("textarea")).to_have_value(str(watched))
+    expect(labeled(dialog, "Active").get_by_role("switch")).to_be_checked()
+    page.screenshot(path=tmp_path / "schedule kept.png")
+
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("link", name="sweep watched").first.click()
+    expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    page.get_by_text("Artifacts", exact=True).click()
+    page.screenshot(path=tmp_path / "sweep.png")
+    page.get_by_text("run-of-sweep", exact=True).last.click()
+    page = follow(page, "new.mp4")
+    expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
+    assert desk.output("new").is_dir()

@@ -18,15 +18,12 @@ import pytest
 from commands import Here
 from conftest import ROOT, Site, migrate
 from media import Sound, make_video
-from served import Served, children, wait
+from served import LOST, Served, children, forget_diarization, wait
 
 from flows.server import resources
 from spokenby.engines.av import read_audio
 
 TALK = "telephone talk"
-LOST = ("diarize", "embed")
-"""What is to be computed again after a talk's diarization was deleted."""
-
 CLIP_S = 6
 CUT_STAGES = ("extract", "speech", "diarize", "embed", "transcribe", "merge", "rename", "write")
 """Where runs can be cut: in the midst of each stage, before and after outputs are in place."""
@@ -38,14 +35,6 @@ if "EVERY_FAULT" not in os.environ:  # 15 s of computing for each; tests/faults 
 
 ONCE_A_DAY = {"active": False, "schedule": {"cron": "0 3 * * *", "timezone": "UTC"}}
 """A schedule that a person added in the UI."""
-
-
-def forget_diarization(site: Site) -> None:
-    """Lose the talk's diarization and transcript; all else stays stored."""
-    stages = site.manifest(TALK)["stages"]
-    for stage in LOST:
-        (site.results / stage / f"{stages[stage]['digest']}.json").unlink()
-    shutil.rmtree(site.output(TALK))
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +212,7 @@ def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, c
 def test_server_restarted_during_a_run_does_not_harm_it(
     served: Served, finished: Site, talk: str
 ) -> None:
-    forget_diarization(served)
+    forget_diarization(served, TALK)
     run = served.trigger(paths=[talk])
     served.wait_for_stage(run, f"diarize {TALK}")
     served.kill_child("server")
@@ -231,36 +220,6 @@ def test_server_restarted_during_a_run_does_not_harm_it(
     ended = served.wait_for(run, "Completed", "Failed", "Crashed")
     assert (ended["state"]["name"], ended["run_count"]) == ("Completed", 1)
     assert served.computed(TALK) == set(LOST)
-    assert _transcript(served) == _transcript(finished)
-
-
-def test_a_run_that_is_stopped_with_its_worker_goes_on_and_has_not_crashed(
-    served: Served, finished: Site
-) -> None:
-    forget_diarization(served)
-    run = served.trigger()  # the site's folder of videos
-    served.wait_for_stage(run, f"diarize {TALK}")
-    worker = served.parts["worker"]
-    worker.send_signal(signal.SIGTERM)
-    told, _ = worker.communicate(timeout=60)
-    assert "stopped, continues with the next spokenby serve: the folder of videos" in told
-    state = served.run_of(run)["state"]
-    assert (state["type"], state["name"]) == ("SCHEDULED", "Stopped")
-    assert state["message"] == "stopped with spokenby serve; continues when it is started again"
-    watched = served.folder / "watched"
-    watched.mkdir()
-    served.up("worker", "--watch", str(watched))
-    ended = served.wait_for(run, "Completed", "Failed")
-    assert ended["state"]["name"] == "Completed"
-    sweep = served.api("GET", "/deployments/name/sweep-folder/sweep-folder")
-    (schedule,) = sweep["schedules"]
-    assert (schedule["active"], sweep["parameters"]) == (True, {"folders": [str(watched)]})
-    wanted = {"flow_runs": {"name": {"any_": ["sweep watched"]}}, "sort": "START_TIME_ASC"}
-    first = served.api("POST", "/flow_runs/filter", wanted)[0]
-    assert served.wait_for(first["id"], "Completed")["parameters"]["folders"] == [str(watched)]
-    where = f"/deployments/{sweep['id']}/schedules/{schedule['id']}"
-    served.api("PATCH", where, {"active": False})
-    assert "crashed (" not in served.history_of(run)  # which would count against its restarts
     assert _transcript(served) == _transcript(finished)
 
 
