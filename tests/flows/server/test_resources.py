@@ -18,7 +18,7 @@ import pytest
 from commands import Here
 from conftest import ROOT, Site, migrate
 from media import Sound, make_video
-from served import LOST, Served, children, forget_diarization, wait
+from served import LOST, CutRun, Served, children, forget_diarization, wait
 
 from flows.server import resources
 from spokenby.engines.av import read_audio
@@ -174,14 +174,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Site:
     return site
 
 
-def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, clip: Site) -> None:
-    """Flow, worker and server at once, which is a reboot; then flows alone, while the former rest.
+@pytest.fixture(scope="module")
+def cut(served: Served, clip: Site) -> list[CutRun]:
+    """Cut flow, worker and server at once, which is a reboot; then flows alone.
 
-    Nobody is left to say that the former ended: their silence tells.
+    The first run lives on: server and worker come back. That the others ended is told by nobody:
+    their silence tells, after a minute and a half. Meanwhile, other tests have their turn.
     """
     video = clip.videos / "clip.mp4"
     cuts = [served.cut(video, stage, signal.SIGSTOP) for stage in REBOOTED]
-    left, *killed = [cut.wait()[0] for cut in cuts]  # one lives on: server and worker come back
+    left, *killed = [cut.wait()[0] for cut in cuts]
     (worker,) = children(served.parts["worker"].pid)
     for process in (worker, *killed):
         os.kill(process, signal.SIGKILL)
@@ -190,37 +192,12 @@ def test_killed_at_each_stage_a_run_continues_where_it_was_cut(served: Served, c
     os.kill(left, signal.SIGCONT)
     served.up("server")
     served.up("worker", "--workers-limit", "32")
-    cuts += [served.cut(video, stage, signal.SIGKILL) for stage in KILLED]
-    for number, cut in enumerate(cuts):
-        _, before = cut.wait()
-        ended = served.wait_for(cut.run, "Completed", "Failed", seconds=400)
-        assert ended["state"]["name"] == "Completed", cut
-        if cut.run != cuts[0].run:
-            silent = number < len(REBOOTED)  # nobody was left to say that it had ended
-            told = "no heartbeat" if silent else "Process exited with status code: -9"
-            assert told in served.history_of(cut.run), cut
-            assert ("no heartbeat" in served.history_of(cut.run)) == silent, cut
-            assert not silent or "status code: -9" not in served.history_of(cut.run), cut
-            assert ended["run_count"] == 2, cut
-        assert before.items() <= cut.stored().items(), cut  # nothing was computed twice
-        for written in clip.output("clip").iterdir():
-            if written.name != "manifest.json":  # which tells what took how long
-                there = cut.site.output("clip") / written.name
-                assert there.read_bytes() == written.read_bytes(), there
+    return cuts + [served.cut(video, stage, signal.SIGKILL) for stage in KILLED]
 
 
-def test_server_restarted_during_a_run_does_not_harm_it(
-    served: Served, finished: Site, talk: str
-) -> None:
-    forget_diarization(served, TALK)
-    run = served.trigger(paths=[talk])
-    served.wait_for_stage(run, f"diarize {TALK}")
-    served.kill_child("server")
-    served.up("server")
-    ended = served.wait_for(run, "Completed", "Failed", "Crashed")
+def test_a_run_that_outlives_server_and_worker_ends(served: Served, cut: list[CutRun]) -> None:
+    ended = served.wait_for(cut[0].run, "Completed", "Failed", seconds=400)
     assert (ended["state"]["name"], ended["run_count"]) == ("Completed", 1)
-    assert served.computed(TALK) == set(LOST)
-    assert _transcript(served) == _transcript(finished)
 
 
 def test_a_sweep_hands_over_what_it_finds_and_links_to_the_run(served: Served, clip: Site) -> None:
@@ -241,15 +218,6 @@ def test_a_sweep_hands_over_what_it_finds_and_links_to_the_run(served: Served, c
     assert all(f"/runs/flow-run/{run['id']}" in link["data"] for link in links)
     assert served.wait_for(run["id"], "Completed", "Failed")["state"]["name"] == "Completed"
     assert (served.output("clip") / "transcript.srt").exists()
-
-
-def test_no_slot_leaks(served: Served) -> None:
-    """After the kills above: what a dead task held comes free within its lease of 60 s."""
-    wait(
-        lambda: not served.api("GET", "/concurrency_limits/tag/gpu")["active_slots"],
-        90,
-        lambda: served.api("GET", "/concurrency_limits/tag/gpu"),
-    )
 
 
 EIGHT_RUNS = """
@@ -295,6 +263,50 @@ def test_limit_holds_with_eight_runs_at_once(served: Served) -> None:
     assert len(times) == 16
     assert most_at_once([(begun, ended) for begun, _, _, ended in times]) == 2
     assert most_at_once([(got, freed) for _, got, freed, _ in times]) == 1
+
+
+def test_killed_at_each_stage_a_run_continues_where_it_was_cut(
+    served: Served, clip: Site, cut: list[CutRun]
+) -> None:
+    for number, run in enumerate(cut):
+        _, before = run.wait()
+        ended = served.wait_for(run.run, "Completed", "Failed", seconds=400)
+        assert ended["state"]["name"] == "Completed", run
+        if number:
+            silent = number < len(REBOOTED)  # nobody was left to say that it had ended
+            told = "no heartbeat" if silent else "Process exited with status code: -9"
+            assert told in served.history_of(run.run), run
+            assert ("no heartbeat" in served.history_of(run.run)) == silent, run
+            assert not silent or "status code: -9" not in served.history_of(run.run), run
+            assert ended["run_count"] == 2, run
+        assert before.items() <= run.stored().items(), run  # nothing was computed twice
+        for written in clip.output("clip").iterdir():
+            if written.name != "manifest.json":  # which tells what took how long
+                there = run.site.output("clip") / written.name
+                assert there.read_bytes() == written.read_bytes(), there
+
+
+def test_server_restarted_during_a_run_does_not_harm_it(
+    served: Served, finished: Site, talk: str
+) -> None:
+    forget_diarization(served, TALK)
+    run = served.trigger(paths=[talk])
+    served.wait_for_stage(run, f"diarize {TALK}")
+    served.kill_child("server")
+    served.up("server")
+    ended = served.wait_for(run, "Completed", "Failed", "Crashed")
+    assert (ended["state"]["name"], ended["run_count"]) == ("Completed", 1)
+    assert served.computed(TALK) == set(LOST)
+    assert _transcript(served) == _transcript(finished)
+
+
+def test_no_slot_leaks(served: Served) -> None:
+    """After the kills above: what a dead task held comes free within its lease of 60 s."""
+    wait(
+        lambda: not served.api("GET", "/concurrency_limits/tag/gpu")["active_slots"],
+        90,
+        lambda: served.api("GET", "/concurrency_limits/tag/gpu"),
+    )
 
 
 def test_flows_and_tasks_of_the_users_own_are_not_imported(served: Served) -> None:
