@@ -23,7 +23,7 @@ from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
 from spokenby.types import language_label
 from spokenby.wording import markdown_cell
-from tasks.again import DEPLOYMENT, TEMPORARY
+from tasks.forms import DEPLOYMENT, TEMPORARY
 from tasks.artifacts import tell_prefect
 
 START_WITHIN_S = 120.0

@@ -35,6 +35,8 @@ _READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
 
 _UNDETERMINED = {"und", ""}
 
+_COVER = av.stream.Disposition.attached_pic
+
 _OPUS_BLOCK = 10 * SAMPLE_RATE_HZ
 
 
@@ -186,6 +188,31 @@ def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             for block in resampler.resample(frame)
         ]
     return np.concatenate(blocks), rate_hz
+
+
+def read_picture(path: Path, width: int) -> bytes:
+    """Return a picture of a video as JPEG, so many pixels wide; empty if none can be read.
+
+    It is from a tenth of the way in: many videos begin black.
+    """
+    try:
+        with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
+            # A cover of a song is a stream of one picture.
+            streams = [each for each in container.streams.video if not each.disposition & _COVER]
+            if not streams:
+                return b""
+            if container.duration:
+                container.seek(container.duration // 10)
+            frame = next(container.decode(streams[0]))
+    except (OSError, ValueError, StopIteration, av.error.FFmpegError):
+        return b""
+    height = max(2, round(width * frame.height / frame.width / 2) * 2)
+    frame = frame.reformat(width, height, "yuvj420p")
+    frame.pts, frame.time_base = 0, Fraction(1)
+    coder = av.VideoCodecContext.create("mjpeg", "w")
+    coder.width, coder.height, coder.pix_fmt = width, height, "yuvj420p"
+    coder.time_base = Fraction(1)
+    return b"".join(bytes(packet) for packet in [*coder.encode(frame), *coder.encode(None)])
 
 
 Picture = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 from functools import cache
 from importlib.resources import files as package_files
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -40,31 +40,52 @@ _UNSPACED, _OVERLAP = 1, 2
 _WHOLE = 0.995
 
 
-def render(document: Document, files: Collection[str], *, video: str = "") -> dict[str, bytes]:
+class Naming(NamedTuple):
+    """Where a served page sends the name of a voice, and the token that has to go with it."""
+
+    url: str
+    token: str
+
+
+def render(
+    document: Document,
+    files: Collection[str],
+    *,
+    video: str = "",
+    home: str = "",
+    naming: Naming | None = None,
+) -> dict[str, bytes]:
     """Return page.html of a transcript.
 
     Args:
         document: the transcript.
         files: names of those beside it; the page plays the listening copy if it is one of them.
         video: address of the video, relative to the page's, where somebody serves both.
+        home: address of the page that lists all videos, likewise.
+        naming: by which the page names voices; without, it shows the command that does.
     """
     script, style = _script(), _style()
     page = _template().render(
         title=plain(document.name),
-        policy=_policy(script, style),
+        policy=_policy(script, style, asks=naming is not None),
+        home=home,
+        naming=naming,
         script=Markup(script),  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own
         summary=_summary(document.transcript),
         speakers=_speakers(document.transcript),
         notes=[plain(note) for note in document.about.get("notes", ())],
         warnings=[plain(warning) for warning in document.transcript.named_warnings],
-        transcript=_data(document, files, video),
+        transcript=_data(document, files, video) | {"naming": naming._asdict() if naming else None},
     )
     return {FILE: page.encode("utf-8", errors="replace")}
 
 
-def _policy(script: str, style: str) -> str:
-    """Return the Content-Security-Policy: nothing but the two inline parts, and media beside it."""
+def _policy(script: str, style: str, *, asks: bool) -> str:
+    """Return the Content-Security-Policy: nothing but the two inline parts, and media beside it.
+
+    A page that `asks` its server to do something may connect to that.
+    """
     rules = {
         "default-src": "'none'",
         "script-src": f"'sha256-{_hash(script)}'",
@@ -73,6 +94,8 @@ def _policy(script: str, style: str) -> str:
         "base-uri": "'none'",
         "form-action": "'none'",
     }
+    if asks:
+        rules["connect-src"] = "'self'"
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
