@@ -7,6 +7,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from flows.cli.correcting import correct
 from flows.cli.exporting import export
 from flows.cli.find import find
 from flows.cli.params import params
@@ -34,18 +35,8 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    transcribe,
-    plan,
-    view,
-    find,
-    export,
-    sweep,
-    status,
-    retry,
-    params,
-    serve,
-    up,
-    setup,
+    *(transcribe, plan, view, find, correct, export),
+    *(sweep, status, retry, params, serve, up, setup),
 ):
     app.command(command)
 app.register_install_completion_command()

@@ -93,7 +93,7 @@ def note_unchanged(statuses: Sequence[VideoStatus], settings: Settings) -> list[
         for status in unchanged:
             folder = Path(status.folder)
             if place_of(folder, settings) not in noted:
-                _note_folder(folder, settings)
+                note_folder(folder, settings)
     except SpokenbyError as error:
         first = unchanged[0]
         if first.summary:
@@ -104,7 +104,8 @@ def note_unchanged(statuses: Sequence[VideoStatus], settings: Settings) -> list[
     return list(statuses)
 
 
-def _note_folder(folder: Path, settings: Settings) -> None:
+def note_folder(folder: Path, settings: Settings) -> None:
+    """Tell the library what a finished transcript says, if it is complete."""
     if about := manifest.read_manifest(folder):
         transcript = formats.read_transcript((folder / TRANSCRIPT).read_bytes())
         note_transcript(manifest.video_of(about), folder, transcript, settings)
@@ -124,7 +125,11 @@ def rewrite_transcripts(
     for place in library.transcripts(videos):
         folder = folder_at(place.folder, settings)
         yield rewrite_folder(
-            folder, library.identities_of, settings.claims, pages=page.render, overwrite=overwrite
+            folder,
+            library.identities_of,
+            settings.claims,
+            pages=page.render_layer,
+            overwrite=overwrite,
         )
 
 

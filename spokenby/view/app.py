@@ -25,10 +25,11 @@ from starlette.routing import Route
 from spokenby.engines.av import read_picture
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.files import explaining, replacing
-from spokenby.output import formats
-from spokenby.output.formats import TRANSCRIPT
+from spokenby.output.corrections import MOST_BYTES, read_corrections
+from spokenby.output.layers import Saved, open_layer
 from spokenby.review import listening_copy, page
 from spokenby.settings import Settings
+from spokenby.site.corrections import folders_of, save_corrections
 from spokenby.site.find_videos import VIDEO_SUFFIXES
 from spokenby.site.inventory import State, count_states
 from spokenby.site.voice_library import folder_at, open_library
@@ -81,6 +82,8 @@ def make_app(videos: Videos, settings: Settings, key: str, prefect: Home = lambd
         Route("/t/{id}/page.html", pages.transcript),
         Route("/t/{id}/video", pages.video),
         Route("/t/{id}/picture.jpg", pages.picture),
+        Route("/t/{id}/corrections", pages.correct, methods=["PUT"]),
+        Route("/corrections", pages.add_corrections, methods=["PUT"]),
         Route("/t/{id}/{name}", pages.file),
         Route("/static/{name}", _static),
     ]
@@ -171,19 +174,51 @@ class _Pages:
         has_copy = listening_copy.FILE in about["files"]
         # What has no picture is played from the copy, which every browser knows.
         shown = video and (video.suffix.lower() in VIDEO_SUFFIXES or not has_copy)
-        try:
-            document = formats.read_document((folder / TRANSCRIPT).read_bytes())
-        except OSError as error:
-            raise HTTPException(404) from error
-        rendered = page.render(
-            document,
+        rendered = page.render_layer(
+            open_layer(folder, about),
             about["files"],
             video="video" if shown else "",
             home="/",
+            saving=page.Saving("corrections", self._token),
             naming=page.Naming("/voices/name", self._token),
         )
         headers = {**_NO_STORE, "content-security-policy": "frame-ancestors 'none'"}
         return Response(rendered[page.FILE], media_type="text/html", headers=headers)
+
+    async def correct(self, request: Request) -> Response:
+        """Save the corrections that a transcript's page sends."""
+        content = await _body(request, MOST_BYTES)
+
+        def save() -> Saved:
+            folder, _ = self._transcript(request)
+            return save_corrections(folder, content, self._settings)
+
+        saved = await run_in_threadpool(save)
+        return _json(
+            {
+                "saved": saved.when.isoformat(timespec="seconds"),
+                "applied": saved.applied,
+                "unfit": [str(each) for each in saved.unfit],
+            }
+        )
+
+    async def add_corrections(self, request: Request) -> Response:
+        """Apply a file of corrections to the transcripts of its video, beside those stored."""
+        content = await _body(request, MOST_BYTES)
+
+        def save() -> list[tuple[Path, Saved]]:
+            folders = folders_of(read_corrections(content), self._settings)
+            return [
+                (folder, save_corrections(folder, content, self._settings, add=True))
+                for folder in folders
+            ]
+
+        parts = []
+        for folder, saved in await run_in_threadpool(save):
+            unfit = "".join(f"; does not fit: {each}" for each in saved.unfit)
+            applied = count_of(saved.applied, "correction")
+            parts.append(f"{folder.name}: {applied} applied{unfit}")
+        return _json({"said": " · ".join(parts)})
 
     def video(self, request: Request) -> Response:
         """Send the video of a transcript, or the part that is asked for."""

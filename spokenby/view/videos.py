@@ -57,6 +57,8 @@ class Row(NamedTuple):
     people: tuple[Person, ...] = ()
     speakers: int = 0
     warnings: tuple[str, ...] = ()
+    corrected: Mapping[str, float] | None = None
+    """How many corrections were `applied` and are `unfit`; share of the words `checked`."""
     picture: bool = False
     """The video is there, and has one by its name."""
     again: str = ""
@@ -106,26 +108,23 @@ class Videos:
         """Return what there is: of an unfinished look, what it has seen so far."""
         statuses, requests, problem, unfinished = self._look.wait()
         problems = [problem] if problem else []
+        others = list(self._named)
         places: dict[Digest, Path] = {}
-        others: list[Path] = list(self._named)
         try:
-            for place in open_library(self._settings).transcripts():
-                folder = folder_at(place.folder, self._settings)
-                if self.about(folder):
-                    places.setdefault(place.video, folder)
-                    others += [folder] if self._all else []
+            places, listed = self._transcripts()
+            others += listed if self._all else []
         except SpokenbyError as error:
             problems.append(str(error))
         rows, shown = [], set()
         for status in statuses:
-            folder = Path(status.folder) if status.folder else places.get(status.digest)
-            if folder and not status.folder and status.state is State.WAITING:
+            own = Path(status.folder) if status.folder else places.get(status.digest)
+            if own and not status.folder and status.state is State.WAITING:
                 status = status._replace(  # noqa: PLW2901
-                    state=State.DONE, cause=OTHER_SETTINGS, folder=str(folder)
+                    state=State.DONE, cause=OTHER_SETTINGS, folder=str(own)
                 )
-            if folder:
-                shown.add(folder.absolute())
-            rows.append(self._row(status, folder, requests.get(status.digest, "{}")))
+            if own:
+                shown.add(own.absolute())
+            rows.append(self._row(status, own, requests.get(status.digest, "{}")))
         for other in dict.fromkeys(path.absolute() for path in others):
             about = self.about(other)
             if about and other not in shown:
@@ -137,9 +136,24 @@ class Videos:
     def folder(self, id_: str) -> Path | None:
         """Return the folder of an id, if the site has a transcript there."""
         if id_ not in self._folders:
-            self.look()
-        folder = self._folders.get(id_)
-        return folder if folder and self.about(folder) else None
+            self._transcripts()
+            for folder in self._named:
+                self.about(folder)
+        if id_ not in self._folders:
+            self.look()  # a transcript that the library lacks
+        found = self._folders.get(id_)
+        return found if found and self.about(found) else None
+
+    def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
+        """Return the complete transcripts that the library knows: one by video, and all."""
+        places: dict[Digest, Path] = {}
+        listed = []
+        for place in open_library(self._settings).transcripts():
+            folder = folder_at(place.folder, self._settings)
+            if self.about(folder):
+                places.setdefault(place.video, folder)
+                listed.append(folder)
+        return places, listed
 
     def about(self, folder: Path) -> dict[str, Any] | None:
         """Return the manifest of a complete transcript; `None` if there is none."""
@@ -185,6 +199,7 @@ class Videos:
             people=_people(about.get("identities") or ()),
             speakers=about.get("speakers") or 0,
             warnings=tuple(about.get("warnings") or ()),
+            corrected=about.get("corrections"),
             picture=bool(known and known.suffix.lower() in VIDEO_SUFFIXES),
             again=again,
         )

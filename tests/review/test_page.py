@@ -141,7 +141,9 @@ def test_new_names_are_on_the_page_and_the_sound_stays(tmp_path: Path) -> None:
     folder = write_conversation(tmp_path / "conversation-12345678")
     sound = (folder / "audio.webm").read_bytes()
     identities = [Identity(speaker="SPEAKER_01", voice=8, name="Grace & <Co>", known=True)]
-    told = rewrite_folder(folder, lambda *_: identities, tmp_path / "locks", pages=page.render)
+    told = rewrite_folder(
+        folder, lambda *_: identities, tmp_path / "locks", pages=page.render_layer
+    )
     assert told.state == "written"
     assert not is_edited(folder)
     assert (folder / "audio.webm").read_bytes() == sound

@@ -1,6 +1,6 @@
 // The list of videos: order, filter, and what changes while a run works.
 
-import { byId, refresh } from "./common.js";
+import { byId, refresh, say, send } from "./common.js";
 
 const EVERY_MS = 5000;
 const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
@@ -42,10 +42,36 @@ async function follow() {
   setTimeout(follow, EVERY_MS);
 }
 
+async function apply(file) {
+  say("Applying corrections…");
+  const answer = await send("/corrections", file, "PUT");
+  say(answer.said ?? answer.error);
+  if (answer.ok && (await refresh("videos"))) arrange();
+}
+
+function listenForCorrections() {
+  const drop = byId("drop");
+  const isFile = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+  addEventListener("dragover", (event) => { if (isFile(event)) { event.preventDefault(); drop.hidden = false; } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.hidden = true; });
+  addEventListener("drop", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    drop.hidden = true;
+    if (event.dataTransfer.files[0]) apply(event.dataTransfer.files[0]);
+  });
+  byId("apply").addEventListener("click", () => byId("corrections").click());
+  byId("corrections").addEventListener("change", (event) => {
+    if (event.target.files[0]) apply(event.target.files[0]);
+    event.target.value = "";
+  });
+}
+
 for (const id of ["sort", "state"]) byId(id).addEventListener("change", arrange);
 byId("filter").addEventListener("input", arrange);
 // A picture that cannot be had: what is behind it shows. Errors do not bubble.
 addEventListener("error", (event) => { if (event.target.matches?.(".thumb img")) event.target.remove(); }, true);
 for (const image of document.querySelectorAll(".thumb img")) if (image.complete && !image.naturalWidth) image.remove();
+listenForCorrections();
 arrange();
 setTimeout(follow, EVERY_MS);
