@@ -21,7 +21,7 @@ from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from spokenby.wording import markdown_cell
 from tasks.again import again_of_run, naming_links
-from tasks.artifacts import show_video
+from tasks.artifacts import link_to_page, show_video
 from tasks.options import passing_stage
 
 
@@ -92,6 +92,7 @@ def write_outputs(
             folder,
             again_from(plan.digests, video.path),
             naming_links(identities),
+            link_to_page(folder),
         ),
         f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript is",
     )

@@ -8,16 +8,18 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.server.passwords import kept_password
 from flows.server.site_server import server_of
 from spokenby.errors import InputError
 from spokenby.settings import Settings
-from spokenby.site.inventory import VideoStatus
 from spokenby.types import Seconds
 from spokenby.view.address import known_to_site, make_key
 from tasks import forms
+
+if TYPE_CHECKING:
+    from spokenby.site.inventory import VideoStatus
 
 HOST = "127.0.0.1"
 

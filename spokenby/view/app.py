@@ -55,8 +55,14 @@ _POLICY = (
 """Of our own pages; a transcript's page brings its own."""
 _NO_STORE = {"cache-control": "no-store"}
 _ASK_AGAIN = {"cache-control": "private, no-cache"}
-_STATIC = {"view.css": "view", "common.js": "view", "index.js": "view", "voices.js": "view"}
-_STATIC |= {"page.css": "review"}
+_STATIC = {
+    "page.css": "text/css",  # of a transcript's page
+    "view.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    "common.js": "text/javascript",
+    "index.js": "text/javascript",
+    "voices.js": "text/javascript",
+}
 _INLINE = {listening_copy.FILE}
 _PICTURE_LOCK = threading.Lock()
 """One picture at a time: decoding is not for all of a page at once."""
@@ -295,11 +301,11 @@ async def _body(request: Request, most: int) -> bytes:
 
 def _static(request: Request) -> Response:
     name = request.path_params["name"]
-    if (package := _STATIC.get(name)) is None:
+    if (kind := _STATIC.get(name)) is None:
         raise HTTPException(404)
-    folder = "static/" if package == "view" else ""
-    content = package_files(f"spokenby.{package}").joinpath(f"{folder}{name}").read_bytes()
-    kind = "text/css" if name.endswith(".css") else "text/javascript"
+    review = package_files("spokenby.review") / name
+    own = package_files("spokenby.view") / "static" / name
+    content = (review if name == "page.css" else own).read_bytes()
     return Response(content, media_type=kind, headers=_ASK_AGAIN)
 
 

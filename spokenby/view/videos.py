@@ -131,6 +131,7 @@ class Videos:
                 video = about["video"]
                 status = VideoStatus(video["name"], State.DONE, video["digest"], folder=str(other))
                 rows.append(self._row(status, other, "{}"))
+        rows.sort(key=lambda row: _ORDER[row.status.state])
         return Looked(rows, tuple(problems), unfinished)
 
     def folder(self, id_: str) -> Path | None:
@@ -205,6 +206,7 @@ class Videos:
         )
 
 
+_ORDER = {state: place for place, state in enumerate(State)}
 _TO_RUN = {State.FAILED, State.GIVEN_UP, State.STOPPED, State.WAITING}
 
 

@@ -44,7 +44,7 @@ function showCommand(person) {
 }
 
 /** Show a speaker's new name everywhere on the page. */
-function show(place, name) {
+function showName(place, name) {
   const before = speakers[place].name;
   speakers[place].name = name;
   for (const paragraph of paragraphs) {
@@ -60,7 +60,7 @@ function show(place, name) {
 }
 
 /** Have the server name a voice in every transcript, and say what came of it. */
-async function name(person, merge = false) {
+async function nameVoice(person, merge = false) {
   const told = person.querySelector(".named");
   const again = person.querySelector("[data-do=merge]");
   const place = Number(person.dataset.speaker);
@@ -77,7 +77,7 @@ async function name(person, merge = false) {
     const content = await answer.json();
     told.textContent = content.said ?? content.error;
     if (answer.ok) {
-      speakers.forEach((each, other) => { if (each.voice === voice) show(other, content.name); });
+      speakers.forEach((each, other) => { if (each.voice === voice) showName(other, content.name); });
       speakers[place].voice = content.voice;
     } else if (content.taken) {
       again.textContent = `The same person: merge with ${content.taken.name}`;
@@ -90,8 +90,8 @@ async function name(person, merge = false) {
 }
 
 const actions = {
-  name: (person) => name(person),
-  merge: (person) => name(person, true),
+  name: (person) => nameVoice(person),
+  merge: (person) => nameVoice(person, true),
   sample(person) {
     const { sample, name } = speakers[Number(person.dataset.speaker)];
     if (!sample) return say(`${name} has no words to hear`);
@@ -125,7 +125,7 @@ export function startSpeakers() {
     if (button) actions[button.dataset.do](button.closest(".person"), button);
   });
   byId("people").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && data.naming && event.target.matches(".naming input")) name(event.target.closest(".person"));
+    if (event.key === "Enter" && data.naming && event.target.matches(".naming input")) nameVoice(event.target.closest(".person"));
   });
   byId("people").addEventListener("input", (event) => {
     const person = event.target.closest(".person");
