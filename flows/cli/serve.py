@@ -104,13 +104,13 @@ def serve(
             wait_until_healthy(url, *children)
             if only != "worker":
                 stack.enter_context(known_to_site(url, settings))
+            pages = None if only else _start_pages(console, settings, port + 1)
+            if pages:
+                stack.callback(pages.child.stop)
             if only != "server":
                 children.append(_start_worker(console, settings, url, workers_limit))
                 stack.callback(_stop_worker, console, children[-1])
                 _watch(console, watch)
-            pages = None if only else _start_pages(console, settings, port + 1)
-            if pages:
-                stack.callback(pages.child.stop)
             _tell_what_next(console, url, kept, pages)
             _look_after(console, children, pages, restarting=only != "server")
         finally:

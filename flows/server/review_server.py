@@ -44,6 +44,7 @@ def listen(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError:
         listener.bind((HOST, 0))
+    listener.listen()  # whoever is early waits
     return listener
 
 
@@ -84,7 +85,6 @@ def serve_pages(
         timeout_graceful_shutdown=_END_WITHIN_S,
     )
     port = listener.getsockname()[1]
-    listener.listen()
     server = uvicorn.Server(config)
     if known:
         with known_to_site(address(port).rstrip("/"), settings):

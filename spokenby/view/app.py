@@ -96,7 +96,7 @@ def make_app(videos: Videos, settings: Settings, key: str, prefect: Home = lambd
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, key=key, refuse=_refuse)],
-        exception_handlers={SpokenbyError: _explain, HTTPException: _explain},
+        exception_handlers={SpokenbyError: _explain, HTTPException: _explain, 500: _explain},
     )
 
 
@@ -333,8 +333,10 @@ def _explain(request: Request, error: Exception) -> Response:
     """Say in one line what went wrong."""
     if isinstance(error, HTTPException):
         status, line = error.status_code, _PROBLEMS.get(error.status_code, error.detail)
-    else:
+    elif isinstance(error, SpokenbyError):
         status, line = (400 if isinstance(error, InputError) else 503), str(error)
+    else:
+        status, line = 500, f"That failed: {type(error).__name__}, see the log of this server"
     if request.method not in {"GET", "HEAD"}:
         return _json({"error": line}, status)
     return _html("problem", status, problem=line)

@@ -71,11 +71,13 @@ class Pages:
         """Return the address of a file of a transcript."""
         return f"/t/{folder_id(self.folders[name])}/{file}"
 
-    def client(self, *, admitted: bool = True) -> httpx.Client:
-        client = httpx.Client(base_url=self.url, follow_redirects=False, trust_env=False)
-        if admitted:
-            assert client.get("/", params={"key": self.key}).status_code == 303
-        return client
+    @contextmanager
+    def client(self, *, admitted: bool = True) -> Iterator[httpx.Client]:
+        """Yield a client, which has opened the address with the secret if `admitted`."""
+        with httpx.Client(base_url=self.url, trust_env=False) as client:
+            if admitted:
+                assert client.get("/", params={"key": self.key}).status_code == 303
+            yield client
 
     def transcript(self, name: str) -> SpeakerTranscript:
         return formats.open_transcript(self.folders[name]).transcript
@@ -125,7 +127,13 @@ def add_transcript(
     files |= page.render_layer(layer, files)
     about = {
         "digest": Inventory(prepare_batch()).transcript_key(digest),
-        "video": {"name": video_path.name, "digest": digest, "duration": length, "recorded": ""},
+        "video": {
+            "name": video_path.name,
+            "digest": digest,
+            "duration": length,
+            "audio_streams": 1,
+            "recorded": "",
+        },
         "identified_from": heard.digest,
     }
     about = manifest.renamed(about, transcript, identities)
