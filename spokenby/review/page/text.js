@@ -34,7 +34,8 @@ function heightOf(paragraph) {
   return LINE * Math.ceil(letters / LETTERS) + 7;
 }
 
-function block(paragraph, before) {
+/** Return the elements of a paragraph: itself, and its heading where the speaker changes. */
+export function block(paragraph, before) {
   const start = paragraph.words[0].start;
   const link = make("a", { class: "at", href: `#t=${start}` }, clock(start));
   link.title = "Play from here; a link to this place";
@@ -79,9 +80,10 @@ export function follow(on) {
   if (on) reveal(current);
 }
 
-function highlight() {
+/** Highlight the playing word; also after words were changed. */
+export function highlight() {
   const word = wordAt(now());
-  if (word === current) return;
+  if (word === current && (!word || word.element?.classList.contains("playing-word"))) return;
   current?.element?.classList.remove("playing-word");
   current?.paragraph.element?.classList.remove("playing-paragraph");
   current = word ?? null;
@@ -108,8 +110,15 @@ export function stepParagraph(step) {
   if (target) goTo(target.words[0]);
 }
 
-/** Return the first word of each doubtful stretch. */
-export const doubts = words.filter((word, place) => word.doubt && words[place - 1]?.doubt !== word.doubt);
+/** The first word of each doubtful stretch. */
+export let doubts = [];
+
+/** Find what is doubtful; also after words were changed. */
+export function findDoubts() {
+  doubts = words.filter((word, place) => word.doubt && words[place - 1]?.doubt !== word.doubt);
+  byId("doubts").textContent = doubts.length;
+  byId("doubt").hidden = !doubts.length;
+}
 
 /** Go to the next doubtful place, or the one before; from the last to the first. */
 export function stepDoubt(step) {
