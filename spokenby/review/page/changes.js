@@ -158,11 +158,28 @@ function apply(entry, run) {
   Object.assign(entry, { at, size: fresh.length, before });
 }
 
+/** Say where paragraphs began before a correction that came with the page, which knows words only. */
+function findBeginnings(entry, here) {
+  const { at, size, before, correction } = entry;
+  const following = words[at + size];
+  if (!correction.paragraph && here.length) before[0].begins = here[0].begins;
+  if (correction.speaker) {
+    const were = before.map((word, place) => (here[place] ?? here.at(-1) ?? word).speaker);
+    if (following) {
+      before.push({ ...following });
+      were.push(following.speaker);
+      entry.size++;
+    }
+    cutAgain(before, were, words[at - 1]);
+  }
+  entry.loaded = false;
+}
+
 /** Put the words back that stood there before. */
 function takeBack(entry) {
   if (!entry.before) return;
   const here = words.slice(entry.at, entry.at + entry.size);
-  if (entry.loaded && !entry.correction.paragraph && here.length) entry.before[0].begins = here[0].begins;
+  if (entry.loaded) findBeginnings(entry, here);
   const areNow = entry.before.map((_, place) => (here[place] ?? here.at(-1) ?? entry.before[place]).speaker);
   if (entry.correction.speaker) moveAllTurns(entry.before, areNow, entry.before.map((word) => word.speaker));
   entry.after = replaceWords(entry.at, entry.size, entry.before);

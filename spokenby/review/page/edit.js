@@ -11,6 +11,7 @@ import { currentWord, doubts, goTo, reveal, stepDoubt, wordBehind } from "./text
 let typed = null;  // the word that is typed over, and its field
 let chosen = [];
 let settling = 0;
+let unnamed = [];  // what is said by the person who is being named
 
 /** Let a person type over a word. */
 export function typeOver(word) {
@@ -61,8 +62,8 @@ function rowsOf(some) {
   return rows;
 }
 
-function give(who) {
-  const rows = rowsOf(chosen).filter((row) => row.some((word) => speakers[word.speaker]?.name !== who.name));
+function give(who, some = chosen) {
+  const rows = rowsOf(some).filter((row) => row.some((word) => speakers[word.speaker]?.name !== who.name));
   getSelection().empty();
   change(rows.map((run) => ({ run, speaker: who })));
 }
@@ -87,7 +88,7 @@ const wishes = {
   split: () => change([{ run: [chosen[0]], paragraph: "split" }]),
   join: () => change([{ run: [chosen[0].paragraph.words[0]], paragraph: "join" }]),
   check: () => check(chosen),
-  person: () => { byId("person-name").value = ""; byId("person").showModal(); },
+  person: () => { unnamed = chosen; byId("person-name").value = ""; byId("person").showModal(); },
 };
 
 function showChosen() {
@@ -124,15 +125,16 @@ function addPerson() {
 
 function stepWord(along, extend) {
   const selection = getSelection();
-  const from = extend && !selection.isCollapsed ? wordBehind(selection.focusNode?.parentElement) ?? wordBehind(selection.focusNode) : currentWord();
-  const next = words[(from?.place ?? -1) + along];
+  const begun = extend && !selection.isCollapsed;
+  const from = begun ? wordBehind(selection.focusNode.parentElement) : currentWord();
+  const next = extend && !begun && from ? from : words[(from?.place ?? -1) + along];
   if (!next) return;
   if (!extend) {
     selection.empty();
     goTo(next, { play: false });
     return;
   }
-  const anchor = selection.isCollapsed ? from ?? next : wordBehind(selection.anchorNode?.parentElement) ?? next;
+  const anchor = (begun && wordBehind(selection.anchorNode.parentElement)) || next;
   const back = next.place < anchor.place;
   const [first, last] = [anchor.element.firstChild, next.element.firstChild];
   selection.setBaseAndExtent(first, back ? first.length : 0, last, back ? 0 : last.length);
@@ -202,7 +204,7 @@ export function startEditing() {
   });
   byId("person").addEventListener("close", () => {
     const name = byId("person-name").value.trim().replace(/\s+/g, " ");
-    if (byId("person").returnValue === "give" && name) give(data.edit.who.find((who) => who.name === name) ?? { name });
+    if (byId("person").returnValue === "give" && name) give(data.edit.who.find((who) => who.name === name) ?? { name }, unnamed);
     byId("person").returnValue = "";
   });
   addEventListener("keydown", onKey);

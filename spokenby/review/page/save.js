@@ -42,9 +42,13 @@ function keep(downloaded) {
 }
 
 function showSaved(line, failed = false) {
-  byId("saved").textContent = line;
-  byId("saved").classList.toggle("failed", failed);
+  for (const shown of document.querySelectorAll(".saved")) {
+    shown.textContent = line;
+    shown.title = line;
+    shown.classList.toggle("failed", failed);
+  }
   byId("save-again").hidden = !failed;
+  if (failed) say(line);
 }
 
 /** Show how much was corrected, and what does not fit. */
@@ -97,7 +101,7 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
   unsaved = false;
   keep(true);
-  showSaved("Downloaded: apply it with the command below");
+  showSaved("Downloaded");
   byId("apply").hidden = false;
 }
 
@@ -106,7 +110,7 @@ function changed() {
   unsaved = true;
   keep(false);
   if (!data.save) {
-    showSaved("Not in the transcript yet: download the corrections");
+    showSaved("Not downloaded yet");
     byId("download").classList.add("due");
     return;
   }

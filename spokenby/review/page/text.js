@@ -10,6 +10,7 @@ const LETTERS = 68;
 const wordOf = new WeakMap();
 let current = null;
 let following = true;
+let stillUntil = 0;  // a page that scrolls under a double-click is in the way
 
 /** Draw a paragraph's words; also after they were changed. */
 export function draw(paragraph) {
@@ -63,7 +64,7 @@ export function currentWord() {
 
 /** Scroll to a word, unless it can be seen well. */
 export function reveal(word, { always = false } = {}) {
-  if (!word?.element || word.paragraph.element.hidden) return;
+  if (!word?.element || word.paragraph.element.hidden || performance.now() < stillUntil) return;
   const { top, bottom } = word.element.getBoundingClientRect();
   const fixed = getComputedStyle(document.querySelector(".player")).position === "fixed";
   const bar = document.querySelector(".player").offsetHeight;
@@ -172,6 +173,7 @@ export function startText(done) {
       history.replaceState(null, "", link.href);
       goTo(wordBehind(link), { play: true });
     } else if (event.target.matches("p > span") && getSelection().isCollapsed) {
+      stillUntil = performance.now() + 600;
       goTo(wordBehind(event.target), { play: true });
     }
   });
