@@ -28,7 +28,10 @@ from spokenby.wording import clock, count_of
 
 FILE = "page.html"
 
-PARTS = ("data", "player", "lanes", "text", "search", "quote", "speakers", "keys", "main")
+PARTS = (
+    *("data", "player", "lanes", "text", "search", "quote", "speakers", "keys"),
+    *("changes", "save", "edit", "replace", "checking", "main"),
+)
 """The page's ES modules, each after those it imports from. They share one scope in the page."""
 
 SAMPLE: Seconds = 10.0

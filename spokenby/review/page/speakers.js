@@ -47,6 +47,9 @@ function showCommand(person) {
 function showName(place, name) {
   const before = speakers[place].name;
   speakers[place].name = name;
+  if (data.edit?.who[place]) data.edit.who[place].name = name;
+  const giver = document.querySelector(`#givers [data-speaker="${place}"] bdi`);
+  if (giver) giver.textContent = name;
   for (const paragraph of paragraphs) {
     if (paragraph.heading && paragraph.speaker === place) paragraph.heading.querySelector("bdi").textContent = name;
   }
