@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import webbrowser
+from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -36,15 +38,21 @@ def view(
     prefect_settings.apply()
     from flows.server.review_server import address, listen, serve_pages
     from spokenby.settings import read_settings
-    from spokenby.view.address import PORT, make_key, pages_of
+    from spokenby.view.address import PORT, leading_to, make_key, pages_of
 
     settings = read_settings()
     console = open_console()
     key = make_key(settings)
+
+    def show(url: str) -> None:
+        say(console, url)
+        if not no_browser:
+            webbrowser.open(leading_to(url, settings).as_uri())
+
     running = pages_of(settings)
     if running and not paths and port is None:
-        say(console, "these pages are being served already:")
-        _open(f"{running}/?key={key}", no_browser=no_browser)
+        say(console, "these pages are served already:")
+        show(f"{running}/?key={key}")
         return 0
     listener = listen(PORT if port is None else port)
     own = listener.getsockname()[1]
@@ -52,17 +60,9 @@ def view(
         say(console, f"port {port} is taken: using {own}")
 
     def ready() -> None:
-        _open(address(own, key), no_browser=no_browser)
+        show(address(own, key))
         say(console, "  Ctrl-C ends this")
 
-    serve_pages(paths, settings, listener, known=not running, ready=ready)
+    with suppress(KeyboardInterrupt):
+        serve_pages(paths, settings, listener, known=not running, ready=ready)
     return 0
-
-
-def _open(url: str, *, no_browser: bool) -> None:
-    """Print an address, and open it."""
-    import webbrowser
-
-    say(open_console(), url)
-    if not no_browser:
-        webbrowser.open(url)

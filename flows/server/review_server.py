@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -144,7 +145,9 @@ def main(port: str) -> None:
     """Serve the pages as a child process, on a port."""
     from spokenby.settings import read_settings
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to forget where it answered
     listener = listen(int(port))
     if listener.getsockname()[1] != int(port):
         raise InputError(f"another program listens on port {port}", "run: spokenby view")
-    serve_pages((), read_settings(), listener)
+    with suppress(KeyboardInterrupt):
+        serve_pages((), read_settings(), listener)

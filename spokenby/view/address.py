@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import os
 import secrets
 from contextlib import AbstractContextManager, suppress
@@ -32,18 +33,36 @@ def make_key(settings: Settings) -> str:
         if len(kept := path.read_text("ascii").strip()) >= _SHORTEST:
             return kept
     key = secrets.token_urlsafe(_SHORTEST)
+    _keep(path, f"{key}\n")
+    return key
+
+
+def leading_to(url: str, settings: Settings) -> Path:
+    """Return a file that leads a browser to an address with the secret in it.
+
+    Anybody on the machine can read what a browser is started with.
+    """
+    path = settings.data_dir.absolute() / "server" / "view.html"
+    address = html.escape(url)
+    refresh = f'<meta http-equiv="refresh" content="0;url={address}">'
+    link = f'<title>spokenby</title><a href="{address}">Open the videos</a>'
+    _keep(path, f'<!doctype html><meta charset="utf-8">{refresh}{link}\n')
+    return path
+
+
+def _keep(path: Path, content: str) -> None:
+    """Write a file that only this user can read."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(f"{key}\n")
+            file.write(content)
         fresh.replace(path)
     except OSError as error:
         raise InputError(
             f"cannot keep the secret of the pages in {path} ({error.strerror})",
             "permit it, or set SPOKENBY_DATA_DIR",
         ) from error
-    return key
 
 
 def derived(key: str, use: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from html import escape
 from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
@@ -84,7 +85,14 @@ class Guard:
                 if name != "key"]  # fmt: skip
         # A path that begins with two slashes would lead to another host.
         place = "/" + request.url.path.lstrip("/")
-        answer = RedirectResponse(f"{place}?{urlencode(rest)}" if rest else place, 303)
+        target = f"{place}?{urlencode(rest)}" if rest else place
+        answer: Response
+        if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            # After a link on another page, a redirection would go without the cookie.
+            refresh = f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(target)}">'
+            answer = Response(refresh, media_type="text/html")
+        else:
+            answer = RedirectResponse(target, 303)
         answer.set_cookie(
             _cookie(request), self._pass, max_age=_YEAR_S, httponly=True, samesite="strict"
         )

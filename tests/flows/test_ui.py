@@ -60,7 +60,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     yield site
     listed = subprocess.run(["pgrep", "-P", str(serve.pid)], capture_output=True, check=True)
     children = listed.stdout.split()
-    assert len(children) == 2
+    assert len(children) == 3
     serve.send_signal(signal.SIGINT)
     assert serve.wait(60) == 0
     left = subprocess.run(["ps", "-p", b",".join(children)], capture_output=True, check=False)
