@@ -54,8 +54,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     told = ""
     for line in serve.stdout:  # type: ignore[union-attr]
         told += line
-        if line.startswith("ready"):
+        if "Ctrl-C" in line:
             break
+    site.pages = re.findall(r"http\S+/\?key=\S+", told)[0]  # type: ignore[attr-defined]
     assert f"ready: {site.home}" in told, told + serve.communicate()[1]  # type: ignore[attr-defined]
     yield site
     listed = subprocess.run(["pgrep", "-P", str(serve.pid)], capture_output=True, check=True)
@@ -266,6 +267,14 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     for speaker in desk.transcript("telephone talk").speakers:  # numbered over the whole site
         expect(page.get_by_role("cell", name=speaker.name, exact=True).first).to_be_visible()
     page.screenshot(path=tmp_path / "artifact.png")
+    artifact = page.url
+    page = follow(page, "read and listen")
+    expect(page.get_by_role("heading", name="Not admitted")).to_be_visible()
+    transcript = page.url
+    page.goto(desk.pages)  # type: ignore[attr-defined]
+    page.goto(transcript)
+    expect(page.get_by_role("heading", name="telephone talk")).to_be_visible()
+    page.goto(artifact)
     assert desk.manifest("telephone talk")["params"]["diarize"]["num_speakers"] == 2
     assert desk.manifest("telephone talk")["params"]["merge"]["max_pause"] == 2.5
     nameless = desk.transcript("telephone talk").speakers[0].name
