@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,9 @@ _READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
 """Python opens the file, so ffmpeg's libraries need no protocol."""
 
 _UNDETERMINED = {"und", ""}
+
+_DECODED = 50
+"""Pictures at most for one to show: of a large video, one may take 20 ms."""
 
 _COVER = av.stream.Disposition.attached_pic
 
@@ -195,16 +199,21 @@ def read_picture(path: Path, width: int) -> bytes:
 
     It is from a tenth of the way in: many videos begin black.
     """
+    frame: av.VideoFrame | None = None
     try:
         with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
             # A cover of a song is a stream of one picture.
             streams = [each for each in container.streams.video if not each.disposition & _COVER]
             if not streams:
                 return b""
-            if container.duration:
-                container.seek(container.duration // 10)
-            frame = next(container.decode(streams[0]))
-    except (OSError, ValueError, StopIteration, av.error.FFmpegError):
+            target = (container.duration or 0) // 10
+            container.seek(target)  # to the key frame before
+            for frame in islice(container.decode(streams[0]), _DECODED):
+                if (frame.time or 0.0) * av.time_base >= target:
+                    break
+    except (OSError, ValueError, av.error.FFmpegError):
+        return b""
+    if frame is None:
         return b""
     height = max(2, round(width * frame.height / frame.width / 2) * 2)
     frame = frame.reformat(width, height, "yuvj420p")
