@@ -83,6 +83,7 @@ def serve_pages(
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_END_WITHIN_S,
     )
     port = listener.getsockname()[1]

@@ -6,7 +6,7 @@ import json
 import mimetypes
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -35,7 +35,7 @@ from spokenby.site.inventory import State, count_states
 from spokenby.site.voice_library import folder_at, open_library
 from spokenby.types import Seconds
 from spokenby.view import voices
-from spokenby.view.address import derived, folder_id
+from spokenby.view.address import derived, folder_id, page_of
 from spokenby.view.guard import Guard
 from spokenby.view.videos import Videos
 from spokenby.voices.search import fold
@@ -114,7 +114,7 @@ class _Pages:
         """Show every video, and the lines that a search finds."""
         looked = self._videos.look()
         words = request.query_params.get("find", "").strip()
-        hits, problem = self._find(words)
+        hits, problem = self._find(words, {row.id for row in looked.rows})
         return self._page(
             "index",
             rows=looked.rows,
@@ -129,8 +129,8 @@ class _Pages:
             more=len(hits) == HITS,
         )
 
-    def _find(self, words: str) -> tuple[list[dict[str, Any]], str]:
-        """Return the lines that have all the words, or why none were looked for."""
+    def _find(self, words: str, ids: Collection[str]) -> tuple[list[dict[str, Any]], str]:
+        """Return the lines of some transcripts that have all the words, or why there are none."""
         if not words:
             return [], ""
         try:
@@ -141,9 +141,9 @@ class _Pages:
         found = []
         for hit in hits:
             folder = folder_at(hit.folder, self._settings)
-            if self._videos.about(folder) is None:
+            if folder_id(folder) not in ids:
                 continue
-            address = f"/t/{folder_id(folder)}/page.html#t={max(0.0, round(hit.start, 2)):g}"
+            address = f"{page_of(folder)}#t={max(0.0, round(hit.start, 2)):.2f}"
             found.append({"hit": hit, "address": address, "text": _marked(hit.text, terms)})
         return found, ""
 

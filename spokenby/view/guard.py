@@ -114,8 +114,9 @@ def _foreign(request: Request) -> str:
     """Say why a request does not come from a page of ours, or of nobody; empty if it does."""
     host = request.headers.get("host", "")
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+        parts = urlsplit(f"//{host}")
+        name, _ = parts.hostname or "", parts.port
+    except ValueError:  # the port is none
         name = host
     if name not in _HOSTS:
         return f"These pages do not answer to the name {name!r}"

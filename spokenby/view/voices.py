@@ -17,7 +17,7 @@ from spokenby.site.voice_library import (
     rewrite_transcripts,
 )
 from spokenby.types import Digest, Seconds
-from spokenby.view.address import folder_id
+from spokenby.view.address import folder_id, page_of
 from spokenby.view.videos import Videos
 from spokenby.voices.library import Change, Neighbor, VoiceSummary
 from spokenby.voices.registry import name_key
@@ -112,7 +112,7 @@ def _samples(voice: int, videos: Videos, settings: Settings) -> list[Sample]:
             each.speaker,
             each.sample.start,
             min(each.sample.end, each.sample.start + SAMPLE),
-            f"/t/{folder_id(folder)}/page.html",
+            page_of(folder),
             _sound(folder, videos),
         )
         if each.video not in found or _worth(found[each.video]) < _worth(sample):

@@ -236,6 +236,7 @@ def test_browser_is_led_in_by_a_file_that_only_its_owner_can_read(
 
 REFUSED = {
     "the name of another site": {"host": "rebound.example"},
+    "no port": {"host": "127.0.0.1:none"},
     "another site": {"origin": "http://evil.example"},
     "another port": {"origin": "http://127.0.0.1:1"},
     "a file": {"origin": "null"},

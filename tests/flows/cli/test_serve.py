@@ -113,11 +113,15 @@ def test_the_browser_asks_for_the_line_in_the_file(guarded: Guarded) -> None:
 def test_pages_are_served_and_their_end_is_said(guarded: Guarded) -> None:
     home = pages_of(Settings(data_dir=guarded.data))
     key = (guarded.data / "server" / "view-key").read_text().strip()
+    later = guarded.videos / "later.mp4"
+    later.write_bytes(b"not yet complete")
     with httpx.Client(base_url=home, follow_redirects=True) as client:
         assert client.get("/").status_code == 403
         index = client.get("/", params={"key": key}).text
     assert TALK in index
     assert f'href="{guarded.url.removesuffix("/api")}"' in index  # back to the runs
+    assert f'href="{guarded.url.removesuffix("/api")}/deployments/deployment/' in index
+    later.unlink()
     viewed = guarded.run("view", "--no-browser")
     assert viewed.stdout == f"these pages are served already:\n{home}/?key={key}\n"
     (pages,) = (
@@ -127,6 +131,9 @@ def test_pages_are_served_and_their_end_is_said(guarded: Guarded) -> None:
     )
     pages.kill()
     assert guarded.ask("/admin/version", guarded.file.read_text().strip()) == 200
+    nowhere = guarded.run("view", "nowhere", "--no-browser")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "nowhere does not exist: name videos" in nowhere.stderr
     alone = guarded.start("view", "--no-browser", "--port", "0")
     assert alone.stdout is not None
     address = alone.stdout.readline().strip()
