@@ -322,7 +322,8 @@ def served(folder: Path, save: Save) -> Iterator[str]:
 def test_where_it_is_served_each_change_is_saved(
     served: str, folder: Path, context: BrowserContext, faults: list[str]
 ) -> None:
-    page, other = opened(context, served, faults), opened(context, served, [])
+    other = opened(context, served, [])  # which hears that it is refused
+    page = opened(context, served, faults)
     saved = page.locator(".corrections .saved")
     word(page, "coming.").dblclick()
     page.keyboard.type("listening.")
@@ -338,6 +339,7 @@ def test_where_it_is_served_each_change_is_saved(
     assert "John: Thank you for listening." in (folder / "transcript.txt").read_text()
 
     # A page that was opened before must not write over it.
+    other.bring_to_front()
     word(other, "plan").dblclick()
     other.keyboard.type("mess")
     other.keyboard.press("Enter")
@@ -386,19 +388,19 @@ def test_corrections_that_no_longer_fit_are_listed(
     assert [each.new for each in read_corrections(downloaded(fresh)).corrections] == ["scheme"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_tools_stand_in_nobodys_way(page: Page, scheme: str) -> None:
-    page.emulate_media(color_scheme=scheme)
+def test_tools_stand_in_nobodys_way(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
     page.locator("#doubtful summary").click()
+    select(page, "would", "make")
+    found = Axe().run(page)
+    assert found.response["violations"] == [], found.generate_report()
+    page.emulate_media(color_scheme="light")
     word(page, "plan").dblclick()
     page.keyboard.type("scheme")
     page.keyboard.press("Enter")
     found = Axe().run(page)
     assert found.response["violations"] == [], found.generate_report()
     page.keyboard.press("Escape")
-    select(page, "would", "make")
-    found = Axe().run(page)
-    assert found.response["violations"] == [], found.generate_report()
     page.get_by_role("button", name="Replace…").click()
     page.get_by_role("textbox", name="Words").fill("guest")
     page.get_by_role("textbox", name="By").fill("visitor")
