@@ -181,6 +181,11 @@ def test_corrections_of_a_file_are_downloaded_and_the_transcript_is_as_the_page_
     page.get_by_role("button", name=f"Replace {many - 1}").click()
     assert sum(text.count("visitor") for _, text in shown(page)) == many - 1
     assert ("Peter", "Who is going to be the visitor?") in shown(page)
+    page.get_by_role("button", name="Replace…").click()
+    page.get_by_role("textbox", name="Words").fill("who is")
+    page.get_by_role("textbox", name="By").fill("who on earth is")
+    page.get_by_role("button", name="Replace 1").click()
+    assert ("Peter", "Who on earth is going to be the visitor?") in shown(page)
 
     after, at = shown(page), times(page)
     saved = save(downloaded(page))
@@ -189,11 +194,11 @@ def test_corrections_of_a_file_are_downloaded_and_the_transcript_is_as_the_page_
     assert shown(fresh) == after
     assert times(fresh) == at
     assert fresh.locator(".lane").count() == 4
-    expect(fresh.locator("#corrected")).to_have_text(f"{4 + many} corrections")
+    expect(fresh.locator("#corrected")).to_have_text(f"{5 + many} corrections")
     assert "Grace <b>: Half an hour" in (folder / "transcript.txt").read_text("utf-8")
 
     # Undone one after the other, in a page that has only read of them.
-    for _ in range(6):
+    for _ in range(7):
         fresh.keyboard.press("Control+z")
     expect(fresh.get_by_role("button", name="Undo")).to_be_disabled()
     assert [text for _, text in shown(fresh)] == [text for _, text in before]
