@@ -19,6 +19,7 @@ from spokenby.files import explaining, replacing
 from spokenby.output import folders, formats, manifest
 from spokenby.output.corrections import (
     Corrected,
+    Correction,
     Corrections,
     Unfit,
     apply,
@@ -144,6 +145,30 @@ def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
     if content and not copy.exists():
         with _copying(content, copy):
             pass
+
+
+def forget_name(folder: Path, video: Digest, copies: Path, voice: int) -> None:
+    """Take the name of a voice out of the stored corrections: they give words to its label then."""
+    for path in (folder / CORRECTIONS, _copy_of(video, copies)):
+        if not (content := _read(path)):
+            continue
+        corrections = read_corrections(content, str(path))
+        changed = corrections.model_copy(
+            update={
+                "corrections": tuple(_nameless(each, voice) for each in corrections.corrections)
+            }
+        )
+        if changed != corrections:
+            with _copying(as_json(changed), path):
+                pass
+
+
+def _nameless(each: Correction, voice: int) -> Correction:
+    if not each.speaker or each.speaker.voice != voice:
+        return each
+    name = each.speaker.label or "Unknown speaker"
+    who = each.speaker.model_copy(update={"name": name, "voice": None})
+    return each.model_copy(update={"speaker": who})
 
 
 def render_again(

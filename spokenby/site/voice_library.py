@@ -10,6 +10,7 @@ from typing import NamedTuple
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest
 from spokenby.output.formats import TRANSCRIPT
+from spokenby.output.layers import forget_name
 from spokenby.output.rename_speakers import Rewritten, rewrite_folder
 from spokenby.plan.stages import Stage
 from spokenby.review import page
@@ -166,14 +167,20 @@ class Forgotten(NamedTuple):
 def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
     library = open_library(settings)
+    voice = library.summary(which).voice
     change = library.forget(which)
-    written = [
-        manifest.read_manifest(folder_at(place.folder, settings))
-        for place in library.transcripts(change.videos)
-    ]
+    folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
+    written = [manifest.read_manifest(folder) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)
+    for folder, about in zip(folders, written, strict=True):
+        try:
+            if about:
+                video = about["video"]["digest"]
+                forget_name(folder, video, settings.corrections, voice)
+        except SpokenbyError as error:
+            remains.append(f"the corrections in {folder} may name them: {error}")
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"

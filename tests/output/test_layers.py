@@ -196,6 +196,22 @@ def test_a_save_that_fails_leaves_folder_and_copy(folder, save, tmp_path, monkey
     assert (contents(folder), contents(tmp_path / "copies")) == before
 
 
+def test_a_forgotten_voice_leaves_no_name_and_keeps_its_words(folder, save, tmp_path):
+    ada = Who(name="Ada", label=A, voice=7, talk_time=TALK.speakers[0].talk_time)
+    save(MEET, at(TALK, 5, 5, speaker=ada))
+    before = formats.open_transcript(folder).transcript.segments
+    layers.forget_name(folder, VIDEO, tmp_path / "copies", 7)
+    copy = tmp_path / "copies" / f"{VIDEO}.json"
+    for path in (folder / "corrections.json", copy):
+        assert "Ada" not in path.read_text()
+        assert "meet" in path.read_text()
+    unknown = Identity(speaker=A, voice=None, name="Unknown speaker A")
+    told = rewrite_folder(folder, lambda *_: [unknown], tmp_path / "locks")
+    assert told.state == "written"
+    assert formats.open_transcript(folder).transcript.segments == before
+    assert not [path for path in folder.iterdir() if b"Ada" in path.read_bytes()]
+
+
 def test_a_file_put_there_by_hand_is_no_edit_and_a_spoilt_one_is_not_lost(folder, tmp_path):
     (folder / "corrections.json").write_bytes(as_json(Corrections(video=VIDEO, corrections=[MEET])))
     assert not folders.is_edited(folder)

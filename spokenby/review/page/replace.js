@@ -33,23 +33,24 @@ function placesOf(query, exact) {
   return found;
 }
 
-/** Return the new text of a place: with the punctuation that was around the old one. */
-function replaced(run, by) {
-  const text = textOf(run);
+/** Return the new text of a place: with the punctuation and the capital that the old one had. */
+function replaced(run) {
+  const text = textOf(run), by = byId("replace-new").value.trim(), query = byId("replace-old").value.trim();
   const before = /^[^\p{L}\p{N}]*/u.exec(text)[0], after = /[^\p{L}\p{N}]*$/u.exec(text)[0];
-  if (!by.trim() || before.length === text.length) return by.trim();
-  return before + by.trim() + after;
+  if (!by || before.length === text.length) return by;
+  const capital = !byId("replace-exact").checked && /^\p{Lu}/u.test(text.slice(before.length)) && /^\p{Ll}/u.test(query) && /^\p{Ll}/u.test(by);
+  const [first, ...rest] = by;
+  return before + (capital ? first.toUpperCase() + rest.join("") : by) + after;
 }
 
 function preview() {
-  places = placesOf(byId("replace-old").value, byId("replace-exact").checked).filter((run) => replaced(run, byId("replace-new").value) !== textOf(run));
-  const by = byId("replace-new").value;
+  places = placesOf(byId("replace-old").value, byId("replace-exact").checked).filter((run) => replaced(run) !== textOf(run));
   byId("replace-list").replaceChildren(...places.map((run, place) => {
     const line = run[0].paragraph.words;
     const at = line.indexOf(run[0]);
     const box = make("input", { type: "checkbox", "data-place": place });
     box.checked = true;
-    const shown = make("bdi", {}, `${textOf(line.slice(Math.max(0, at - 5), at))} `, make("del", {}, textOf(run)), " ", make("ins", {}, replaced(run, by)), ` ${textOf(line.slice(at + run.length, at + run.length + 5))}`);
+    const shown = make("bdi", {}, `${textOf(line.slice(Math.max(0, at - 5), at))} `, make("del", {}, textOf(run)), " ", make("ins", {}, replaced(run)), ` ${textOf(line.slice(at + run.length, at + run.length + 5))}`);
     return make("li", {}, make("label", {}, box, make("span", { class: "muted" }, `${clock(run[0].start)} ${nameOf(run[0].paragraph)}`), shown));
   }));
   count();
@@ -75,9 +76,9 @@ export function startReplacing() {
   for (const id of ["replace-old", "replace-new", "replace-exact"]) byId(id).addEventListener("input", preview);
   byId("replace-list").addEventListener("change", count);
   byId("replace-do").addEventListener("click", () => {
-    const by = byId("replace-new").value, some = ticked();
+    const some = ticked();
     dialog.close();
-    change(some.map((run) => ({ run, new: replaced(run, by) })));
+    change(some.map((run) => ({ run, new: replaced(run) })));
     say(`Replaced in ${some.length} place${some.length === 1 ? "" : "s"}: Ctrl Z undoes it`);
   });
 }
