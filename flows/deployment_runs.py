@@ -23,8 +23,9 @@ from spokenby.progress import Step, announce, is_stopping
 from spokenby.site.inventory import Inventory, sharing
 from spokenby.types import language_label
 from spokenby.wording import markdown_cell
-from tasks.again import DEPLOYMENT, TEMPORARY
+from tasks.again import TEMPORARY
 from tasks.artifacts import tell_prefect
+from tasks.forms import DEPLOYMENT
 
 START_WITHIN_S = 120.0
 """How long to wait for a worker to take a run. Who waits may hold the worker's only place."""

@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         return self.voices_url or f"sqlite:///{path}"
 
     @property
+    def corrections(self) -> Path:
+        """Copies of what people corrected, a file a video."""
+        return self.data_dir / "voices" / "corrections"
+
+    @property
     def runs(self) -> Path:
         """What was seen of the last runs: for each a picture, and its figures as JSON."""
         return self.data_dir / "runs"

@@ -426,6 +426,11 @@ class SpokenWord(Word):
     speaker: str | None
     reason: str | None = None
     overlap: bool = Field(default=False, description="somebody else spoke at the same time")
+    paragraph: bool | None = Field(
+        default=None,
+        exclude_if=lambda begins: begins is None,
+        description="somebody decided that it begins a paragraph, or that it does not",
+    )
 
 
 class Segment(Span):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
@@ -14,10 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 
-from spokenby.types import Identity, language_label
-
-DEPLOYMENT = "transcribe-videos/transcribe-videos"
-NAMING = "name-voice/name-voice"
+from spokenby.types import Identity
+from tasks.forms import DEPLOYMENT, NAMING, again, form
 
 TEMPORARY = "PREFECT__SERVER_EPHEMERAL"
 """In the environment of a process whose server is temporary: it has no worker, and no UI."""
@@ -42,11 +38,7 @@ class Again(NamedTuple):
         """
         if not self.deployment:
             return ""
-        given = {name: value for name, value in self.parameters.items() if value is not None}
-        if "language" in given:
-            given["language"] = language_label(given["language"])
-        given |= {"paths": [path], "force": list(force)}
-        return _link(text, self.deployment, given)
+        return _link(text, self.deployment, again(self.parameters, path, force))
 
 
 def again_of_run() -> Again:
@@ -61,13 +53,12 @@ def again_of_run() -> Again:
 def naming_links(identities: Iterable[Identity]) -> dict[str, str]:
     """Return Markdown links to the form that names a voice, for speakers without a name."""
     nameless = [each.name for each in identities if each.voice is not None and not each.known]
-    form = _find(NAMING) if nameless else None
-    return {name: _link("name", form, {"voice": name}) for name in nameless} if form else {}
+    naming = _find(NAMING) if nameless else None
+    return {name: _link("name", naming, {"voice": name}) for name in nameless} if naming else {}
 
 
 def _link(text: str, deployment: UUID, parameters: Mapping[str, Any]) -> str:
-    query = urlencode({"parameters": json.dumps(parameters, default=str)})
-    return f"[{text}](/deployments/deployment/{deployment}/run?{query})"
+    return f"[{text}]({form(deployment, parameters)})"
 
 
 def _find(deployment: str) -> UUID | None:

@@ -1,12 +1,16 @@
 """Make artifacts for Prefect's UI without failing over them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_logger
+
+from spokenby.settings import read_settings
+from spokenby.view.address import page_of, pages_of
 
 
 def tell_prefect(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -29,6 +33,17 @@ def show_video(digest: str, page: str, description: str) -> None:
     )
     if made:
         _pages[digest] = made
+
+
+def link_to_page(folder: Path | None = None) -> str:
+    """Return a Markdown link to the page of a transcript, or to that of all; empty if not served.
+
+    Without the secret: whoever reads the server's artifacts need not have it.
+    """
+    home = pages_of(read_settings())
+    if not home:
+        return ""
+    return f"[read and listen]({home}{page_of(folder) if folder else '/'})"
 
 
 def link_to_video(digest: str, text: str) -> str:

@@ -16,7 +16,7 @@ from spokenby.telemetry.overview import Overview
 from spokenby.telemetry.overview_page import write_overview
 from spokenby.types import Seconds
 from tasks.again import Again
-from tasks.artifacts import link_to_video, tell_prefect
+from tasks.artifacts import link_to_page, link_to_video, tell_prefect
 
 KEY = "overview"
 EVERY_S: Seconds = 5.0
@@ -28,7 +28,11 @@ def overview_shown(again: Again) -> Iterator[None]:
     """Show the videos of the flow run of this context while they are worked on."""
     overview = Overview()
     write = partial(
-        write_overview, overview, link_to_video, lambda path: again.link("run again", path)
+        write_overview,
+        overview,
+        link_to_video,
+        lambda path: again.link("run again", path),
+        link_to_page(),
     )
     with listening(overview.note):
         artifact = tell_prefect(

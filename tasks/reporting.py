@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prefect import task
 
-from spokenby.output import folders, formats, manifest
+from spokenby.output import folders, formats, layers, manifest
 from spokenby.output.folders import Files
 from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
@@ -21,7 +21,7 @@ from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
 from spokenby.wording import markdown_cell
 from tasks.again import again_of_run, naming_links
-from tasks.artifacts import show_video
+from tasks.artifacts import link_to_page, show_video
 from tasks.options import passing_stage
 
 
@@ -60,9 +60,13 @@ def write_outputs(
         document = formats.Document(transcript, video.name, manifest.describe_origin(video, recipe))
         # What was exported into the folder since stays there, as new as the rest.
         exported = formats.among((manifest.read_manifest(folder) or {"files": ()})["files"])
-        rendered = formats.render(*document, dict.fromkeys([*chosen, *exported]))
-        files: Files = {**rendered, **copy.files}
-        files = {**files, **page.render(document, files)}
+        corrections, source = layers.stored_corrections(folder, video.digest, settings.corrections)
+        layer = layers.lay(document, video.digest, corrections, source)
+        layers.keep_copy(corrections, video.digest, settings.corrections)
+        transcript = layer.document.transcript
+        rendered = formats.render(*layer.document, dict.fromkeys([*chosen, *exported]))
+        files: Files = {**rendered, **layer.files, **copy.files}
+        files = {**files, **page.render_layer(layer, files)}
         run = manifest.describe_run(
             video,
             recipe,
@@ -75,6 +79,7 @@ def write_outputs(
             listening_copy=copy.of,
             telemetry=sampler.seen_of(video.path),
         )
+        run = manifest.corrected(run, transcript, layer.counts)
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))
@@ -87,6 +92,7 @@ def write_outputs(
             folder,
             again_from(plan.digests, video.path),
             naming_links(identities),
+            link_to_page(folder),
         ),
         f"{markdown_cell(video.name)}: who spoke, what it took, where the transcript is",
     )

@@ -45,6 +45,8 @@ class Served(Site):
         self._token: dict[str, str] = {}
         self.authorization: httpx.BasicAuth | None = None
         self.parts: dict[str, subprocess.Popen[str]] = {}
+        self.pages = ""
+        """Address of the pages, with the secret in it."""
 
     def up(self, part: str, *words: str, before: Sequence[str] = ()) -> str:
         """Start the "server", the "worker", or "both" as one process; return what it says."""
@@ -54,7 +56,7 @@ class Served(Site):
         told = ""
         for line in self.parts[part].stdout:  # type: ignore[union-attr]
             told += line
-            if line.startswith("ready"):
+            if "Ctrl-C" in line:
                 return told
         raise AssertionError(told + self.parts[part].communicate()[1])
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from flows.cli.correcting import correct
 from flows.cli.exporting import export
 from flows.cli.find import find
 from flows.cli.params import params
@@ -15,6 +16,7 @@ from flows.cli.status import retry, status, sweep
 from flows.cli.stopping import SAYS, exit_code, interrupt_on_signals
 from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
+from flows.cli.viewing import view
 from flows.server import prefect_settings
 from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.wording import one_line
@@ -32,7 +34,10 @@ app.command("flows.cli.models:app", name="models", help="Fetch, check and list m
 app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
-for command in (transcribe, plan, find, export, sweep, status, retry, params, serve, up, setup):
+for command in (
+    *(transcribe, plan, view, find, correct, export),
+    *(sweep, status, retry, params, serve, up, setup),
+):
     app.command(command)
 app.register_install_completion_command()
 

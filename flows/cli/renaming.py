@@ -66,6 +66,8 @@ def rewrite(
 
 def sum_up(console: Console, rewritten: Iterable[Any], in_edited: str = "") -> int:
     """Print the result of each rewritten transcript; return the exit code."""
+    from spokenby.site.voice_library import count_rewritten
+
     rewritten = list(rewritten)
     for each in rewritten:
         if each.note:
@@ -74,10 +76,7 @@ def sum_up(console: Console, rewritten: Iterable[Any], in_edited: str = "") -> i
     if counts["edited"]:
         say(console, "to write these, too: spokenby voices identify --overwrite-edited")
     if rewritten:
-        words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
-        words |= {"edited": "edited", "failed": "failed"}
-        parts = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
-        say(console, f"transcripts: {', '.join(parts)}")
+        say(console, f"transcripts: {count_rewritten(rewritten)}")
     if counts["edited"] and in_edited:
         say(console, in_edited)
         return FAILED

@@ -1,4 +1,6 @@
-"""Run a Prefect server and a worker, and set up what they need: `serve`, `up`, `setup`."""
+"""Run a Prefect server, a worker and the pages, and set up what they need."""
+
+from __future__ import annotations
 
 import os
 import signal
@@ -7,16 +9,26 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich.console import Console
 
 from flows.server import prefect_settings
 from flows.server.passwords import make_password
-from flows.server.processes import Child, absolute, is_healthy, is_taken, wait_until_healthy
+from flows.server.processes import (
+    Child,
+    ChildError,
+    absolute,
+    free_port,
+    is_healthy,
+    is_taken,
+    wait_until_healthy,
+)
+from flows.server.review_server import HOST, address
 from flows.server.site_server import known_to_site, server_of
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.settings import Settings, read_settings
+from spokenby.view.address import make_key, pages_of
 
 PORT = 4200
 
@@ -24,6 +36,8 @@ MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
 
 RECOVER_EVERY_S = 10
+
+_LAST_PORT = 65535
 
 STOP_SERVER_WITHIN_S = 3.0
 
@@ -40,10 +54,10 @@ def serve(
     watch: tuple[Path, ...] = (),
     only: Literal["server", "worker"] | None = None,
 ) -> int:
-    """Keep a Prefect server and a worker running, until Ctrl-C or SIGTERM.
+    """Keep a Prefect server, a worker and the pages of `view` running, until Ctrl-C or SIGTERM.
 
-    Then start, watch and rerun transcriptions in the browser. First creates what the server needs,
-    as `spokenby setup` does.
+    Then start, watch and rerun transcriptions in the browser, read and hear them, and name voices.
+    First creates what the server needs, as `spokenby setup` does.
 
     For example:
 
@@ -56,14 +70,14 @@ def serve(
     Args:
         host: Address to listen on. Anyone who can reach it can start runs: stay on this machine, or
             use --password and a proxy that encrypts.
-        port: Port to listen on.
+        port: Port to listen on. The pages of `view` are on the next one, or on a free one.
         workers_limit: Number of runs at once; each loads its own models.
         password: Ask for a password: that of PREFECT_SERVER_API_AUTH_STRING, else a random one. It
             is kept in the data folder, where your own commands and workers find it.
         watch: A folder in which to look for new videos every 15 minutes; may be given several
             times. It stays watched until its schedule is switched off in the browser.
-        only: Start just one of the two, for service managers. The worker then works for the server
-            at PREFECT_API_URL.
+        only: Start just this one, without the pages, for service managers. The worker then works
+            for the server at PREFECT_API_URL.
     """
     prefect_settings.apply(verbose=True)
     settings = read_settings()
@@ -90,12 +104,15 @@ def serve(
             wait_until_healthy(url, *children)
             if only != "worker":
                 stack.enter_context(known_to_site(url, settings))
+            pages = None if only else _start_pages(console, settings, port + 1)
+            if pages:
+                stack.callback(pages.child.stop)
             if only != "server":
                 children.append(_start_worker(console, settings, url, workers_limit))
                 stack.callback(_stop_worker, console, children[-1])
                 _watch(console, watch)
-            _tell_what_next(console, url, kept)
-            _look_after(console, children, restarting=only != "server")
+            _tell_what_next(console, url, kept, pages)
+            _look_after(console, children, pages, restarting=only != "server")
         finally:
             _let_nothing_interrupt()
             _say(console, "stopping")
@@ -114,12 +131,20 @@ def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...])
             )
 
 
-def _look_after(console: Console, children: list[Child], *, restarting: bool) -> None:
-    """Watch over the processes, and start crashed runs again, until something ends."""
+def _look_after(
+    console: Console, children: list[Child], pages: _Pages | None, *, restarting: bool
+) -> None:
+    """Watch over the processes, and start crashed runs again, until one but the pages' ends."""
     waiting: set[str] = set()
     for second in count():
         for child in children:
             child.check()
+        if pages:
+            try:
+                pages.child.check()
+            except ChildError as error:
+                _say(console, f"{error}; all else goes on; to open them again: spokenby view")
+                pages = None
         if restarting and second % RECOVER_EVERY_S == 0:
             waiting = _look_at_runs(console, waiting)
         time.sleep(1)
@@ -170,6 +195,33 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int) ->
         prefect_settings.for_child(prefect_settings.WORKER),
         _logs(settings) / "worker.log",
     )
+
+
+class _Pages(NamedTuple):
+    """The pages of the site: the process that serves them, and their address with the secret."""
+
+    child: Child
+    address: str
+
+
+def _start_pages(console: Console, settings: Settings, port: int) -> _Pages | None:
+    """Serve the pages; `None`, and a line, if that cannot be."""
+    if pages_of(settings):
+        _say(console, "the pages are served already, by spokenby view: it opens them")
+        return None
+    port = free_port() if port > _LAST_PORT or is_taken(HOST, port) else port
+    try:
+        key = make_key(settings)
+        child = Child(
+            "server of the pages",
+            ["view", str(port)],
+            {**os.environ, **absolute(settings)},
+            _logs(settings) / "view.log",
+        )
+    except (SpokenbyError, OSError) as error:
+        _say(console, f"the pages are not served: {error}")
+        return None
+    return _Pages(child, address(port, key))
 
 
 def _look_at_runs(console: Console, waiting: set[str]) -> set[str]:
@@ -223,12 +275,15 @@ def _stop_worker(console: Console, worker: Child) -> None:
             _say(console, f"stopped, continues with the next spokenby serve: {name}")
 
 
-def _tell_what_next(console: Console, url: str, kept: Path | None) -> None:
+def _tell_what_next(console: Console, url: str, kept: Path | None, pages: _Pages | None) -> None:
     _say(console, f"ready: {url.removesuffix('/api')}")
     if kept:
         _say(console, f"  the browser asks for a password: enter the line in {kept}")
     _say(console, "  to transcribe: Deployments, transcribe-videos, Run, in the browser;")
     _say(console, "  runs of the command line show there, too")
+    if pages:
+        _say(console, "  to find, hear, read and correct them, and to name voices:")
+        _say(console, f"  {pages.address}")
     _say(console, "  Ctrl-C stops everything; finished work is kept")
 
 

@@ -33,6 +33,11 @@ def end_with_parent(grace_s: float) -> None:
 if __name__ == "__main__":
     grace_s, *words = sys.argv[1:]
     threading.Thread(target=end_with_parent, args=(float(grace_s),), daemon=True).start()
+    if words[0] == "view":
+        from flows.server.review_server import main
+
+        main(words[1])
+        sys.exit()
     if words[0] == "server":
         from flows.server.guard import guard_server
 

@@ -1,48 +1,18 @@
-"""Tell the commands of a site where the server of its `spokenby serve` answers."""
+"""Tell the commands of a site where the Prefect server of its `spokenby serve` answers."""
 
-import json
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 
-import psutil
-
-from spokenby.files import explaining, replacing
 from spokenby.settings import Settings
+from spokenby.site import servers
+
+_KIND = "address"
 
 
-@contextmanager
-def known_to_site(url: str, settings: Settings) -> Iterator[None]:
+def known_to_site(url: str, settings: Settings) -> AbstractContextManager[None]:
     """Let other commands of the site find a server as long as this process runs it."""
-    note = _note(settings)
-    process = psutil.Process()
-    content = {
-        "url": url,
-        "host": socket.gethostname(),
-        "process": process.pid,
-        "begun": process.create_time(),
-    }
-    with explaining(note.parent, "set SPOKENBY_DATA_DIR to another folder"):
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(note) as fresh:
-            fresh.write_text(json.dumps(content), encoding="utf-8")
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
+    return servers.known_to_site(_KIND, url, settings)
 
 
 def server_of(settings: Settings) -> str:
     """Return the address of the API of the site's server on this machine; empty if none runs."""
-    with suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-        content = json.loads(_note(settings).read_bytes())
-        # After a kill -9 the note is still there, and the number may be another process's.
-        same = psutil.Process(content["process"]).create_time() == content["begun"]
-        if same and content["host"] == socket.gethostname():
-            return str(content["url"])
-    return ""
-
-
-def _note(settings: Settings) -> Path:
-    return settings.data_dir / "server" / "address.json"
+    return servers.server_of(_KIND, settings)

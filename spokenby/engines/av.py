@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,11 @@ _READING = {"format_whitelist": FORMATS, "protocol_whitelist": ""}
 """Python opens the file, so ffmpeg's libraries need no protocol."""
 
 _UNDETERMINED = {"und", ""}
+
+_DECODED = 50
+"""Pictures at most for one to show: of a large video, one may take 20 ms."""
+
+_COVER = av.stream.Disposition.attached_pic
 
 _OPUS_BLOCK = 10 * SAMPLE_RATE_HZ
 
@@ -186,6 +192,36 @@ def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
             for block in resampler.resample(frame)
         ]
     return np.concatenate(blocks), rate_hz
+
+
+def read_picture(path: Path, width: int) -> bytes:
+    """Return a picture of a video as JPEG, so many pixels wide; empty if none can be read.
+
+    It is from a tenth of the way in: many videos begin black.
+    """
+    frame: av.VideoFrame | None = None
+    try:
+        with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
+            # A cover of a song is a stream of one picture.
+            streams = [each for each in container.streams.video if not each.disposition & _COVER]
+            if not streams:
+                return b""
+            target = (container.duration or 0) // 10
+            container.seek(target)  # to the key frame before
+            for frame in islice(container.decode(streams[0]), _DECODED):
+                if (frame.time or 0.0) * av.time_base >= target:
+                    break
+    except (OSError, ValueError, av.error.FFmpegError):
+        return b""
+    if frame is None:
+        return b""
+    height = max(2, round(width * frame.height / frame.width / 2) * 2)
+    frame = frame.reformat(width, height, "yuvj420p")
+    frame.pts, frame.time_base = 0, Fraction(1)
+    coder = av.VideoCodecContext.create("mjpeg", "w")
+    coder.width, coder.height, coder.pix_fmt = width, height, "yuvj420p"
+    coder.time_base = Fraction(1)
+    return b"".join(bytes(packet) for packet in [*coder.encode(frame), *coder.encode(None)])
 
 
 Picture = npt.NDArray[np.uint8]

@@ -23,6 +23,8 @@ from spokenby.files import explain, explaining
 from spokenby.types import Digest
 
 MANIFEST = "manifest.json"
+CORRECTIONS = "corrections.json"
+"""People's work: it says nothing about whether a folder's other files were edited."""
 
 Files = Mapping[str, bytes | Path]
 """By name, what a file is to hold, or another file of which it is to be a copy."""
@@ -138,6 +140,8 @@ def write_folder(folder: Path, files: Files) -> Path | None:
             _remove_unfinished(folder.parent, unfinished)
             fresh.mkdir()
             for name, content in files.items():
+                if content == folder / name and _linked(folder / name, fresh / name):
+                    continue
                 with (fresh / name).open("xb") as file, _opened(content) as source:
                     shutil.copyfileobj(source, file)
                     file.flush()
@@ -147,15 +151,26 @@ def write_folder(folder: Path, files: Files) -> Path | None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def _linked(there: Path, here: Path) -> bool:
+    """Give a file that stays another name, if its disk can: a player goes on with it."""
+    try:
+        here.hardlink_to(there)
+    except OSError:
+        return False
+    return True
+
+
 def _opened(content: bytes | Path) -> io.BufferedReader | io.BytesIO:
     return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
 
 
 def is_edited(folder: Path) -> bool:
-    """Return whether the folder holds anything that spokenby did not write."""
-    there = {
-        path.name: path for path in folder.iterdir() if path.name not in {MANIFEST, *_SYSTEM_FILES}
-    }
+    """Return whether the folder holds anything that spokenby did not write.
+
+    Corrections are kept and applied whoever wrote them: they do not count.
+    """
+    own = {MANIFEST, CORRECTIONS, *_SYSTEM_FILES}
+    there = {path.name: path for path in folder.iterdir() if path.name not in own}
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         return any(

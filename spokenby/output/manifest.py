@@ -70,9 +70,6 @@ def describe_run(
         },
         "profile": recipe.profile,
         "made_by": recipe.made_by,
-        "speakers": len(transcript.speakers),
-        "words": sum(speaker.words for speaker in transcript.speakers)
-        + sum(word.speaker is None for segment in transcript.segments for word in segment.words),
         "coverage": transcript.coverage,
         "seconds": round(computed, 3),
         "times_real_time": round(video.duration / computed, 1) if computed else None,
@@ -95,9 +92,22 @@ def renamed(
     about: Mapping[str, Any], transcript: SpeakerTranscript, identities: Sequence[Identity]
 ) -> dict[str, Any]:
     """Return a manifest with the identities behind the names that the transcript shows."""
+    listed = [identity.model_dump(mode="json") for identity in identities]
+    return {**about, "identities": listed, **_figures(transcript)}
+
+
+def corrected(
+    about: Mapping[str, Any], transcript: SpeakerTranscript, counts: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """Return a manifest with what people corrected of the transcript: `Layer.counts`."""
+    own = {name: value for name, value in about.items() if name != "corrections"}
+    return {**own, **_figures(transcript), **({"corrections": dict(counts)} if counts else {})}
+
+
+def _figures(transcript: SpeakerTranscript) -> dict[str, Any]:
     return {
-        **about,
-        "identities": [identity.model_dump(mode="json") for identity in identities],
+        "speakers": len(transcript.speakers),
+        "words": sum(len(segment.words) for segment in transcript.segments),
         "warnings": list(transcript.named_warnings),
     }
 

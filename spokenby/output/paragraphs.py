@@ -33,9 +33,12 @@ def cut_paragraphs(transcript: SpeakerTranscript) -> Iterator[list[SpokenWord]]:
 
 def _ends(paragraph: list[SpokenWord], word: SpokenWord) -> bool:
     last = paragraph[-1]
+    if word.speaker != last.speaker:
+        return True
+    if word.paragraph is not None:
+        return word.paragraph
     return (
-        word.speaker != last.speaker
-        or word.start - last.end > LONG_PAUSE
+        word.start - last.end > LONG_PAUSE
         or len(paragraph) >= 2 * WORDS
         or (len(paragraph) >= WORDS and last.text.rstrip(_CLOSING).endswith(SENTENCE_ENDS))
     )

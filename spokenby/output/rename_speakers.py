@@ -1,23 +1,19 @@
-"""Rewrite a transcript with current names, from its transcript.json."""
+"""Rewrite a transcript with current names, from what is stored of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
-from spokenby.output import folders, formats, manifest
-from spokenby.output.formats import TRANSCRIPT
+from spokenby.output import folders, layers, manifest
+from spokenby.output.layers import Pages
 from spokenby.stages.merging import name_speakers
 from spokenby.types import Digest, Identity
 
 IdentitiesOf = Callable[[Digest, Digest], Sequence[Identity]]
 """Takes the digests of a video and of its voiceprints, as `VoiceLibrary.identities_of`."""
-
-
-Pages = Callable[[formats.Document, Collection[str]], Mapping[str, bytes]]
-"""Takes a transcript and the names of the files in its folder; returns its pages."""
 
 
 class Rewritten(NamedTuple):
@@ -33,7 +29,7 @@ def rewrite_folder(
     identities_of: IdentitiesOf,
     locks: Path,
     *,
-    pages: Pages = lambda _document, _files: {},
+    pages: Pages = lambda _layer, _files: {},
     overwrite: bool = False,
 ) -> Rewritten:
     """Put current names into every file of a finished transcript, without recomputing anything.
@@ -61,21 +57,20 @@ def _rewrite(
     if not (identified_from := about.get("identified_from")):
         return Rewritten(folder, "unchanged")
     identities = identities_of(about["video"]["digest"], identified_from)
-    document = formats.read_document((folder / TRANSCRIPT).read_bytes())
-    if not identities and any(speaker.voice for speaker in document.transcript.speakers):
+    layer = layers.open_layer(folder, about)
+    recognized = layer.recognized
+    if not identities and any(speaker.voice for speaker in recognized.transcript.speakers):
         return Rewritten(
             folder, "failed", "its speakers were found again since: transcribe it again"
         )
-    transcript = name_speakers(document.transcript, identities)
-    if transcript.speakers == document.transcript.speakers:
+    transcript = name_speakers(recognized.transcript, identities)
+    if transcript.speakers == recognized.transcript.speakers:
         return Rewritten(folder, "unchanged")
     if folders.is_edited(folder) and not overwrite:
         return Rewritten(folder, "edited", "edited by hand: left as it is")
+    recognized = recognized._replace(transcript=transcript)
+    layer = layers.lay(recognized, layer.video, layer.content, str(folder / folders.CORRECTIONS))
     about = manifest.renamed(about, transcript, identities)
-    listed = about.pop("files")
-    document = document._replace(transcript=transcript)
-    rendered = formats.render(*document, formats.among(listed))
-    files: dict[str, bytes | Path] = {**rendered, **pages(document, listed)}
-    others = {name: folder / name for name in listed if name not in files}
-    kept = folders.write_folder(folder, manifest.with_files(about, files | others))
+    files = layers.render_again(folder, about, layer, pages)
+    kept = folders.write_folder(folder, files)
     return Rewritten(folder, "written", f"edited by hand, kept: {kept}" if kept else "")

@@ -15,6 +15,7 @@ def write_video_page(
     folder: Path,
     again: Sequence[str] = (),
     naming: Mapping[str, str] = MappingProxyType({}),
+    page: str = "",
 ) -> str:
     """Return a page about one video: talk times, durations of stages, warnings.
 
@@ -24,12 +25,14 @@ def write_video_page(
         folder: where the outputs are.
         again: Markdown links that compute the video again from a stage on.
         naming: Markdown links that name a speaker, by what it is called so far.
+        page: Markdown link to the page where it can be heard, if that is served.
     """
     speed, made_by = manifest["times_real_time"], manifest["made_by"]
     took = f"{manifest['seconds']:.1f} s, {speed} × real time" if speed else "all from the cache"
     lines = [
         f"# {markdown_cell(manifest['video']['name'])}",
         "",
+        *((page, "") if page else ()),
         (
             f"{clock(transcript.duration)} long, {clock(transcript.speech)} of it speech, "
             f"language {_language(transcript)}, {manifest['words']} words{_coverage(transcript)}. "

@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files as package_files
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from spokenby.output.corrections import Step
 from spokenby.output.formats import Document
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
+from spokenby.output.layers import Layer
 from spokenby.output.paragraphs import cut_paragraphs
 from spokenby.review import listening_copy
 from spokenby.types import Seconds, SpeakerTranscript, SpokenWord, language_label
@@ -26,7 +28,10 @@ from spokenby.wording import clock, count_of
 
 FILE = "page.html"
 
-PARTS = ("data", "player", "lanes", "text", "search", "quote", "speakers", "keys", "main")
+PARTS = (
+    *("data", "player", "lanes", "text", "search", "quote", "speakers", "keys"),
+    *("changes", "save", "edit", "replace", "checking", "main"),
+)
 """The page's ES modules, each after those it imports from. They share one scope in the page."""
 
 SAMPLE: Seconds = 10.0
@@ -40,31 +45,93 @@ _UNSPACED, _OVERLAP = 1, 2
 _WHOLE = 0.995
 
 
-def render(document: Document, files: Collection[str], *, video: str = "") -> dict[str, bytes]:
+class Naming(NamedTuple):
+    """Where a served page sends the name of a voice, as `POST`, and the token that it shows."""
+
+    url: str
+    token: str
+
+
+class Saving(NamedTuple):
+    """Where the page sends corrections to, as `PUT`, and the token that it shows there."""
+
+    url: str
+    token: str
+
+
+def render_layer(
+    layer: Layer,
+    files: Collection[str],
+    *,
+    video: str = "",
+    home: str = "",
+    saving: Saving | None = None,
+    naming: Naming | None = None,
+) -> dict[str, bytes]:
+    """Return page.html of a transcript with its corrections, in which people can correct it.
+
+    Args:
+        layer: the transcript with its corrections.
+        files: see `render`.
+        video: see `render`.
+        home: see `render`.
+        saving: where somebody takes corrections; without it, the page offers them for download.
+        naming: see `render`.
+    """
+    return render(
+        layer.document, files, video=video, home=home, layer=layer, saving=saving, naming=naming
+    )
+
+
+def render(
+    document: Document,
+    files: Collection[str],
+    *,
+    video: str = "",
+    home: str = "",
+    layer: Layer | None = None,
+    saving: Saving | None = None,
+    naming: Naming | None = None,
+) -> dict[str, bytes]:
     """Return page.html of a transcript.
 
     Args:
         document: the transcript.
         files: names of those beside it; the page plays the listening copy if it is one of them.
         video: address of the video, relative to the page's, where somebody serves both.
+        home: address of the page that lists all videos, likewise.
+        layer: its corrections; without them, nothing can be corrected.
+        saving: see `render_layer`.
+        naming: by which the page names voices; without, it shows the command that does.
     """
     script, style = _script(), _style()
     page = _template().render(
         title=plain(document.name),
-        policy=_policy(script, style),
+        policy=_policy(script, style, asks=bool(saving or naming)),
+        home=home,
+        naming=naming,
         script=Markup(script),  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own
         summary=_summary(document.transcript),
         speakers=_speakers(document.transcript),
         notes=[plain(note) for note in document.about.get("notes", ())],
         warnings=[plain(warning) for warning in document.transcript.named_warnings],
-        transcript=_data(document, files, video),
+        editable=layer is not None,
+        transcript={
+            **_data(document, files, video),
+            "edit": _edit(layer) if layer else None,
+            "save": saving._asdict() if saving else None,
+            "naming": naming._asdict() if naming else None,
+        },
     )
     return {FILE: page.encode("utf-8", errors="replace")}
 
 
-def _policy(script: str, style: str) -> str:
-    """Return the Content-Security-Policy: nothing but the two inline parts, and media beside it."""
+def _policy(script: str, style: str, *, asks: bool) -> str:
+    """Return the Content-Security-Policy: nothing but the two inline parts, and media beside it.
+
+    A page that `asks` its server to save or name something may connect to that.
+    """
     rules = {
         "default-src": "'none'",
         "script-src": f"'sha256-{_hash(script)}'",
@@ -72,6 +139,7 @@ def _policy(script: str, style: str) -> str:
         "media-src": "'self' file: blob:",
         "base-uri": "'none'",
         "form-action": "'none'",
+        **({"connect-src": "'self'"} if asks else {}),
     }
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
@@ -175,6 +243,45 @@ def _data(document: Document, files: Collection[str], video: str) -> dict[str, A
             for note in transcript.doubtful
         ],
     }
+
+
+def _edit(layer: Layer) -> dict[str, Any]:
+    """Return what was corrected; page/changes.js describes it."""
+    transcript, shown = layer.recognized.transcript, layer.document.transcript
+    names = names_of(shown)
+    recognized = {speaker.label: speaker.talk_time for speaker in transcript.speakers}
+    number = {speaker.label: place for place, speaker in enumerate(shown.speakers)}
+    steps = {step.number: step for step in layer.corrected.steps}
+    return {
+        "video": layer.video,
+        "revision": layer.corrections.revision,
+        "corrections": [
+            each.model_dump(mode="json", exclude_defaults=True)
+            for each in layer.corrections.corrections
+        ],
+        "steps": [
+            _step(steps[place], number) if place in steps else None
+            for place in range(len(layer.corrections.corrections))
+        ],
+        "unfit": [[each.number, plain(each.reason)] for each in layer.corrected.unfit],
+        "who": [
+            {
+                "name": names[speaker.label],
+                **(
+                    {"label": speaker.label, "talk_time": recognized[speaker.label]}
+                    if speaker.label in recognized
+                    else {}
+                ),
+                **({} if speaker.voice is None else {"voice": speaker.voice}),
+            }
+            for speaker in shown.speakers
+        ],
+    }
+
+
+def _step(step: Step, number: Mapping[str, int]) -> list[Any]:
+    before = [[*_word(word), number.get(word.speaker or "")] for word in step.before]
+    return [step.place, step.size, before]
 
 
 def _word(word: SpokenWord) -> list[Any]:

@@ -1,6 +1,7 @@
 """Open this site's voice library and keep it and the transcripts in step."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest
 from spokenby.output.formats import TRANSCRIPT
+from spokenby.output.layers import forget_name
 from spokenby.output.rename_speakers import Rewritten, rewrite_folder
 from spokenby.plan.stages import Stage
 from spokenby.review import page
@@ -92,7 +94,7 @@ def note_unchanged(statuses: Sequence[VideoStatus], settings: Settings) -> list[
         for status in unchanged:
             folder = Path(status.folder)
             if place_of(folder, settings) not in noted:
-                _note_folder(folder, settings)
+                note_folder(folder, settings)
     except SpokenbyError as error:
         first = unchanged[0]
         if first.summary:
@@ -103,7 +105,8 @@ def note_unchanged(statuses: Sequence[VideoStatus], settings: Settings) -> list[
     return list(statuses)
 
 
-def _note_folder(folder: Path, settings: Settings) -> None:
+def note_folder(folder: Path, settings: Settings) -> None:
+    """Tell the library what a finished transcript says, if it is complete."""
     if about := manifest.read_manifest(folder):
         transcript = formats.read_transcript((folder / TRANSCRIPT).read_bytes())
         note_transcript(manifest.video_of(about), folder, transcript, settings)
@@ -123,8 +126,20 @@ def rewrite_transcripts(
     for place in library.transcripts(videos):
         folder = folder_at(place.folder, settings)
         yield rewrite_folder(
-            folder, library.identities_of, settings.claims, pages=page.render, overwrite=overwrite
+            folder,
+            library.identities_of,
+            settings.claims,
+            pages=page.render_layer,
+            overwrite=overwrite,
         )
+
+
+def count_rewritten(rewritten: Iterable[Rewritten]) -> str:
+    """Return in words what became of transcripts: 7 written again, 1 edited; empty of none."""
+    counts: Counter[str] = Counter(each.state for each in rewritten)
+    words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
+    words |= {"edited": "edited", "failed": "failed"}
+    return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
 
 
 def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[str]:
@@ -152,14 +167,20 @@ class Forgotten(NamedTuple):
 def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
     library = open_library(settings)
+    voice = library.summary(which).voice
     change = library.forget(which)
-    written = [
-        manifest.read_manifest(folder_at(place.folder, settings))
-        for place in library.transcripts(change.videos)
-    ]
+    folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
+    written = [manifest.read_manifest(folder) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)
+    for folder, about in zip(folders, written, strict=True):
+        try:
+            if about:
+                video = about["video"]["digest"]
+                forget_name(folder, video, settings.corrections, voice)
+        except SpokenbyError as error:
+            remains.append(f"the corrections in {folder} may name them: {error}")
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"

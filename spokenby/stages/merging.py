@@ -315,16 +315,20 @@ def _segments(words: Sequence[SpokenWord], max_pause: Seconds) -> Iterator[Segme
     cuts = np.flatnonzero((pauses > max_pause + INSTANT) | np.array(changes, dtype=bool)) + 1
     edges = [0, *cuts.tolist(), len(words)]
     for first, last in pairwise(edges):
-        group = tuple(words[first:last])
-        yield Segment(
-            start=group[0].start,
-            end=max(word.end for word in group),
-            speaker=group[0].speaker,
-            text=join_words(group),
-            confidence=_mean_confidence(group),
-            overlap=any(word.overlap for word in group),
-            words=group,
-        )
+        yield segment_of(words[first:last])
+
+
+def segment_of(words: Sequence[SpokenWord]) -> Segment:
+    """Return words of one speaker, at least one, as a segment."""
+    return Segment(
+        start=words[0].start,
+        end=max(word.end for word in words),
+        speaker=words[0].speaker,
+        text=join_words(words),
+        confidence=_mean_confidence(words),
+        overlap=any(word.overlap for word in words),
+        words=tuple(words),
+    )
 
 
 def _warnings(

@@ -17,6 +17,7 @@ def write_overview(
     overview: Overview,
     link_to_video: Callable[[str, str], str],
     run_again: Callable[[str], str],
+    pages: str = "",
 ) -> str:
     """Return the page: the whole run in one line, then a row a video.
 
@@ -24,13 +25,15 @@ def write_overview(
         overview: of the run.
         link_to_video: makes a Markdown link of a video's digest and text.
         run_again: makes one that runs the video of a path again; empty where that is not possible.
+        pages: Markdown link to where transcripts can be read and heard, if that is served.
     """
     videos = overview.videos()
     rows = sorted(videos, key=lambda v: _ORDER.index(v.state) if v.state in _ORDER else 1)[:SHOWN]
     shown = names(video.video for video in rows)
     over = videos and not any(video.state in {"running", "waiting"} for video in videos)
+    took = f"{'took' if over else 'running for'} {clock(overview.elapsed)}"
     lines = [
-        f"**{overview.summary()}**, {'took' if over else 'running for'} {clock(overview.elapsed)}",
+        f"**{overview.summary()}**, {took}{f' · {pages}' if pages else ''}",
         "",
         *(
             f"- model {markdown_cell(step.video)}: {step.fraction:.0%}"

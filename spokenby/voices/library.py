@@ -20,6 +20,7 @@ from spokenby.voices.identification import (
     identify_speakers,
 )
 from spokenby.voices.matching import Params
+from spokenby.voices.neighbors import Neighbor, read_neighbors
 from spokenby.voices.rebuilding import MissingPrint, add_prints, find_missing_prints
 from spokenby.voices.roster import AppearanceSummary, Hit, VoiceSummary
 from spokenby.voices.search import Line, TranscriptPlace
@@ -34,6 +35,7 @@ __all__ = [
     "Imported",
     "Line",
     "MissingPrint",
+    "Neighbor",
     "TranscriptPlace",
     "VoiceLibrary",
     "VoiceSummary",
@@ -287,6 +289,22 @@ class VoiceLibrary:
                 videos=(row.video,), embeddings=(row.embeddings,)
             )
 
+    def keep_apart(self, one: str, other: str) -> None:
+        """Note that two voices are different people: they are never merged by themselves.
+
+        Raises:
+            InputError: they are one voice.
+        """
+        with self._store.writing() as connection:
+            voice, stranger = (registry.resolve(connection, which) for which in (one, other))
+            if voice.number == stranger.number:
+                raise InputError(
+                    f"{one} and {other} are one voice, {registry.shown(voice)}",
+                    "split it in the video in which somebody else speaks",
+                )
+            if not registry.are_apart(connection, voice.number, stranger.number):
+                connection.execute(insert(apart).values(voice=voice.number, other=stranger.number))
+
     def forget(self, which: str) -> Change:
         """Delete a voice: its name, prints and appearances, and erase them from the file.
 
@@ -328,6 +346,14 @@ class VoiceLibrary:
         """Return all voices: named ones first, each by talk time."""
         with self._store.reading() as connection:
             return roster.read_summaries(connection)
+
+    def neighbors(self) -> dict[int, list[Neighbor]]:
+        """Return the voices that sound most like each one without a name, the likest first.
+
+        Without those that people keep apart.
+        """
+        with self._store.reading() as connection:
+            return read_neighbors(connection)
 
     def summary(self, which: str) -> VoiceSummary:
         """Return one voice."""

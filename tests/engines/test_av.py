@@ -2,11 +2,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media import Sound, make_video, silence, tone
 
-from spokenby.engines.av import choose_stream, probe, read_audio, write_video
+from spokenby.engines.av import choose_stream, probe, read_audio, read_picture, write_video
 from spokenby.engines.ffmpeg import find_ffmpeg
 from spokenby.errors import InputError
 
@@ -176,3 +177,25 @@ def test_the_date_of_a_recording_is_what_the_file_says(tmp_path, says, recorded)
     command = [str(find_ffmpeg()), "-v", "error", "-i", str(video), "-c", "copy", *metadata]
     subprocess.run([*command, str(dated)], check=True)
     assert probe(dated).recorded == recorded
+
+
+def test_picture_of_a_video_is_small_and_upright(tmp_path: Path) -> None:
+    def draw(second: float) -> np.ndarray:
+        return np.full((90, 160, 3), 0 if second < 0.5 else 200, np.uint8)  # it begins black
+
+    path = tmp_path / "talk.mp4"
+    write_video(path, tone(10)[0], 16_000, draw)
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(read_picture(path, 64))
+    with av.open(picture) as opened:
+        (frame,) = opened.decode(video=0)
+    assert (frame.width, frame.height) == (64, 36)
+    assert frame.to_ndarray(format="gray").mean() > 0
+
+
+def test_what_has_no_picture(tmp_path: Path) -> None:
+    sound = make_video(tmp_path / "sound.mkv", Sound(tone(1)), picture=False)
+    assert read_picture(sound, 64) == b""
+    sound.write_bytes(b"no video")
+    assert read_picture(sound, 64) == b""
+    assert read_picture(tmp_path / "gone.mp4", 64) == b""

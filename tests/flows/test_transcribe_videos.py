@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence
+from output.test_corrections import at
 from scoring import (
     SAMPLE_RTTM,
     diarization_error,
@@ -18,6 +20,7 @@ from scoring import (
     wrong_speakers,
 )
 
+from spokenby.output.corrections import Corrections, as_json
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.plan.stages import Stage
@@ -108,14 +111,29 @@ def test_renamed_video_is_only_written_again(site_copy: Site) -> None:
     assert not site_copy.computed("new 'name'")
 
 
-def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
-    video = site_copy.videos / "conversation.mp4"
-    before = len(site_copy.transcript("conversation").segments)
+def test_other_merge_params_compute_no_stage_before_and_keep_what_people_corrected(
+    site_copy: Site, tmp_path: Path
+) -> None:
+    video, folder = site_copy.videos / "conversation.mp4", site_copy.output("conversation")
+    transcript = site_copy.transcript("conversation")
+    right = at(transcript, 1, 1, new="CORRECTED")
+    lost = right.model_copy(update={"old": "nobody said this", "new": "lost"})
+    digest = site_copy.manifest("conversation")["video"]["digest"]
+    file = tmp_path / "corrections.json"
+    file.write_bytes(as_json(Corrections(video=digest, corrections=(right, lost))))
     with Here(site_copy) as cli:
+        told = cli.run("correct", file)
+        assert (told.code, "does not fit: " in told.out) == (1, True)
+        shutil.rmtree(folder)
         ran = cli.run("transcribe", video, "--set", "merge.max_pause=0.1")
     assert ran.code == 0, ran.out
+    assert "1 of 2 corrections does not fit" in " ".join(ran.out.split())
     assert not site_copy.computed("conversation")
-    assert len(site_copy.transcript("conversation").segments) > before
+    assert len(site_copy.transcript("conversation").segments) > len(transcript.segments)
+    assert (folder / "corrections.json").read_bytes() == file.read_bytes()
+    assert site_copy.manifest("conversation")["corrections"]["unfit"] == 1
+    for name in ("transcript.json", "transcript.srt", "page.html"):
+        assert "CORRECTED" in (folder / name).read_text("utf-8")
 
 
 def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:

@@ -51,10 +51,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
     for name in filter(QUIETED.match, tuple(site.environment)):
         del site.environment[name]
     before = tracer(log) if can_trace() else []
-    assert f"ready: {site.home}" in site.up("both", before=before)
+    told = site.up("both", before=before)
+    assert f"ready: {site.home}" in told
+    site.pages = re.findall(r"http\S+/\?key=\S+", told)[0]
     yield site
     working = children(site.parts["both"].pid)
-    assert len(working) == 2
+    assert len(working) == 3
     assert site.down("both") == 0
     assert not any(map(psutil.pid_exists, working))
     # Server, worker and runs reported to nobody.
@@ -256,6 +258,14 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
     for speaker in desk.transcript("telephone talk").speakers:  # numbered over the whole site
         expect(page.get_by_role("cell", name=speaker.name, exact=True).first).to_be_visible()
     page.screenshot(path=tmp_path / "artifact.png")
+    artifact = page.url
+    page = follow(page, "read and listen")
+    expect(page.get_by_role("heading", name="Not admitted")).to_be_visible()
+    transcript = page.url
+    page.goto(desk.pages)
+    page.goto(transcript)
+    expect(page.get_by_role("heading", name="telephone talk")).to_be_visible()
+    page.goto(artifact)
     assert desk.manifest("telephone talk")["params"]["diarize"]["num_speakers"] == 2
     assert desk.manifest("telephone talk")["params"]["merge"]["max_pause"] == 2.5
     nameless = desk.transcript("telephone talk").speakers[0].name

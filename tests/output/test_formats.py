@@ -21,6 +21,7 @@ from webvtt.models import Timestamp
 
 from spokenby.errors import InputError
 from spokenby.output import formats
+from spokenby.output.corrections import Correction, Corrections, Who
 from spokenby.output.formats import shared
 from spokenby.stages.merging import join_words
 from spokenby.types import (
@@ -441,7 +442,7 @@ def table_of(page: str, heading: str) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)` \|", section.group(1), re.MULTILINE))
 
 
-BESIDE = {"manifest.json", "page.html", "audio.webm"}
+BESIDE = {"manifest.json", "page.html", "audio.webm", "recognized.json", "corrections.json"}
 """Files of a transcript that are no formats of it."""
 
 
@@ -456,4 +457,7 @@ def test_the_documentation_names_every_file_field_and_column():
     for model in (SpeakerTranscript, LanguagePart, Speaker, Segment, SpokenWord, Turn, WindowNote):
         extra = {"schema_version", "name", "about"} if model is SpeakerTranscript else set()
         assert table_of(page, model.__name__) == set(model.model_fields) | extra, model
+    assert table_of(page, "corrections.json, schema version 1") == set(Corrections.model_fields)
+    for part in (Correction, Who):
+        assert table_of(page, part.__name__) == set(part.model_fields)
     assert table_of(page, "transcript.csv") == set(formats.to_dataframe(SIMPLE).columns)

@@ -26,8 +26,10 @@ def test_summary_names_speakers_stages_and_warnings() -> None:
             "diarize": {"seconds": 10.34, "from_cache": False, "computed_in": "cuda, bfloat16"},
         },
     }
-    page = write_video_page(transcript, manifest, Path("out"), naming={"A | <b>": "[name](/x)"})
+    naming, read = {"A | <b>": "[name](/x)"}, "[read and listen](http://127.0.0.1:4201/t/1)"
+    page = write_video_page(transcript, manifest, Path("out"), naming=naming, page=read)
     for line in (
+        read,
         "# a\\|b.mp4",
         (
             "1:02:03 long, 1:40 of it speech, language en, 7 words. "

@@ -12,7 +12,7 @@ from pathlib import Path
 from conftest import ROOT
 
 from spokenby.engines.av import read_audio, write_opus
-from spokenby.output import folders, formats, manifest
+from spokenby.output import folders, formats, layers, manifest
 from spokenby.review import listening_copy, page
 from spokenby.types import (
     Segment,
@@ -24,6 +24,7 @@ from spokenby.types import (
 )
 
 SAMPLES = ROOT / "data" / "samples"
+VIDEO = "a" * 64
 UNSURE = {"town.", "dollars."}
 """Words in which the recognizer has little confidence."""
 
@@ -117,10 +118,10 @@ def write_conversation(folder: Path, transcript: SpeakerTranscript | None = None
     with sound.open("w+b") as file:
         write_opus(read_audio(SAMPLES / "conversation.flac")[0], file)
     files = {**formats.render(*document), listening_copy.FILE: sound}
-    files |= page.render(document, files)
+    files |= page.render_layer(layers.lay(document, VIDEO), files)
     about = {
         "digest": transcript.digest,
-        "video": {"digest": "v" * 64},
+        "video": {"digest": VIDEO},
         "identified_from": "e" * 64,
         "listening_copy": "a" * 64,
     }

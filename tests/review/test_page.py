@@ -6,18 +6,27 @@ import base64
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from spokenby.output.corrections import Correction, Corrections, Who, as_json
 from spokenby.output.folders import is_edited
 from spokenby.output.formats import Document
+from spokenby.output.layers import Layer, lay
 from spokenby.output.paragraphs import WORDS, cut_paragraphs
 from spokenby.output.rename_speakers import rewrite_folder
 from spokenby.review import page
 from spokenby.types import Identity, SpokenWord
-from tests.review.conversation import Line, conversation_lines, transcript_of, write_conversation
+from tests.review.conversation import (
+    VIDEO,
+    Line,
+    conversation_lines,
+    transcript_of,
+    write_conversation,
+)
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -114,6 +123,44 @@ def test_only_the_own_script_and_style_may_run() -> None:
     assert not re.search(r"https?://", html)
 
 
+def layer_of(text: str) -> Layer:
+    """Return a transcript in which somebody typed a text, and gave a word to a person so called."""
+    document = Document(transcript_of([Line(0, 2, "Ada", "well then")]), "talk", {})
+    wishes = {"new": text, "author": text[:200], "speaker": Who(name=text[:200])}
+    one = Correction(start=0, end=0.9, old="well", when=datetime.now(UTC), **wishes)
+    lost = one.model_copy(update={"old": text, "start": 50.0, "end": 51.0})
+    content = as_json(Corrections(video=VIDEO, name=text[:1000], corrections=(one, lost)))
+    return lay(document, VIDEO, content)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=lambda text: text[:12])
+def test_what_was_typed_stays_text(text: str) -> None:
+    read = Read(html := page.render_layer(layer_of(text), [])["page.html"].decode())
+    harmless = Read(page.render_layer(layer_of("word"), [])["page.html"].decode())
+    assert [name for name, _ in read.elements] == [name for name, _ in harmless.elements]
+    inside = html.split('id="data">')[1].split("</script>")[0]
+    assert not set("<>&") & set(inside)
+    edit = data_of(html)["edit"]
+    assert [each["new"] for each in edit["corrections"]] == [text, text]
+    assert edit["who"][1] == {"name": " ".join(text[:200].split())}
+    ((number, reason),) = edit["unfit"]
+    assert (number, reason) == (1, "no words are there now")
+
+
+def test_a_page_may_ask_only_the_server_that_saves() -> None:
+    layer = layer_of("word")
+    alone = page.render_layer(layer, [])["page.html"].decode()
+    assert "connect-src" not in alone
+    assert data_of(alone)["save"] is None
+    served = page.render_layer(layer, [], saving=page.Saving("save", "t</script>"))
+    html = served["page.html"].decode()
+    assert "connect-src &#39;self&#39;" in html
+    assert data_of(html)["save"] == {"url": "save", "token": "t</script>"}
+    only_read = render([Line(0, 2, "Ada", "well then")])
+    assert data_of(only_read)["edit"] is None
+    assert 'id="undo"' not in only_read
+
+
 def test_modules_are_inlined_after_what_they_import() -> None:
     seen: set[str] = set()
     for part in page.PARTS:
@@ -141,7 +188,9 @@ def test_new_names_are_on_the_page_and_the_sound_stays(tmp_path: Path) -> None:
     folder = write_conversation(tmp_path / "conversation-12345678")
     sound = (folder / "audio.webm").read_bytes()
     identities = [Identity(speaker="SPEAKER_01", voice=8, name="Grace & <Co>", known=True)]
-    told = rewrite_folder(folder, lambda *_: identities, tmp_path / "locks", pages=page.render)
+    told = rewrite_folder(
+        folder, lambda *_: identities, tmp_path / "locks", pages=page.render_layer
+    )
     assert told.state == "written"
     assert not is_edited(folder)
     assert (folder / "audio.webm").read_bytes() == sound

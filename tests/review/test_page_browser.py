@@ -17,8 +17,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from spokenby.engines.av import write_opus
 from spokenby.output.formats import Document
+from spokenby.output.layers import lay
 from spokenby.review import page as review
 from tests.review.conversation import (
+    VIDEO,
     Line,
     conversation_lines,
     transcript_of,
@@ -330,7 +332,8 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
             time += length + 0.3
             words += len(line.text.split(" "))
     document = Document(transcript_of(lines), "two hours", {})
-    (tmp_path / "page.html").write_bytes(review.render(document, ["audio.webm"])["page.html"])
+    files = review.render_layer(lay(document, VIDEO), ["audio.webm"])
+    (tmp_path / "page.html").write_bytes(files["page.html"])
     shutil.copy(review_sound(tmp_path), tmp_path / "audio.webm")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto((tmp_path / "page.html").as_uri())

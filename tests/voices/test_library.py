@@ -396,6 +396,27 @@ def test_reidentify_never_joins_two_who_speak_in_one_video(library):
     assert names(library.identities_of(digest("one"))) == ["Ada", "Speaker 2"]
 
 
+def test_neighbors_are_those_who_sound_alike(library):
+    identify(library, "one", ADA, BOB)
+    identify(library, "two", [0.75, 0.0, 0.6614])
+    library.rename("1", "Ada")
+    assert set(library.neighbors()) == {2, 3}  # whoever has a name needs none
+    first, second = library.neighbors()[3]
+    assert first[:3] == (1, "Ada", True)
+    assert first.likeness == pytest.approx(0.75, abs=1e-3)
+    assert (first.likely, first.together) == (True, False)
+    assert (second.name, second.known, second.likely) == ("Speaker 2", False, False)
+    assert {each.name: each.together for each in library.neighbors()[2]} == {
+        "Ada": True,
+        "Speaker 3": False,
+    }
+    library.keep_apart("Speaker 3", "Ada")
+    library.keep_apart("Ada", "3")  # once more changes nothing
+    assert [each.name for each in library.neighbors()[3]] == ["Speaker 2"]
+    with pytest.raises(InputError, match="1 and Ada are one voice, Ada"):
+        library.keep_apart("1", "Ada")
+
+
 # Enrolling
 
 

@@ -9,6 +9,8 @@
  * @property {boolean} spaced a space is written before it, unless it comes first
  * @property {boolean} overlap somebody else spoke at the same time
  * @property {string} doubt why not to trust it, or ""
+ * @property {number | null} speaker place in `speakers`
+ * @property {boolean} begins a paragraph begins with it, also where the speaker stays
  * @property {Paragraph} paragraph
  * @property {number} place in `words`
  * @property {HTMLElement} [element]
@@ -22,24 +24,35 @@
 export const data = JSON.parse(document.getElementById("data").textContent);
 export const { speakers, turns, duration } = data;
 
+/** Return a word from what the page was given. */
+export function wordFrom([start, end, text, confidence, flags], speaker, begins) {
+  return { start, end, text, confidence, spaced: !(flags & 1), overlap: Boolean(flags & 2), doubt: "", speaker, begins };
+}
+
 /** @type {Paragraph[]} */
 export const paragraphs = data.paragraphs.map(({ speaker, words }) => {
   const paragraph = { speaker, words: [] };
-  paragraph.words = words.map(([start, end, text, confidence, flags]) => ({
-    start, end, text, confidence, spaced: !(flags & 1), overlap: Boolean(flags & 2), doubt: "", paragraph,
-  }));
+  paragraph.words = words.map((word, place) => ({ ...wordFrom(word, speaker, !place), paragraph }));
   return paragraph;
 });
 
 /** All words in the order of the text. @type {Word[]} */
 export const words = paragraphs.flatMap((paragraph) => paragraph.words);
-words.forEach((word, place) => { word.place = place; });
 
-/** All words in the order of time: people may speak at once. */
-export const byTime = [...words].sort((a, b) => a.start - b.start || a.place - b.place);
+/** All words in the order of time: people may speak at once. @type {Word[]} */
+export let byTime = [];
 
+/** Number the words; also after they were changed. */
+export function renumber() {
+  words.forEach((word, place) => { word.place = place; });
+  byTime = [...words].sort((a, b) => a.start - b.start || a.place - b.place);
+}
+
+renumber();
+
+export const UNSURE = "The recognizer is not sure of this word";
 for (const word of words) {
-  if (word.confidence < data.lowConfidence) word.doubt = "The recognizer is not sure of this word";
+  if (word.confidence < data.lowConfidence) word.doubt = UNSURE;
 }
 for (const [start, end, reason] of data.doubtful) {
   for (let at = firstFrom(start); at < byTime.length && byTime[at].start < end; at++) byTime[at].doubt = reason;

@@ -44,8 +44,11 @@ export function dress(element, speaker) {
   element.classList.add(speaker === null ? "nobody" : `color-${speaker % 7}`, `pattern-${(speaker ?? 0) % 5}`);
 }
 
-export function startLanes() {
+/** Draw the lanes; also after somebody else was found to speak. */
+export function drawLanes() {
+  const dimmed = [...document.querySelectorAll(".lane.dimmed")].map((lane) => Number(lane.dataset.speaker));
   const both = overlaps();
+  byId("lanes").replaceChildren();
   speakers.forEach((speaker, place) => {
     const own = joined(turns.filter((turn) => turn[2] === place));
     const track = make("div", { class: "track" });
@@ -58,8 +61,14 @@ export function startLanes() {
     track.append(...spoken, ...bars("overlap", hatched), ...bars("doubtful", joined(doubtful)));
     const name = make("span", { class: "name" }, make("bdi", {}, speaker.name));
     name.title = speaker.name;
-    byId("lanes").append(make("div", { class: "lane", "data-speaker": place, "aria-hidden": "true" }, name, track));
+    const lane = make("div", { class: "lane", "data-speaker": place, "aria-hidden": "true" }, name, track);
+    lane.classList.toggle("dimmed", dimmed.includes(place));
+    byId("lanes").append(lane);
   });
+}
+
+export function startLanes() {
+  drawLanes();
   const bar = document.querySelector(".player");
   const measure = () => document.documentElement.style.setProperty("--player", `${bar.offsetHeight}px`);
   new ResizeObserver(measure).observe(bar);

@@ -1,13 +1,18 @@
-// Start everything. An editor of the transcript would be one more part, started here.
+// Start everything.
 
-import { byId } from "./data.js";
+import { byId, data } from "./data.js";
+import { startChanges } from "./changes.js";
+import { startChecking } from "./checking.js";
+import { startEditing } from "./edit.js";
 import { startKeys } from "./keys.js";
 import { startLanes } from "./lanes.js";
 import { startPlayer } from "./player.js";
 import { startQuote } from "./quote.js";
+import { startReplacing } from "./replace.js";
+import { startSaving } from "./save.js";
 import { startSearch } from "./search.js";
 import { startSpeakers } from "./speakers.js";
-import { doubts, startText } from "./text.js";
+import { findDoubts, startText } from "./text.js";
 
 startPlayer();
 startLanes();
@@ -15,7 +20,9 @@ startQuote();
 startSearch();
 startSpeakers();
 startKeys();
-byId("doubts").textContent = doubts.length;
-byId("doubt").hidden = !doubts.length;
+findDoubts();
 addEventListener("beforeprint", () => { byId("people").open = true; });
-startText(() => document.body.classList.add("ready"));
+startText(() => {
+  if (data.edit) for (const start of [startChanges, startEditing, startChecking, startReplacing, startSaving]) start();
+  document.body.classList.add("ready");
+});

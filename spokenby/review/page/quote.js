@@ -4,12 +4,16 @@ import { byId, clock, data, nameOf, say, textOf, words } from "./data.js";
 import { currentWord, wordBehind } from "./text.js";
 
 /** Return the words that are selected in the text, in order. */
-function selected() {
+export function selected() {
   const selection = getSelection();
   if (selection.isCollapsed || !selection.rangeCount) return [];
   const range = selection.getRangeAt(0);
   if (!range.intersectsNode(byId("text"))) return [];
-  return words.filter((word) => word.element && !word.paragraph.element.hidden && range.intersectsNode(word.element));
+  const some = words.filter((word) => word.element && !word.paragraph.element.hidden && range.intersectsNode(word.element));
+  // A word of which no letter is selected.
+  if (some.length && some[0].element.contains(range.startContainer) && range.startOffset === range.startContainer.length) some.shift();
+  if (some.length > 1 && some.at(-1).element.contains(range.endContainer) && !range.endOffset) some.pop();
+  return some;
 }
 
 /** Return a quote: a line for each change of speaker. */

@@ -9,7 +9,7 @@ let hits = [];
 let at = -1;
 let typing = 0;
 
-const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").replace(/[‘’]/g, "'").toLowerCase();
+export const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").replace(/[‘’]/g, "'").toLowerCase();
 
 /** Each paragraph as one text, and where each word begins in it. */
 function build() {

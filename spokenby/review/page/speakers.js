@@ -1,6 +1,6 @@
-// The side panel: hear a speaker, show only some, and the command that names a voice.
+// The side panel: hear a speaker, show only some, name a voice or show the command that does.
 
-import { byId, paragraphs, say, speakers } from "./data.js";
+import { byId, data, paragraphs, say, speakers } from "./data.js";
 import { dress } from "./lanes.js";
 import { seek } from "./player.js";
 import { copy } from "./quote.js";
@@ -35,15 +35,72 @@ function showAll() {
   filter();
 }
 
+const entered = (person) => person.querySelector(".naming input").value.trim().replace(/\s+/g, " ");
+
 function showCommand(person) {
+  if (data.naming) {
+    person.querySelector("[data-do=merge]").hidden = true;
+    return;
+  }
   const { voice } = speakers[Number(person.dataset.speaker)];
-  const name = person.querySelector("input").value.trim().replace(/\s+/g, " ");
+  const name = entered(person);
   const command = person.querySelector(".command");
   command.hidden = !name;
   command.querySelector("code").textContent = `spokenby voices name ${voice} ${name.startsWith("-") ? "-- " : ""}${shellWord(name)}`;
 }
 
+/** Show a speaker's new name everywhere on the page. */
+function showName(place, name) {
+  const before = speakers[place].name;
+  speakers[place].name = name;
+  if (data.edit?.who[place]) data.edit.who[place].name = name;
+  const giver = document.querySelector(`#givers [data-speaker="${place}"] bdi`);
+  if (giver) giver.textContent = name;
+  for (const paragraph of paragraphs) {
+    if (paragraph.heading && paragraph.speaker === place) paragraph.heading.querySelector("bdi").textContent = name;
+  }
+  const lane = document.querySelector(`.lane[data-speaker="${place}"] .name`);
+  lane.querySelector("bdi").textContent = lane.title = name;
+  const person = document.querySelector(`.person[data-speaker="${place}"]`);
+  person.querySelector("h3 bdi").textContent = name;
+  for (const button of person.querySelectorAll("[aria-label]")) {
+    button.setAttribute("aria-label", button.getAttribute("aria-label").replace(before, () => name));
+  }
+}
+
+/** Have the server name a voice in every transcript, and say what came of it. */
+async function nameVoice(person, merge = false) {
+  const told = person.querySelector(".named");
+  const again = person.querySelector("[data-do=merge]");
+  const place = Number(person.dataset.speaker);
+  const { voice } = speakers[place];
+  again.hidden = true;
+  if (!entered(person)) return say("Write a name first");
+  told.textContent = "Writing the transcripts…";
+  try {
+    const answer = await fetch(data.naming.url, {
+      method: "POST",
+      headers: { "X-Spokenby-Token": data.naming.token },
+      body: JSON.stringify({ voice, name: entered(person), merge }),
+    });
+    const content = await answer.json();
+    told.textContent = content.said ?? content.error;
+    if (answer.ok) {
+      speakers.forEach((each, other) => { if (each.voice === voice) showName(other, content.name); });
+      speakers[place].voice = content.voice;
+    } else if (content.taken) {
+      again.textContent = `The same person: merge with ${content.taken.name}`;
+      again.hidden = false;
+    }
+  } catch {
+    told.textContent = "The server does not answer: is spokenby view still running?";
+  }
+  return undefined;
+}
+
 const actions = {
+  name: (person) => nameVoice(person),
+  merge: (person) => nameVoice(person, true),
   sample(person) {
     const { sample, name } = speakers[Number(person.dataset.speaker)];
     if (!sample) return say(`${name} has no words to hear`);
@@ -75,6 +132,9 @@ export function startSpeakers() {
   byId("people").addEventListener("click", (event) => {
     const button = event.target.closest("button[data-do]");
     if (button) actions[button.dataset.do](button.closest(".person"), button);
+  });
+  byId("people").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && data.naming && event.target.matches(".naming input")) nameVoice(event.target.closest(".person"));
   });
   byId("people").addEventListener("input", (event) => {
     const person = event.target.closest(".person");

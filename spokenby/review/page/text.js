@@ -10,6 +10,7 @@ const LETTERS = 68;
 const wordOf = new WeakMap();
 let current = null;
 let following = true;
+let stillUntil = 0;  // a page that scrolls under a double-click is in the way
 
 /** Draw a paragraph's words; also after they were changed. */
 export function draw(paragraph) {
@@ -34,7 +35,8 @@ function heightOf(paragraph) {
   return LINE * Math.ceil(letters / LETTERS) + 7;
 }
 
-function block(paragraph, before) {
+/** Return the elements of a paragraph: itself, and its heading where the speaker changes. */
+export function block(paragraph, before) {
   const start = paragraph.words[0].start;
   const link = make("a", { class: "at", href: `#t=${start}` }, clock(start));
   link.title = "Play from here; a link to this place";
@@ -62,7 +64,7 @@ export function currentWord() {
 
 /** Scroll to a word, unless it can be seen well. */
 export function reveal(word, { always = false } = {}) {
-  if (!word?.element || word.paragraph.element.hidden) return;
+  if (!word?.element || word.paragraph.element.hidden || performance.now() < stillUntil) return;
   const { top, bottom } = word.element.getBoundingClientRect();
   const fixed = getComputedStyle(document.querySelector(".player")).position === "fixed";
   const bar = document.querySelector(".player").offsetHeight;
@@ -79,9 +81,10 @@ export function follow(on) {
   if (on) reveal(current);
 }
 
-function highlight() {
+/** Highlight the playing word; also after words were changed. */
+export function highlight() {
   const word = wordAt(now());
-  if (word === current) return;
+  if (word === current && (!word || word.element?.classList.contains("playing-word"))) return;
   current?.element?.classList.remove("playing-word");
   current?.paragraph.element?.classList.remove("playing-paragraph");
   current = word ?? null;
@@ -108,8 +111,15 @@ export function stepParagraph(step) {
   if (target) goTo(target.words[0]);
 }
 
-/** Return the first word of each doubtful stretch. */
-export const doubts = words.filter((word, place) => word.doubt && words[place - 1]?.doubt !== word.doubt);
+/** The first word of each doubtful stretch. */
+export let doubts = [];
+
+/** Find what is doubtful; also after words were changed. */
+export function findDoubts() {
+  doubts = words.filter((word, place) => word.doubt && words[place - 1]?.doubt !== word.doubt);
+  byId("doubts").textContent = doubts.length;
+  byId("doubt").hidden = !doubts.length;
+}
 
 /** Go to the next doubtful place, or the one before; from the last to the first. */
 export function stepDoubt(step) {
@@ -164,6 +174,7 @@ export function startText(done) {
       history.replaceState(null, "", link.href);
       goTo(wordBehind(link), { play: true });
     } else if (event.target.matches("p > span") && getSelection().isCollapsed) {
+      stillUntil = performance.now() + 600;
       goTo(wordBehind(event.target), { play: true });
     }
   });

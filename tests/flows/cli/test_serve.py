@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from served import Served
 from flows.server.passwords import kept_password, make_password
 from spokenby.errors import InputError
 from spokenby.settings import Settings
+from spokenby.view.address import pages_of
 
 TALK = "telephone talk"
 CHROMIUM = next(
@@ -55,7 +57,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterato
     site.wait_for_stage(run, f"speech {TALK}")
     serve = site.parts["both"]
     ours = psutil.Process(serve.pid).children(recursive=True)
-    assert len(ours) == 3, ours  # server, worker, run
+    assert len(ours) == 3, ours  # server, worker, run: the pages have ended
     serve.terminate()
     begun = time.monotonic()
     assert serve.wait(60) == 0
@@ -106,6 +108,41 @@ def test_the_browser_asks_for_the_line_in_the_file(guarded: Guarded) -> None:
         field.press("Enter")
         expect(page.get_by_text("transcribe-videos").first).to_be_visible(timeout=60_000)
         browser.close()
+
+
+def test_pages_are_served_and_their_end_is_said(guarded: Guarded) -> None:
+    home = pages_of(Settings(data_dir=guarded.data))
+    key = (guarded.data / "server" / "view-key").read_text().strip()
+    later = guarded.videos / "later.mp4"
+    later.write_bytes(b"not yet complete")
+    with httpx.Client(base_url=home, follow_redirects=True) as client:
+        assert client.get("/").status_code == 403
+        index = client.get("/", params={"key": key}).text
+    assert TALK in index
+    assert f'href="{guarded.url.removesuffix("/api")}"' in index  # back to the runs
+    assert f'href="{guarded.url.removesuffix("/api")}/deployments/deployment/' in index
+    later.unlink()
+    viewed = guarded.run("view", "--no-browser")
+    assert viewed.stdout == f"these pages are served already:\n{home}/?key={key}\n"
+    (pages,) = (
+        process
+        for process in psutil.Process(guarded.parts["both"].pid).children()
+        if "view" in process.cmdline()
+    )
+    pages.kill()
+    assert guarded.ask("/admin/version", guarded.file.read_text().strip()) == 200
+    nowhere = guarded.run("view", "nowhere", "--no-browser")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "nowhere does not exist: name videos" in nowhere.stderr
+    alone = guarded.start("view", "--no-browser", "--port", "0")
+    assert alone.stdout is not None
+    address = alone.stdout.readline().strip()
+    assert httpx.get(address).status_code == 303
+    note = guarded.data / "server" / "view.json"
+    assert note.stat().st_mode & 0o777 == 0o600
+    alone.send_signal(signal.SIGINT)
+    assert alone.wait(30) == 0
+    assert not note.exists()
 
 
 URL = "http://127.0.0.1:4200/api"

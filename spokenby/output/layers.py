@@ -1,0 +1,301 @@
+"""Keep people's corrections with a transcript: what was recognized, what was corrected, what shows.
+
+A folder with corrections holds `recognized.json`, in the form of transcript.json, and
+`corrections.json`; every other file shows the transcript with the corrections applied. A copy of
+the corrections outlives the folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spokenby.errors import InputError
+from spokenby.files import explaining, replacing
+from spokenby.output import folders, formats, manifest
+from spokenby.output.corrections import (
+    Corrected,
+    Correction,
+    Corrections,
+    Unfit,
+    apply,
+    as_json,
+    read_corrections,
+)
+from spokenby.output.folders import CORRECTIONS
+from spokenby.output.formats import TRANSCRIPT, Document
+from spokenby.output.formats.document import write_json
+from spokenby.types import Digest
+from spokenby.wording import count_of
+
+RECOGNIZED = "recognized.json"
+
+_SAID = 3
+"""So many corrections that do not fit are named in a warning."""
+
+
+class Layer(NamedTuple):
+    """A transcript with its corrections, of which there may be none."""
+
+    video: Digest
+    recognized: Document
+    document: Document
+    """As it shows: with the corrections, and a warning if some do not fit."""
+    corrected: Corrected
+    corrections: Corrections
+    content: bytes
+    """Of corrections.json as it is; empty: there is none."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What the folder holds for the corrections' sake."""
+        files = {CORRECTIONS: self.content} if self.content else {}
+        if self.corrections.corrections:
+            files[RECOGNIZED] = write_json(*self.recognized).encode("utf-8", errors="replace")
+        return files
+
+    @property
+    def counts(self) -> dict[str, float] | None:
+        """How many corrections were applied, and do not fit; share of words that are checked."""
+        if not self.corrections.corrections:
+            return None
+        unfit = len(self.corrected.unfit)
+        applied = len(self.corrections.corrections) - unfit
+        return {"applied": applied, "unfit": unfit, "checked": self.corrected.checked}
+
+
+Pages = Callable[[Layer, Collection[str]], Mapping[str, bytes]]
+"""Takes a transcript and the names of the files in its folder; returns its pages."""
+
+
+def lay(recognized: Document, video: Digest, content: bytes = b"", source: str = "") -> Layer:
+    """Apply corrections to a transcript.
+
+    Args:
+        recognized: the transcript without them, under today's names.
+        video: its digest.
+        content: of corrections.json; empty for none.
+        source: what to call it in an error.
+
+    Raises:
+        InputError: see `read_corrections`; or they are of another video.
+    """
+    if not content:
+        nothing = Corrections.model_construct(video=video, name=recognized.name)
+        return Layer(video, recognized, recognized, Corrected(recognized.transcript), nothing, b"")
+    corrections = read_corrections(content, source or CORRECTIONS)
+    if corrections.video != video:
+        raise InputError(
+            f"{source or CORRECTIONS} corrects another video, {corrections.name or 'without name'}",
+            f"use it with the transcript of that, not of {recognized.name}",
+        )
+    corrected = apply(recognized.transcript, corrections.corrections)
+    transcript = corrected.transcript
+    if corrected.unfit:
+        warnings = (*transcript.warnings, _warning(corrected.unfit, len(corrections.corrections)))
+        transcript = transcript.model_copy(update={"warnings": warnings})
+    shown = recognized._replace(transcript=transcript)
+    return Layer(video, recognized, shown, corrected, corrections, content)
+
+
+def _warning(unfit: Collection[Unfit], total: int) -> str:
+    named = "; ".join(str(each) for each in list(unfit)[:_SAID])
+    more = "; …" if len(unfit) > _SAID else ""
+    verb = "does" if len(unfit) == 1 else "do"
+    return f"{len(unfit)} of {count_of(total, 'correction')} {verb} not fit: {named}{more}"
+
+
+def open_layer(folder: Path, about: Mapping[str, Any]) -> Layer:
+    """Read the transcript of a complete folder.
+
+    Args:
+        folder: of the transcript.
+        about: its manifest.
+
+    Raises:
+        InputError: one of its files cannot be read.
+    """
+    content = _read(folder / CORRECTIONS)
+    file = folder / RECOGNIZED
+    recognized = formats.open_transcript(file if file.is_file() else folder / TRANSCRIPT)
+    return lay(recognized, about["video"]["digest"], content, str(folder / CORRECTIONS))
+
+
+def stored_corrections(folder: Path, video: Digest, copies: Path) -> tuple[bytes, str]:
+    """Return the corrections of a video, empty for none, and the path of their file.
+
+    Args:
+        folder: where its transcript is, or was.
+        video: its digest.
+        copies: folder of the copies.
+    """
+    for path in (folder / CORRECTIONS, _copy_of(video, copies)):
+        if content := _read(path):
+            return content, str(path)
+    return b"", ""
+
+
+def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
+    """Copy the corrections of a video if there is no copy."""
+    copy = _copy_of(video, copies)
+    if content and not copy.exists():
+        with _copying(content, copy):
+            pass
+
+
+def forget_name(folder: Path, video: Digest, copies: Path, voice: int) -> None:
+    """Take the name of a voice out of the stored corrections: they give words to its label then."""
+    for path in (folder / CORRECTIONS, _copy_of(video, copies)):
+        if not (content := _read(path)):
+            continue
+        corrections = read_corrections(content, str(path))
+        changed = corrections.model_copy(
+            update={
+                "corrections": tuple(_nameless(each, voice) for each in corrections.corrections)
+            }
+        )
+        if changed != corrections:
+            with _copying(as_json(changed), path):
+                pass
+
+
+def _nameless(each: Correction, voice: int) -> Correction:
+    if not each.speaker or each.speaker.voice != voice:
+        return each
+    name = each.speaker.label or "Unknown speaker"
+    who = each.speaker.model_copy(update={"name": name, "voice": None})
+    return each.model_copy(update={"speaker": who})
+
+
+def render_again(
+    folder: Path, about: Mapping[str, Any], layer: Layer, pages: Pages
+) -> dict[str, bytes | Path]:
+    """Return all files of a folder for a changed transcript, including the manifest.
+
+    Args:
+        folder: of the transcript.
+        about: its manifest; what it lists and is not rendered is taken over.
+        layer: what the files are to show.
+        pages: renders those that belong to it.
+    """
+    about = manifest.corrected(about, layer.document.transcript, layer.counts)
+    listed = about.pop("files")
+    files: dict[str, bytes | Path] = {
+        **formats.render(*layer.document, formats.among(listed)),
+        **layer.files,
+        **pages(layer, listed),
+    }
+    others = {name: folder / name for name in listed if name not in {*files, RECOGNIZED}}
+    return manifest.with_files(about, files | others)
+
+
+class Saved(NamedTuple):
+    """What became of corrections."""
+
+    when: datetime
+    applied: int
+    unfit: tuple[Unfit, ...]
+    kept: Path | None = None
+    """Where a folder that had been edited by hand is now."""
+
+
+def save_corrections(
+    folder: Path,
+    content: bytes,
+    *,
+    locks: Path,
+    copies: Path,
+    pages: Pages = lambda _layer, _files: {},
+    add: bool = False,
+    overwrite: bool = False,
+) -> Saved:
+    """Write a folder again with other corrections, completely or not at all.
+
+    Args:
+        folder: of the transcript.
+        content: of corrections.json, as the transcript's page makes it. It holds all corrections:
+            one that it lacks is undone.
+        locks: see `folders.one_writer`.
+        copies: folder of the copies.
+        pages: renders those that belong to it.
+        add: put those that are new behind the stored ones, whatever changed there meanwhile.
+        overwrite: write it even if it was edited by hand; the edited folder is kept.
+
+    Raises:
+        InputError: they cannot be read, are of another video, or do not continue the stored ones;
+            or there is no such transcript, or it was edited by hand.
+        TransientError: the folder cannot be written now.
+    """
+    given = read_corrections(content)
+    with folders.one_writer(locks, folder):
+        about = manifest.read_manifest(folder)
+        if about is None:
+            raise InputError(f"{folder}: its transcript is missing or incomplete", "run it again")
+        before = open_layer(folder, about)
+        video = before.video
+        stored, source = stored_corrections(folder, video, copies)
+        if stored:
+            old = read_corrections(stored, source)
+            if add:
+                content = as_json(_joined(old, given))
+            elif not _continues(given, old):
+                raise InputError(
+                    "the stored corrections have changed since this page was opened",
+                    "open the page again; spokenby correct --add keeps both",
+                )
+        layer = lay(before.recognized, video, content)
+        if folders.is_edited(folder) and not overwrite:
+            raise InputError(
+                f"{folder} was edited by hand", "keep the edits elsewhere, or: --overwrite-edited"
+            )
+        files = render_again(folder, about, layer, pages)
+        with _copying(content, _copy_of(video, copies)):
+            kept = folders.write_folder(folder, files)
+    unfit = layer.corrected.unfit
+    applied = len(layer.corrections.corrections) - len(unfit)
+    return Saved(datetime.now(UTC), applied, unfit, kept)
+
+
+def _continues(given: Corrections, stored: Corrections) -> bool:
+    """Return whether corrections know the stored ones, or come from the page that wrote those."""
+    same_page = given.revision.partition("-")[0] == stored.revision.partition("-")[0]
+    return given.builds_on == stored.revision or bool(stored.revision and same_page)
+
+
+def _joined(stored: Corrections, given: Corrections) -> Corrections:
+    new = [each for each in given.corrections if each not in stored.corrections]
+    both = (*stored.corrections, *new)
+    return given.model_copy(update={"corrections": both, "builds_on": stored.revision})
+
+
+def _copy_of(video: Digest, copies: Path) -> Path:
+    return copies / f"{video}.json"
+
+
+@contextmanager
+def _copying(content: bytes, copy: Path) -> Iterator[None]:
+    """Write the copy once what happens inside has gone well; it is for its owner alone."""
+    with explaining(copy.parent, "set SPOKENBY_DATA_DIR"):
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(copy) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "check its permissions"
+        ) from error
