@@ -16,7 +16,6 @@ from rich.progress import Progress
 from rich.table import Table
 
 from flows.cli.terminal import FAILED, cell, open_console, print_table, say
-from flows.server import prefect_settings
 
 if TYPE_CHECKING:
     from spokenby.evaluation.annotations import Annotation
@@ -76,7 +75,6 @@ def evaluate(
         json_file: File to write the figures to.
         pictures: Folder to write a picture of each recording to, as SVG.
     """
-    prefect_settings.apply()
     from spokenby.errors import InputError
     from spokenby.evaluation.readers import RESULTS
     from spokenby.evaluation.references import Annotations
@@ -347,7 +345,8 @@ def _as_json(rows: Sequence[_Row], settings: Settings) -> dict[str, Any]:
                 "figures": {
                     key: {
                         "value": number(rate.value),
-                        **{k: number(v) for k, v in rate._asdict().items()},
+                        "errors": round(rate.errors, 6),
+                        "total": round(rate.total, 6),
                     }
                     for key, rate in row.score.figures.items()
                 },

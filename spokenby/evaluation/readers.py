@@ -132,7 +132,8 @@ def read_captions(path: Path, _ids: Collection[str]) -> Annotation:
     try:
         # As text: undecodable bytes are the file's fault, not the library's.
         text = path.read_text(encoding="utf-8-sig")
-        events = pysubs2.SSAFile.from_string(text, format_=path.suffix[1:].lower())
+        ending = path.suffix[1:].lower()
+        events = pysubs2.SSAFile.from_string(text, format_=ending, keep_html_tags=True)
     except pysubs2.Pysubs2Error as error:
         raise ValueError(f"no captions: {error}") from error
     lines: list[Line] = []

@@ -76,7 +76,7 @@ class Annotations:
             if part is not None and part != Annotation():
                 parts.append((path, part))
             elif part is not None and path in own:
-                bad.append(BadFile(path, "it is empty"))
+                bad.append(BadFile(path, "nothing is in it"))
         folder = parts[0][0].parent if parts else None
         return Found(_together(parts), folder, tuple(bad))
 

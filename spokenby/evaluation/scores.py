@@ -142,27 +142,28 @@ def score(
     language = hypothesis.language or language or "en"
     reference, hypothesis = _cropped(reference), _cropped(hypothesis, reference)
     figures: dict[str, Rate] = {}
-    mapping: dict[str, str] = {}
+    # Apart: a reference's turns and its text may call a person differently.
+    by_turns: dict[str, str] = {}
+    by_words: dict[str, str] = {}
     speakers = None
     if reference.turns is not None and hypothesis.turns is not None:
         turns = _turns(reference, hypothesis, settings)
         figures |= turns.figures
-        mapping, speakers = turns.mapping, turns.speakers
+        by_turns, speakers = turns.mapping, turns.speakers
     marks: tuple[WordMark, ...] = ()
     if reference.lines is not None and hypothesis.lines is not None:
         figures |= _words(reference.lines, hypothesis.lines, language)
-        pairs, spoken = _speakers_of_words(reference.lines, hypothesis.lines, language)
-        mapping = mapping or pairs
+        by_words, spoken = _speakers_of_words(reference.lines, hypothesis.lines, language)
         figures |= spoken
         figures |= _permuted(reference.lines, hypothesis.lines, language)
-        marks = tuple(_marks(reference.lines, hypothesis, mapping, language))
+        marks = tuple(_marks(reference.lines, hypothesis, by_words, language))
     if reference.words and hypothesis.words:
         figures |= _edges(reference.words, hypothesis.words)
     if reference.turns and hypothesis.lines is not None:
         figures |= _uncovered(reference, hypothesis.lines)
-    figures |= _names(reference, hypothesis, mapping, known_people)
+    figures |= _names(reference, hypothesis, (by_turns, by_words), known_people)
     shown = {key: figures[key] for key in FIGURES if key in figures}
-    return Score(shown, speakers, mapping, marks, language)
+    return Score(shown, speakers, by_turns or by_words, marks, language)
 
 
 def _cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation:
@@ -373,7 +374,7 @@ def _uncovered(reference: Annotation, lines: Sequence[Line]) -> dict[str, Rate]:
 def _names(
     reference: Annotation,
     hypothesis: Annotation,
-    mapping: Mapping[str, str],
+    mappings: Sequence[Mapping[str, str]],
     known_people: Collection[str],
 ) -> dict[str, Rate]:
     """Compare people's names, as the voice library gives them, with labels of the reference."""
@@ -384,13 +385,15 @@ def _names(
     # A reference that calls its speakers A and B knows nobody by name.
     if not there:
         return {}
-    given = [
-        (_same(name), _same(mapping.get(label, ""))) for label, name in hypothesis.names.items()
-    ]
-    right = [name for name, is_really in given if name == is_really]
+    right = {
+        _same(name)
+        for label, name in hypothesis.names.items()
+        if _same(name) in {_same(each.get(label, "")) for each in mappings}
+    }
+    given = len(hypothesis.names)
     return {
-        "name_wrong": Rate(len(given) - len(right), len(given)),
-        "name_missed": Rate(len(there - set(right)), len(there)),
+        "name_wrong": Rate(given - len(right), given),
+        "name_missed": Rate(len(there - right), len(there)),
     }
 
 
