@@ -54,7 +54,10 @@ def find_measured(
 
 
 def _measured(found: Transcript, settings: Settings, references: Annotations | None) -> Measured:
-    document = open_transcript(found.folder)
+    try:
+        document = open_transcript(found.folder)
+    except SpokenbyError as error:
+        raise InputError(f"{found.folder}: {error.problem}", error.next_step) from error
     about = read_manifest(found.folder) or {}
     annotation = annotation_of(document, about.get("identities", ()))
     if references is None:
