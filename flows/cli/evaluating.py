@@ -79,6 +79,7 @@ def evaluate(
     from spokenby.evaluation.readers import RESULTS
     from spokenby.evaluation.references import Annotations
     from spokenby.evaluation.scores import Settings, check_libraries
+    from spokenby.files import explaining
     from spokenby.settings import read_settings
 
     check_libraries()
@@ -95,7 +96,8 @@ def evaluate(
         Path(pictures) if pictures else None,
     )
     if work.pictures:
-        work.pictures.mkdir(parents=True, exist_ok=True)
+        with explaining(work.pictures, "choose another folder"):
+            work.pictures.mkdir(parents=True, exist_ok=True)
     site = read_settings()
     found = list(_find(paths, site, Annotations(Path(references)) if references else None, work))
     rows = list(_measure(found, site, work))
@@ -107,7 +109,8 @@ def evaluate(
     _show(console, rows, work.settings)
     if json_file:
         content = json.dumps(_as_json(rows, work.settings), indent=1, ensure_ascii=False)
-        Path(json_file).write_text(f"{content}\n", encoding="utf-8")
+        with explaining(Path(json_file), "choose another file"):
+            Path(json_file).write_text(f"{content}\n", encoding="utf-8")
     return FAILED if work.problems else 0
 
 
@@ -198,6 +201,7 @@ def _measure(found: Sequence[Measured], site: Any, work: _Work) -> Iterator[_Row
 def _draw(row: _Row, reference: Annotation, annotation: Annotation, work: _Work) -> None:
     from spokenby.evaluation.picture import draw
     from spokenby.evaluation.scores import FIGURES
+    from spokenby.files import explaining
     from spokenby.output.folders import safe_name
 
     shown = ("der", "wer", "wder", "cpwer")
@@ -217,7 +221,8 @@ def _draw(row: _Row, reference: Annotation, annotation: Annotation, work: _Work)
         f"{row.name}, {row.system}", summary, reference, annotation, row.score, work.settings
     )
     if work.pictures:
-        (work.pictures / f"{name}.svg").write_text(picture, encoding="utf-8")
+        with explaining(work.pictures, "choose another folder"):
+            (work.pictures / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 
 def _written(value: float, key: str) -> str:

@@ -175,10 +175,12 @@ def test_names_are_compared_with_the_reference(folder, capsys):
         (["transcripts"], "nothing could be measured"),
         (["transcripts", "--references", "nowhere"], "nowhere is not a folder"),
         (["transcripts", "--collar", "-1"], "--collar"),
+        (["transcripts", "--references", "references", "--pictures", "file"], "file"),
     ],
 )
 def test_words_that_do_not_fit_are_one_line(folder, capsys, monkeypatch, words, says):
     monkeypatch.chdir(folder)
+    (folder / "file").write_text("no folder")
     ran = Ran(folder, capsys, *words)
     assert ran.code == 2
     assert says in ran.err
