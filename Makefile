@@ -23,6 +23,9 @@ serve: ready ## keep a Prefect server and a worker running, for the browser; Ctr
 	$(RUN) spokenby serve
 
 test: ready ## run the tests
+	@why=$$($(UV) run --frozen --no-group weights --group evaluation python -V 2>&1 >/dev/null) || \
+		echo "tests of \`spokenby evaluate\` are skipped: MeetEval cannot be installed, which needs" \
+		"a C++ compiler: $$(echo "$$why" | sed -nE 's/^ *(×|error:) *//p' | head -n 1)" >&2
 	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 
 check: ready ## lint, check types, import rules and spelling: what CI runs

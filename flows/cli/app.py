@@ -8,6 +8,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from flows.cli.correcting import correct
+from flows.cli.evaluating import evaluate
 from flows.cli.exporting import export
 from flows.cli.find import find
 from flows.cli.params import params
@@ -35,7 +36,7 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    *(transcribe, plan, view, find, correct, export),
+    *(transcribe, plan, view, find, correct, export, evaluate),
     *(sweep, status, retry, params, serve, up, setup),
 ):
     app.command(command)

@@ -121,7 +121,7 @@ def _copy_video(
     found: Found, settings: Settings, to: Path, stem: str, *, overwrite: bool
 ) -> Exported:
     """Write a copy of the video with captions and chapters."""
-    video = found.video or _video_of(found.folder, settings)
+    video = found.video or video_of(found.folder, settings)
     document = formats.open_transcript(found.folder)
     captions = formats.render(*document, [_CAPTIONS])[formats.file_of(_CAPTIONS)]
     ending = video.suffix.lower() if video.suffix.lower() in {".mp4", ".m4v", ".mov"} else ".mkv"
@@ -137,7 +137,12 @@ def _copy_video(
     return Exported(target, "written")
 
 
-def _video_of(folder: Path, settings: Settings) -> Path:
+def video_of(folder: Path, settings: Settings) -> Path:
+    """Return where the video of a transcript's folder lies.
+
+    Raises:
+        InputError: it is not known on this machine.
+    """
     about = manifest.read_manifest(folder)
     if not about:
         raise InputError(f"the transcript in {folder} is incomplete", "transcribe it again")

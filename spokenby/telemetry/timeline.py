@@ -15,8 +15,8 @@ import numpy as np
 
 from spokenby.plan.stages import Stage
 from spokenby.progress import StageSpan
+from spokenby.svg import HATCHED, PALE, document, rect, steps, text, written
 from spokenby.telemetry.record import Record
-from spokenby.telemetry.svg import HATCHED, PALE, document, rect, steps, text, written
 from spokenby.wording import clock, one_line
 
 VIDEOS_SHOWN = 60

@@ -11,14 +11,7 @@ from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence
 from output.test_corrections import at
-from scoring import (
-    SAMPLE_RTTM,
-    diarization_error,
-    plain_words,
-    spoken_words,
-    word_error,
-    wrong_speakers,
-)
+from scoring import SAMPLE_RTTM, diarization_error
 
 from spokenby.output.corrections import Corrections, as_json
 from spokenby.plan.planning import stages_of
@@ -34,22 +27,14 @@ def test_telephone_talk_has_two_speakers(finished: Site) -> None:
     transcript = finished.transcript("telephone talk")
     assert len(transcript.speakers) == 2
     assert diarization_error(transcript.turns, SAMPLE_RTTM) <= 0.09
-    lines = SAMPLE_RTTM.with_suffix(".stm").read_text().splitlines()
-    words = plain_words(" ".join(line.split(maxsplit=5)[5] for line in lines))
-    assert word_error(words, spoken_words(transcript)) <= 0.20
     assert transcript.language == "en"
     assert transcript.coverage > 0.9
 
 
-def test_conversation_has_three_speakers_and_its_words(finished: Site) -> None:
+def test_conversation_has_three_speakers(finished: Site) -> None:
     transcript = finished.transcript("conversation")
     assert len(transcript.speakers) == 3
     assert diarization_error(transcript.turns, CONVERSATION) <= 0.06
-    said = CONVERSATION.with_suffix(".txt").read_text().splitlines()
-    turns = [line.split(":", 1) for line in said]
-    words = [(word, name) for name, text in turns for word in plain_words(text)]
-    assert word_error([word for word, _ in words], spoken_words(transcript)) <= 0.06
-    assert wrong_speakers(words, transcript) <= 0.01
 
 
 def test_first_run_shows_table_quality_and_places(finished: Site) -> None:

@@ -1,0 +1,124 @@
+"""Find what a folder holds of a recording, and put it together."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from spokenby.errors import SpokenbyError
+from spokenby.evaluation.annotations import Annotation
+from spokenby.evaluation.readers import LISTS, READERS, Reader
+from spokenby.wording import one_line
+
+
+class BadFile(NamedTuple):
+    """A file that could not be used, and why."""
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.path}: {self.why}; left out")
+
+
+class Found(NamedTuple):
+    """What a folder holds of a recording: `folder` is that of the first file, if there is any."""
+
+    annotation: Annotation
+    folder: Path | None
+    bad: tuple[BadFile, ...]
+
+
+class Annotations:
+    """The files of a folder that say something about recordings, looked through once.
+
+    A file is of the recording whose name it has, whatever its ending; a list (RTTM, STM, CTM, UEM)
+    may also hold many recordings, under their names.
+    """
+
+    def __init__(
+        self, folder: Path, readers: Mapping[str, Reader] = READERS, *, deep: bool = True
+    ) -> None:
+        self._readers = readers
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        self._lists: list[Path] = []
+        self._broken: set[Path] = set()  # said once, not for each recording that a list may hold
+        for path in sorted(folder.rglob("*") if deep else folder.glob("*")):
+            ending = path.suffix.lower()
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if ending not in readers or hidden or not path.is_file():
+                continue
+            # A transcript's folder has the name of its recording and 8 digits.
+            named = re.fullmatch(r"(.+)-[0-9a-f]{8}", path.parent.name)
+            own = path.name == "transcript.json" and named
+            self._by_stem[named[1] if own and named else path.stem].append(path)
+            if ending in LISTS:
+                self._lists.append(path)
+
+    def of(self, name: str) -> Found:
+        """Return what is known of a recording, by its file's name without the ending."""
+        ids = {name, re.sub(r"[^\w.-]+", "_", name)}  # lists cannot hold spaces
+        own = [path for each in ids for path in self._by_stem.get(each, ())]
+        bad: list[BadFile] = []
+        parts: list[tuple[Path, Annotation]] = []
+        order = list(self._readers)
+        for path in sorted({*own, *self._lists}, key=lambda it: order.index(it.suffix.lower())):
+            if any(path.suffix.lower() == other.suffix.lower() for other, _ in parts):
+                if path in own:
+                    bad.append(BadFile(path, f"{parts[-1][0]} is there, too"))
+                continue
+            part = self._read(path, ids, bad)
+            if part is not None and part != Annotation():
+                parts.append((path, part))
+            elif part is not None and path in own:
+                bad.append(BadFile(path, "nothing is in it"))
+        folder = parts[0][0].parent if parts else None
+        return Found(_together(parts), folder, tuple(bad))
+
+    def _read(self, path: Path, ids: Collection[str], bad: list[BadFile]) -> Annotation | None:
+        if path in self._broken:
+            return None
+        try:
+            return self._readers[path.suffix.lower()](path, ids)
+        except json.JSONDecodeError:
+            bad.append(BadFile(path, "it is no JSON"))
+        except UnicodeDecodeError:
+            bad.append(BadFile(path, "its text is not UTF-8"))
+        except (ValueError, OSError, SpokenbyError) as error:
+            bad.append(BadFile(path, str(error)))
+        self._broken.add(path)
+        return None
+
+
+def _together(parts: list[tuple[Path, Annotation]]) -> Annotation:
+    """Return what several files say: of each thing, what the first says that has it.
+
+    Lines come from the first file that has lines with speakers, else from the first with lines.
+    """
+    whole, sources = Annotation(), []
+    spoken = [path for path, part in parts if part.lines and all(x.speaker for x in part.lines)]
+    for path, part in parts:
+        gave = []
+        for what in ("turns", "lines", "words", "scored"):
+            if getattr(part, what) is None or getattr(whole, what) is not None:
+                continue
+            if what == "lines" and spoken and path != spoken[0]:
+                continue
+            whole = replace(whole, **{what: getattr(part, what)})
+            gave.append({"lines": "text", "words": "times of words"}.get(what, what))
+        if part.ignored:
+            whole = replace(whole, ignored=(*whole.ignored, *part.ignored))
+        whole = replace(
+            whole,
+            language=whole.language or part.language,
+            duration=max(whole.duration, part.duration),
+            names=whole.names or part.names,
+        )
+        if gave:
+            sources.append(f"{path.name} ({', '.join(gave)})")
+    return replace(whole, sources=tuple(sources))
