@@ -7,6 +7,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from flows.cli.config import config
 from flows.cli.exporting import export
 from flows.cli.find import find
 from flows.cli.params import params
@@ -32,7 +33,20 @@ app.command("flows.cli.models:app", name="models", help="Fetch, check and list m
 app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
-for command in (transcribe, plan, find, export, sweep, status, retry, params, serve, up, setup):
+for command in (
+    transcribe,
+    plan,
+    find,
+    export,
+    sweep,
+    status,
+    retry,
+    params,
+    config,
+    serve,
+    up,
+    setup,
+):
     app.command(command)
 app.register_install_completion_command()
 

@@ -13,6 +13,7 @@ from spokenby.output import manifest
 from spokenby.output.folders import folder_name
 from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
 from spokenby.plan.profiles import (
+    Profile,
     Recipe,
     choose_profile,
     identify_models,
@@ -20,7 +21,7 @@ from spokenby.plan.profiles import (
     merge_params,
 )
 from spokenby.plan.stages import Stage, with_upstream
-from spokenby.settings import Settings, read_settings
+from spokenby.settings import Settings, origins, read_settings
 from spokenby.site.shares import shared_locks
 from spokenby.site.stage_results import read_stored
 from spokenby.stages import audio
@@ -50,12 +51,30 @@ class Batch(NamedTuple):
         return self.output / folder_name(name, video)
 
 
+SETTLED = {"embed.engine": "voice_encoder", "write.listening_copy": "listening_copy"}
+"""Params that are settings of the site, by the name of the setting."""
+
+
 def site_params(settings: Settings) -> Params:
-    """Return the params in which a site differs from the profiles."""
-    return {
-        "embed": {"engine": settings.voice_encoder},
-        "write": {"listening_copy": settings.listening_copy},
-    }
+    """Return the params in which a site differs from the profiles.
+
+    Raises:
+        InputError: one of those in the site's file does not fit.
+    """
+    try:
+        make_recipe(Profile.EMBEDDED, **settings.params)
+    except InputError as error:
+        raise InputError(f"{settings.file}: {error.problem}", error.next_step) from None
+    own: Params = {}
+    for param, setting in SETTLED.items():
+        stage, field = param.split(".")
+        if field in settings.params.get(stage, {}):
+            raise InputError(
+                f"{settings.file}: {param} is a setting of the site",
+                f"write {setting} = … above the first [table] instead",
+            )
+        own[stage] = {field: getattr(settings, setting)}
+    return merge_params(own, settings.params)
 
 
 def prepare_batch(
@@ -123,7 +142,7 @@ def prepare_batch(
 
 
 def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
-    source = "formats" if named else "SPOKENBY_FORMATS"
+    source = "formats" if named else f"formats ({origins()['formats']})"
     chosen = file_formats.choose_formats([named or settings.formats], source)
     return tuple(dict.fromkeys(("json", *chosen)))
 
