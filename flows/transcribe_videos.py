@@ -21,6 +21,7 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    VocabularyOrDefault,
     titled,
 )
 from spokenby.output.folders import check_writable
@@ -67,6 +68,7 @@ def transcribe_videos(
     audio_stream: IndexOrDefault = None,
     output: FolderOrDefault = None,
     formats: FormatsOrDefault = None,
+    vocabulary: VocabularyOrDefault = None,
     force: Annotated[tuple[Stage, ...], titled("Stages to compute again")] = (),
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
@@ -86,6 +88,8 @@ def transcribe_videos(
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
         formats: Files that a transcript gets, such as json,srt,docx; the site's if empty.
+        vocabulary: File of terms and replacements; vocabulary.txt beside a video or in the data
+            folder if empty.
         force: Stages to compute again, with everything downstream.
         params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
@@ -99,6 +103,7 @@ def transcribe_videos(
             audio_stream=audio_stream,
             output=output,
             formats=formats,
+            vocabulary=vocabulary,
             params=params,
         )
     )

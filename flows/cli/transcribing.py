@@ -39,6 +39,8 @@ class Options:
         output: Folder for transcripts; default data/transcripts.
         formats: Files that a transcript's folder gets, such as srt,docx; transcript.json is always
             one. See spokenby export --help.
+        vocabulary: File with a name or term to expect in each line, or `heard => meant`; default
+            vocabulary.txt beside the video, else in the data folder.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
         no_listening_copy: Do not add a small copy of the sound for the transcript's page.
@@ -53,6 +55,7 @@ class Options:
     audio_stream: int | None = None
     output: str | None = None
     formats: str | None = None
+    vocabulary: str | None = None
     force: Annotated[
         tuple[str, ...],
         Parameter(
@@ -81,6 +84,7 @@ class Options:
             "audio_stream": self.audio_stream,
             "output": self.output,
             "formats": self.formats,
+            "vocabulary": self.vocabulary,
             "params": self._params(),
         }
 
@@ -126,6 +130,7 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
         spokenby transcribe talk.mp4
         spokenby transcribe recordings/ --num-speakers 3 --output minutes/
         spokenby transcribe talk.mp4 --force diarize
+        spokenby transcribe talk.mp4 --vocabulary names.txt
         spokenby transcribe talk.mp4 --set merge.max_pause=2
 
     Args:

@@ -24,7 +24,9 @@ from spokenby.plan.stages import Stage, with_upstream
 from spokenby.settings import Settings, origins, read_settings
 from spokenby.site.shares import shared_locks
 from spokenby.site.stage_results import read_stored
+from spokenby.site.vocabularies import Vocabularies
 from spokenby.stages import audio
+from spokenby.stages.vocabulary import ARROW, Vocabulary
 from spokenby.types import AudioFile, Digest, Span, Video
 
 Params = dict[str, dict[str, Any]]
@@ -41,6 +43,29 @@ class Batch(NamedTuple):
     output: Path
     formats: tuple[str, ...] = file_formats.USUAL
     """Which files the folder of a transcript gets. In no stage's key: a file more is no result."""
+    vocabularies: Vocabularies | None = None
+
+    def for_video(self, path: str) -> "Batch":
+        """Return the batch with the vocabulary of a video in its recipe. Given params stay.
+
+        Raises:
+            InputError: the vocabulary cannot be used.
+        """
+        found = self.vocabularies.of_video(path) if self.vocabularies else Vocabulary()
+        if found == Vocabulary():
+            return self
+        given = {
+            "transcribe": {"vocabulary": "\n".join(found.terms)},
+            "merge": {"replacements": "\n".join(map(f" {ARROW} ".join, found.replacements))},
+        }
+        stages = {
+            stage: self.recipe[stage].model_copy(
+                update={name: text for name, text in fields.items() if text}
+            )
+            for stage, fields in given.items()
+            if not any(getattr(self.recipe[stage], name) for name in fields)
+        }
+        return self._replace(recipe=self.recipe.model_copy(update=stages))
 
     def folder(self, video: Video) -> Path:
         """Return where a video's outputs go."""
@@ -87,6 +112,7 @@ def prepare_batch(
     audio_stream: int | None = None,
     output: str | Path | None = None,
     formats: str | None = None,
+    vocabulary: str | Path | None = None,
     params: Params | None = None,
 ) -> Batch:
     """Settle what a run uses.
@@ -101,18 +127,21 @@ def prepare_batch(
         output: folder of the transcripts; the site's if `None`.
         formats: which files it gets, with commas between; the site's if `None`. transcript.json is
             always one.
+        vocabulary: a file of terms and replacements for all videos; see `Vocabularies` if `None`.
         params: any other params, by stage and field.
 
     Raises:
-        InputError: a setting, the profile or a value does not fit, or a model is not here.
+        InputError: a setting, the profile, the vocabulary or a value does not fit, or a model is
+            not here.
     """
-    if "\0" in str(output or ""):
-        raise InputError("the name of the output folder holds a NUL character", "leave it out")
+    for what, named in {"output folder": output, "vocabulary": vocabulary}.items():
+        if "\0" in str(named or ""):
+            raise InputError(f"the name of the {what} holds a NUL character", "leave it out")
     settings = read_settings()
     chosen, reason = choose_profile(
         profile or settings.profile, settings.models, **site_params(settings)
     )
-    named: Params = {
+    given: Params = {
         "extract": {"audio_stream": audio_stream},
         "diarize": {
             "num_speakers": num_speakers,
@@ -121,7 +150,7 @@ def prepare_batch(
         },
         "transcribe": {"language": language},
     }
-    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, named))
+    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, given))
     if (encoder := recipe.embed.engine) != settings.voice_encoder:
         reason += (
             f"; voiceprints by {encoder}, which are not compared with those by"
@@ -138,6 +167,7 @@ def prepare_batch(
         ),
         output=Path(output) if output else settings.transcripts,
         formats=_formats(formats, settings),
+        vocabularies=Vocabularies(settings.data_dir, Path(vocabulary) if vocabulary else None),
     )
 
 
@@ -149,7 +179,8 @@ def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site; read its audio for that."""
-    return plan_named(video.name, video.digest, batch, force, reads_audio=True)
+    own = batch.for_video(video.path)
+    return plan_named(video.name, video.digest, own, force, reads_audio=True)
 
 
 def plan_named(
@@ -160,7 +191,7 @@ def plan_named(
     *,
     reads_audio: bool = False,
 ) -> Plan:
-    """Decide likewise for a video that was not probed.
+    """Decide likewise for a video that was not probed, with a batch that is for it.
 
     Its audio is not read unless `reads_audio`, so that a changed bit in it goes unnoticed.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,36 @@ def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     assert ran.code == 0, ran.out
     assert not site_copy.computed("conversation")
     assert len(site_copy.transcript("conversation").segments) > before
+
+
+def test_a_vocabulary_is_applied_and_undone_and_params_come_from_the_site_s_file(
+    site_copy: Site,
+) -> None:
+    video = site_copy.videos / "conversation.mp4"
+    before = site_copy.transcript("conversation")
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    example = page.partition("```text\n")[2].partition("```")[0]
+    vocabulary = site_copy.videos / "vocabulary.txt"
+    (site_copy.data / "spokenby.toml").write_text("[write]\n[merge]\nlow_confidence = 0.4\n")
+    with Here(site_copy) as cli:
+        vocabulary.write_text(example)
+        planned = re.findall(r"(\w+) +│ run: ", cli.run("plan", video).out)
+        assert planned == ["transcribe", "merge"]
+        vocabulary.write_text("\n".join(line for line in example.splitlines() if "=>" in line))
+        assert cli.run("transcribe", video).code == 0
+        manifest, after = site_copy.manifest("conversation"), site_copy.transcript("conversation")
+        assert not site_copy.computed("conversation")
+        replaced = {"Mary => Marie": 1, "half an hour => 30 minutes": 2}
+        assert manifest["vocabulary"] == {"terms": 0, "replacements": 2, "replaced": replaced}
+        assert manifest["params"]["merge"]["low_confidence"] == 0.4
+        text = " ".join(segment.text for segment in after.segments)
+        assert "ask Marie. She" in text
+        assert "30 minutes is a long time" in text
+        vocabulary.unlink()
+        assert cli.run("transcribe", video).code == 0
+    undone = site_copy.transcript("conversation")
+    assert undone.model_copy(update={"digest": before.digest}) == before
+    assert "vocabulary" not in site_copy.manifest("conversation")
 
 
 def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:
