@@ -27,6 +27,7 @@ from flows.parameters import (
 from spokenby.output.folders import check_writable
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
+from spokenby.site import on_done
 from spokenby.site.batch import plan_named, prepare_batch
 from spokenby.site.exports import add_formats
 from spokenby.site.find_videos import sum_up_left_out
@@ -114,6 +115,7 @@ def transcribe_videos(
     if force:  # of any video: it refuses a stage that is switched off before models are fetched
         plan_named("", "", batch, force)
     check_writable(batch.output)
+    on_done.check(batch.on_done, batch.settings)
     make_models_ready(batch, find_hub_token)
     remove_strays(batch.settings)
 

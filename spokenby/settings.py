@@ -90,6 +90,22 @@ class Settings(BaseSettings):
         " 12 MB an hour",
     )
 
+    on_done: str = Field(
+        default="",
+        repr=False,
+        description="a command to run, or the address of a webhook to call, for each transcript"
+        " that a run writes; docs/configuration.md",
+    )
+    on_done_s: float = Field(
+        default=60.0, gt=0, le=3600, description="what takes longer when a video is done is ended"
+    )
+    webhook_hosts: str = Field(
+        default="", description="hosts that webhooks may call, with commas between; :port if any"
+    )
+    webhook_secret: str = Field(
+        default="", repr=False, description="signs what webhooks are sent (HMAC-SHA256)"
+    )
+
     params: dict[str, dict[str, Any]] = Field(
         default={}, description="params of every run, by stage; only in the file, as [stage] tables"
     )

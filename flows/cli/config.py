@@ -56,12 +56,16 @@ def _shown(name: str, settings: Settings) -> str:
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    from spokenby.site.on_done import described
+
     if name == "voices_url":
         try:
             return make_url(settings.voices).render_as_string(hide_password=True)
         except ArgumentError:
             return "(hidden: it is not an address)"
     value = getattr(settings, name)
+    if name == "on_done":
+        return described(value)
     if value is None and name.endswith("_dir"):
         value = getattr(settings, name.removesuffix("_dir"))
     if type(settings).model_fields[name].repr is False:

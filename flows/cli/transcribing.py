@@ -119,7 +119,12 @@ class Options:
 NO_OPTIONS = Options()
 
 
-def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False) -> int:
+def transcribe(
+    *paths: str,
+    options: Options = NO_OPTIONS,
+    on_done: str | None = None,
+    verbose: bool = False,
+) -> int:
     """Transcribe videos: who said what, when.
 
     Completed stages are not computed again. After a crash, run the same command again to continue.
@@ -132,10 +137,13 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
         spokenby transcribe talk.mp4 --force diarize
         spokenby transcribe talk.mp4 --vocabulary names.txt
         spokenby transcribe talk.mp4 --set merge.max_pause=2
+        spokenby transcribe talks/ --on-done "python examples/obsidian.py notes/"
 
     Args:
         paths: Videos, or folders to search for videos.
         options: What is to be done with them.
+        on_done: A command to run for each transcript that is written, with its folder as the last
+            word and the manifest as input; or the address of a webhook. docs/configuration.md.
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
@@ -146,9 +154,11 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     from spokenby.site.batch import prepare_batch
     from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, State
+    from spokenby.site.on_done import check
 
     request, force = options.request(), options.stages()
-    batch = prepare_batch(**request)
+    batch = prepare_batch(**request, on_done=on_done)
+    check(batch.on_done, batch.settings)
     where = list(paths) or [_site_videos(console)]
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_signals(console)

@@ -44,6 +44,8 @@ class Batch(NamedTuple):
     formats: tuple[str, ...] = file_formats.USUAL
     """Which files the folder of a transcript gets. In no stage's key: a file more is no result."""
     vocabularies: Vocabularies | None = None
+    on_done: str = ""
+    """Whom to tell of each transcript; see on_done.py. From this site only: no form has it."""
 
     def for_video(self, path: str) -> "Batch":
         """Return the batch with the vocabulary of a video in its recipe. Given params stay.
@@ -114,6 +116,7 @@ def prepare_batch(
     formats: str | None = None,
     vocabulary: str | Path | None = None,
     params: Params | None = None,
+    on_done: str | None = None,
 ) -> Batch:
     """Settle what a run uses.
 
@@ -129,6 +132,7 @@ def prepare_batch(
             always one.
         vocabulary: a file of terms and replacements for all videos; see `Vocabularies` if `None`.
         params: any other params, by stage and field.
+        on_done: whom to tell of each transcript; the site's if `None`.
 
     Raises:
         InputError: a setting, the profile, the vocabulary or a value does not fit, or a model is
@@ -168,6 +172,7 @@ def prepare_batch(
         output=Path(output) if output else settings.transcripts,
         formats=_formats(formats, settings),
         vocabularies=Vocabularies(settings.data_dir, Path(vocabulary) if vocabulary else None),
+        on_done=settings.on_done if on_done is None else on_done,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,7 @@ def test_merge_params_do_not_touch_the_stages_before(site_copy: Site) -> None:
     assert len(site_copy.transcript("conversation").segments) > before
 
 
-def test_a_vocabulary_is_applied_and_undone_and_params_come_from_the_site_s_file(
+def test_vocabulary_site_file_and_on_done_in_runs_that_compute_nothing(
     site_copy: Site,
 ) -> None:
     video = site_copy.videos / "conversation.mp4"
@@ -133,7 +135,13 @@ def test_a_vocabulary_is_applied_and_undone_and_params_come_from_the_site_s_file
         planned = re.findall(r"(\w+) +│ run: ", cli.run("plan", video).out)
         assert planned == ["transcribe", "merge"]
         vocabulary.write_text("\n".join(line for line in example.splitlines() if "=>" in line))
-        assert cli.run("transcribe", video).code == 0
+        (command,) = re.findall(r'--on-done "(.+?)"', page)
+        notes = site_copy.folder / "notes"
+        command = command.replace("python", sys.executable, 1).replace("notes/", str(notes))
+        command = command.replace("examples/", f"{ROOT}/examples/")
+        assert cli.run("transcribe", video, "--on-done", command).code == 0
+        (note,) = notes.iterdir()
+        assert 'video: "conversation.mp4"' in note.read_text("utf-8")
         manifest, after = site_copy.manifest("conversation"), site_copy.transcript("conversation")
         assert not site_copy.computed("conversation")
         replaced = {"Mary => Marie": 1, "half an hour => 30 minutes": 2}
@@ -143,7 +151,10 @@ def test_a_vocabulary_is_applied_and_undone_and_params_come_from_the_site_s_file
         assert "ask Marie. She" in text
         assert "30 minutes is a long time" in text
         vocabulary.unlink()
-        assert cli.run("transcribe", video).code == 0
+        fails = shlex.join([sys.executable, "-c", "raise SystemExit('no room for notes')"])
+        ran = cli.run("transcribe", video, "--on-done", fails)
+        assert ran.code == 0
+        assert "exit code 1: no room for notes" in " ".join(ran.out.split())
     undone = site_copy.transcript("conversation")
     assert undone.model_copy(update={"digest": before.digest}) == before
     assert "vocabulary" not in site_copy.manifest("conversation")

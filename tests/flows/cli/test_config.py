@@ -37,6 +37,8 @@ def rows(printed: str) -> dict[str, list[str]]:
 def test_each_value_is_shown_with_its_origin(
     site_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("SPOKENBY_ON_DONE", "https://hooks.example/t0ken")
+    monkeypatch.setenv("SPOKENBY_WEBHOOK_SECRET", "hunter2")
     secret = 'voices_url = "postgresql+psycopg://ada:hunter2@host/spokenby"\n'
     site_file.write_text(secret + example())
     monkeypatch.setenv("SPOKENBY_VIDEOS_IN_FLIGHT", "4")
@@ -51,6 +53,8 @@ def test_each_value_is_shown_with_its_origin(
     assert shown["transcribe.faster_whisper.beam_size"] == ["3", file]
     assert shown.keys() >= {name for name in type(read_settings()).model_fields if name != "params"}
     assert "hunter2" not in printed
+    assert shown["on_done"] == ["https://hooks.example/…", "SPOKENBY_ON_DONE"]
+    assert shown["webhook_secret"] == ["(hidden)", "SPOKENBY_WEBHOOK_SECRET"]
     assert shown["voices_url"] == ["postgresql+psycopg://ada:***@host/spokenby", file]
 
 
