@@ -64,7 +64,9 @@ class VideosInFlight:
             key, video.digest, video.path, stored=len(plan.stored), request=self._request
         )
         announce(VideoPlanned(video.path, video.duration, tuple(plan.run)))
-        futures = VideoGraph(video, plan, self._batch).transcribe(self._identified)
+        futures = VideoGraph(video, plan, self._batch.for_video(video.path)).transcribe(
+            self._identified
+        )
         self._identified = futures.get("identify")
         futures["write"].add_done_callback(partial(_put, self._finished, video.path))
         self._in_flight[video.path] = (video, key, futures)

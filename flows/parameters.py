@@ -64,6 +64,12 @@ FormatsOrDefault = Annotated[
     WithJsonSchema({"type": "string"}),
     Field(json_schema_extra={"default": "", "title": "Files of a transcript"}),
 ]
+VocabularyOrDefault = Annotated[
+    str | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string"}),
+    Field(json_schema_extra={"default": "", "title": "File of names and terms"}),
+]
 
 CountOrUnknown = Annotated[
     Annotated[int, Field(ge=1)] | None,

@@ -86,6 +86,7 @@ def sweep_folder(
         "max_speakers": None,
         "audio_stream": None,
         "output": str(batch.output.absolute()) if output else None,
+        "vocabulary": None,
         "params": params,
     }
     choice = Choice(stable_s, limit, newest_first, max_attempts, queued_paths())

@@ -21,11 +21,13 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    VocabularyOrDefault,
     titled,
 )
 from spokenby.output.folders import check_writable
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, announce, calling_on_exit, is_stopping
+from spokenby.site import on_done
 from spokenby.site.batch import plan_named, prepare_batch
 from spokenby.site.exports import add_formats
 from spokenby.site.find_videos import sum_up_left_out
@@ -67,6 +69,7 @@ def transcribe_videos(
     audio_stream: IndexOrDefault = None,
     output: FolderOrDefault = None,
     formats: FormatsOrDefault = None,
+    vocabulary: VocabularyOrDefault = None,
     force: Annotated[tuple[Stage, ...], titled("Stages to compute again")] = (),
     params: ParamsByStage = None,
 ) -> State[list[VideoStatus]]:
@@ -86,6 +89,8 @@ def transcribe_videos(
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
         output: Folder that transcripts go to; the site's folder if empty.
         formats: Files that a transcript gets, such as json,srt,docx; the site's if empty.
+        vocabulary: File of terms and replacements; vocabulary.txt beside a video or in the data
+            folder if empty.
         force: Stages to compute again, with everything downstream.
         params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
@@ -99,6 +104,7 @@ def transcribe_videos(
             audio_stream=audio_stream,
             output=output,
             formats=formats,
+            vocabulary=vocabulary,
             params=params,
         )
     )
@@ -109,6 +115,7 @@ def transcribe_videos(
     if force:  # of any video: it refuses a stage that is switched off before models are fetched
         plan_named("", "", batch, force)
     check_writable(batch.output)
+    on_done.check(batch.on_done, batch.settings)
     make_models_ready(batch, find_hub_token)
     remove_strays(batch.settings)
 

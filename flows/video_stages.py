@@ -108,6 +108,7 @@ class VideoGraph:
             {**self._extracted(), **results},
             self._batch.folder(self._video),
             self._batch.formats,
+            self._batch.on_done,
         )
         return futures
 

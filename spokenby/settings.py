@@ -1,7 +1,12 @@
-"""Settings of a site, from environment variables."""
+"""Settings of a site, from environment variables and the file spokenby.toml."""
 
+import difflib
 import os
+import tomllib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,9 +17,15 @@ from spokenby.types import SpeakerEncoder
 PREFIX = "SPOKENBY_"
 FORMER_PREFIX = "WHOSAID_"
 
+FILE = "spokenby.toml"
+"""In the data folder. The environment wins over it."""
+
 
 class Settings(BaseSettings):
-    """The site. Each field is set by the environment variable `SPOKENBY_<FIELD>`."""
+    """The site. A field is set by the environment variable `SPOKENBY_<FIELD>`, or in the file.
+
+    Fields that are not in the `repr` are secrets.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
@@ -79,6 +90,31 @@ class Settings(BaseSettings):
         " 12 MB an hour",
     )
 
+    on_done: str = Field(
+        default="",
+        repr=False,
+        description="a command to run, or the address of a webhook to call, for each transcript"
+        " that a run writes; docs/configuration.md",
+    )
+    on_done_s: float = Field(
+        default=60.0, gt=0, le=3600, description="what takes longer when a video is done is ended"
+    )
+    webhook_hosts: str = Field(
+        default="", description="hosts that webhooks may call, with commas between; :port if any"
+    )
+    webhook_secret: str = Field(
+        default="", repr=False, description="signs what webhooks are sent (HMAC-SHA256)"
+    )
+
+    params: dict[str, dict[str, Any]] = Field(
+        default={}, description="params of every run, by stage; only in the file, as [stage] tables"
+    )
+
+    @property
+    def file(self) -> Path:
+        """The file of these settings, whether it exists or not."""
+        return self.data_dir / FILE
+
     @property
     def videos(self) -> Path:
         """Videos that are transcribed where none are named."""
@@ -142,27 +178,115 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """Read the site's settings from the environment.
+    """Read the site's settings from the environment, and where it says nothing, from the file.
+
+    The file is read once in a process: a run goes on with what it began with.
 
     Raises:
-        InputError: a variable has a value that does not fit, or a name that spokenby does not know.
-            pydantic ignores unknown variables, so a misspelt one would be silently without effect.
+        InputError: a setting has a value that does not fit, or a name that spokenby does not know;
+            or the file cannot be read.
     """
     if former := sorted(name for name in os.environ if name.startswith(FORMER_PREFIX)):
         new = PREFIX + former[0].removeprefix(FORMER_PREFIX)
         raise InputError(f"{former[0]} is now called {new}", f"set {new} and unset {former[0]}")
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
-    if unknown:
-        raise InputError(
-            f"{unknown[0]} is not a setting of spokenby", f"use one of {', '.join(sorted(known))}"
-        )
+    # pydantic ignores unknown variables: a misspelt one would be silently without effect.
+    known = [name.upper() for name in Settings.model_fields if name != "params"]
+    given = (name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX))
+    _check_names(given, known, PREFIX)
+    file, in_file = _read_file()
+    in_environment = _environment().keys()
     try:
-        return Settings()
+        return Settings(
+            **{name: value for name, value in in_file.items() if name not in in_environment}
+        )
     except ValidationError as error:
         first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
+        field = str(first["loc"][0])
+        value = "…" if Settings.model_fields[field].repr is False else repr(first["input"])
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[0].lower() + reason[1:]
+        if field in in_environment:
+            name = PREFIX + field.upper()
+            raise InputError(
+                f"{name}={value} does not fit: {reason}", f"set or unset {name}"
+            ) from None
         raise InputError(
-            f"{name}={first['input']!r} does not fit: {first['msg'].lower()}",
-            f"set or unset {name}",
+            f"{file}: {field} = {value} does not fit: {reason}", "correct or remove it"
         ) from None
+
+
+def origins(*, secrets: bool = False) -> dict[str, str]:
+    """Return where each setting comes from: the environment variable, the file, or `default`.
+
+    Args:
+        secrets: of these only.
+    """
+    file, in_file = _read_file()
+    in_environment = _environment().keys()
+    return {
+        name: PREFIX + name.upper()
+        if name in in_environment
+        else (str(file) if name in in_file else "default")
+        for name, field in Settings.model_fields.items()
+        if not (secrets and field.repr)
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return the settings that are environment variables, in capitals or not, as pydantic does."""
+    given = {name.upper(): value for name, value in os.environ.items()}
+    names = {name: PREFIX + name.upper() for name in Settings.model_fields}
+    return {name: given[variable] for name, variable in names.items() if variable in given}
+
+
+def _read_file() -> tuple[Path, dict[str, Any]]:
+    """Return the path of the file, and the settings in it; none if it does not exist."""
+    default = Settings.model_fields["data_dir"].default
+    file = Path(_environment().get("data_dir", default)) / FILE
+    return file, _parse(file, file.absolute())
+
+
+@cache
+def _parse(file: Path, _absolute: Path) -> dict[str, Any]:
+    """Return the settings in a file. Relative paths in it start at its folder."""
+    try:
+        content = tomllib.loads(file.read_text("utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror})", "check its permissions"
+        ) from None
+    except ValueError as error:  # of TOML or UTF-8
+        raise InputError(f"{file} cannot be read ({error})", "correct it") from None
+    if "data_dir" in content:
+        raise InputError(
+            f"{file} lies in the data folder and cannot move it", f"set {PREFIX}DATA_DIR instead"
+        )
+    fields = [name for name in Settings.model_fields if name not in {"data_dir", "params"}]
+    params = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, dict) and name not in fields
+    }
+    given = {name: value for name, value in content.items() if name not in params}
+    _check_names(given, fields, where=f"{file}: ")
+    for name, value in given.items():
+        if Path in _kinds(name) and isinstance(value, str):
+            given[name] = file.parent / Path(value).expanduser()
+    return given | ({"params": params} if params else {})
+
+
+def _kinds(field: str) -> tuple[Any, ...]:
+    annotation = Settings.model_fields[field].annotation
+    return (annotation, *getattr(annotation, "__args__", ()))
+
+
+def _check_names(names: Iterable[str], known: list[str], prefix: str = "", where: str = "") -> None:
+    """Refuse a name that is not known, and say which known one is nearest."""
+    if unknown := sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        raise InputError(
+            f"{where}{prefix}{unknown[0]} is not a setting of spokenby",
+            f"did you mean {prefix}{near[0]}?" if near else "see all settings: spokenby config",
+        )

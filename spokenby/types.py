@@ -162,6 +162,9 @@ class StageParams(Frozen):
 
     NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
 
+    ONLY_IF_SET: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came later, in the key only where they are not empty: results stay valid."""
+
     def in_key(self) -> dict[str, Any]:
         """Return the fields that decide on the result, as JSON values.
 
@@ -169,7 +172,9 @@ class StageParams(Frozen):
         every key, among the stage's: they were fields of the stage once.
         """
         own = {name: value for name, value in self if isinstance(value, StageParams)}
-        key = self.model_dump(mode="json", by_alias=True, exclude=own.keys() | self.NOT_IN_KEY)
+        unset = {name for name in self.ONLY_IF_SET if not getattr(self, name)}
+        out = own.keys() | self.NOT_IN_KEY | unset
+        key = self.model_dump(mode="json", by_alias=True, exclude=out)
         for engine, params in own.items():
             if engine == type(self).model_fields["engine"].default:
                 key |= params.in_key()
@@ -473,6 +478,11 @@ class SpeakerTranscript(StageResult):
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...]
     doubtful: tuple[WindowNote, ...] = ()
+    replaced: dict[str, int] = Field(
+        default={},
+        exclude_if=lambda counts: not counts,
+        description="lines `heard => meant` of the vocabulary, and how often each was applied",
+    )
     warnings: tuple[str, ...] = Field(
         default=(), description="for the reader; they name speakers by label: names may change"
     )

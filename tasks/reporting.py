@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prefect import task
+from prefect.logging import get_logger
 
 from spokenby.output import folders, formats, layers, manifest
 from spokenby.output.folders import Files
@@ -15,6 +16,7 @@ from spokenby.progress import showing
 from spokenby.review import page
 from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import read_settings
+from spokenby.site.on_done import tell
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
@@ -36,8 +38,9 @@ def write_outputs(
     results: dict[str, StageResult],
     folder: Path,
     chosen: tuple[str, ...],
+    on_done: str = "",
 ) -> TranscriptSummary:
-    """Write one folder a video, whole or not at all."""
+    """Write one folder a video, whole or not at all; then tell who wants to know."""
     settings = read_settings()
     audio = results.get(Stage.EXTRACT)
     audio = audio if isinstance(audio, AudioFile) else None
@@ -100,6 +103,9 @@ def write_outputs(
     passing = [unmatched_people] if unmatched_people else []
     passing += [copy.missing] if copy.missing else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
+    if problem := tell(on_done, folder, settings):
+        get_logger("spokenby").warning("%s", problem)
+        passing.append(problem)
     return summary.model_copy(update={"warnings": (*summary.warnings, *passing)})
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from flows.cli.config import config
 from flows.cli.correcting import correct
 from flows.cli.evaluating import evaluate
 from flows.cli.exporting import export
@@ -37,7 +38,7 @@ app.command(
 )
 for command in (
     *(transcribe, plan, view, find, correct, export, evaluate),
-    *(sweep, status, retry, params, serve, up, setup),
+    *(sweep, status, retry, params, config, serve, up, setup),
 ):
     app.command(command)
 app.register_install_completion_command()

@@ -21,7 +21,7 @@ from spokenby.engines.gpus import list_gpus
 from spokenby.errors import SpokenbyError
 from spokenby.models import Source, locate
 from spokenby.plan.profiles import Profile, make_recipe, models_used
-from spokenby.settings import Settings, read_settings
+from spokenby.settings import Settings, origins, read_settings
 from spokenby.site.batch import site_params
 from spokenby.site.shares import share_of, shared_locks
 from spokenby.voices.roster import lacking_prints
@@ -221,6 +221,8 @@ def _privacy(settings: Settings) -> Finding:
     if settings.voices.startswith("sqlite:///"):
         ours.append(Path(settings.voices.removeprefix("sqlite:///")))
     ours.append(get_current_settings().home / "prefect.db")
+    if any(origin == str(settings.file) for origin in origins(secrets=True).values()):
+        ours.append(settings.file)
     open_to_others = [
         shlex.quote(str(path)) for path in ours if path.exists() and path.stat().st_mode & 0o077
     ]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 from rich.table import Table
 
 from flows.cli.terminal import cell, open_console, print_table, say
-
-if TYPE_CHECKING:
-    from spokenby.types import StageParams
 
 
 def params(*, profile: str | None = None) -> int:
@@ -27,7 +21,7 @@ def params(*, profile: str | None = None) -> int:
     Args:
         profile: Profile whose values are shown: auto, embedded, open or studio.
     """
-    from spokenby.plan.profiles import PARAMS, choose_profile, make_recipe
+    from spokenby.plan.profiles import PARAMS, choose_profile, fields_of, make_recipe
     from spokenby.settings import read_settings
     from spokenby.site.batch import site_params
 
@@ -35,7 +29,7 @@ def params(*, profile: str | None = None) -> int:
     if profile is None:
         table = Table("param", "default", "what it is")
         for stage, kind in PARAMS.items():
-            for name, value, what in _fields(stage, kind()):
+            for name, value, what in fields_of(stage, kind()):
                 table.add_row(name, _shown(value), what)
             table.add_section()
         print_table(console, table)
@@ -48,9 +42,9 @@ def params(*, profile: str | None = None) -> int:
     table = Table("param", "value", "from", "what it is")
     for stage, kind in PARAMS.items():
         rows = zip(
-            _fields(stage, here[stage]),
-            _fields(stage, by_profile[stage]),
-            _fields(stage, kind()),
+            fields_of(stage, here[stage]),
+            fields_of(stage, by_profile[stage]),
+            fields_of(stage, kind()),
             strict=True,
         )
         for (name, value, what), (_, of_profile, _), (_, default, _) in rows:
@@ -62,18 +56,6 @@ def params(*, profile: str | None = None) -> int:
         table.add_section()
     print_table(console, table)
     return 0
-
-
-def _fields(name: str, params: StageParams) -> Iterator[tuple[str, object, str]]:
-    """Yield each field's full name, value and description, those of engines, too."""
-    from spokenby.types import StageParams
-
-    for field, info in type(params).model_fields.items():
-        value = getattr(params, field)
-        if isinstance(value, StageParams):
-            yield from _fields(f"{name}.{field}", value)
-        else:
-            yield f"{name}.{field}", value, info.description or ""
 
 
 def _shown(value: object) -> str:

@@ -39,6 +39,8 @@ class Options:
         output: Folder for transcripts; default data/transcripts.
         formats: Files that a transcript's folder gets, such as srt,docx; transcript.json is always
             one. See spokenby export --help.
+        vocabulary: File with a name or term to expect in each line, or `heard => meant`; default
+            vocabulary.txt beside the video, else in the data folder.
         merge_same_voice: Join speakers of a video that sound like the same voice.
         no_identify: Do not compare speakers with the voices of other videos.
         no_listening_copy: Do not add a small copy of the sound for the transcript's page.
@@ -53,6 +55,7 @@ class Options:
     audio_stream: int | None = None
     output: str | None = None
     formats: str | None = None
+    vocabulary: str | None = None
     force: Annotated[
         tuple[str, ...],
         Parameter(
@@ -81,6 +84,7 @@ class Options:
             "audio_stream": self.audio_stream,
             "output": self.output,
             "formats": self.formats,
+            "vocabulary": self.vocabulary,
             "params": self._params(),
         }
 
@@ -115,7 +119,12 @@ class Options:
 NO_OPTIONS = Options()
 
 
-def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False) -> int:
+def transcribe(
+    *paths: str,
+    options: Options = NO_OPTIONS,
+    on_done: str | None = None,
+    verbose: bool = False,
+) -> int:
     """Transcribe videos: who said what, when.
 
     Completed stages are not computed again. After a crash, run the same command again to continue.
@@ -126,11 +135,15 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
         spokenby transcribe talk.mp4
         spokenby transcribe recordings/ --num-speakers 3 --output minutes/
         spokenby transcribe talk.mp4 --force diarize
+        spokenby transcribe talk.mp4 --vocabulary names.txt
         spokenby transcribe talk.mp4 --set merge.max_pause=2
+        spokenby transcribe talks/ --on-done "python examples/obsidian.py notes/"
 
     Args:
         paths: Videos, or folders to search for videos.
         options: What is to be done with them.
+        on_done: A command to run for each transcript that is written, with its folder as the last
+            word and the manifest as input; or the address of a webhook. docs/configuration.md.
         verbose: Show Prefect's log.
     """
     prefect_settings.apply(verbose=verbose)
@@ -141,9 +154,11 @@ def transcribe(*paths: str, options: Options = NO_OPTIONS, verbose: bool = False
     from spokenby.site.batch import prepare_batch
     from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, State
+    from spokenby.site.on_done import check
 
     request, force = options.request(), options.stages()
-    batch = prepare_batch(**request)
+    batch = prepare_batch(**request, on_done=on_done)
+    check(batch.on_done, batch.settings)
     where = list(paths) or [_site_videos(console)]
     say(console, f"profile {batch.recipe.profile}: {batch.profile_reason}")
     stop_on_signals(console)

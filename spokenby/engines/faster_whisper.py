@@ -59,6 +59,11 @@ as its longest text may be, and a window's text must not depend on the batch it 
 
 Features = npt.NDArray[np.float32]
 
+TERMS_BETWEEN = ", "
+
+NAMED = 5
+"""So many terms are named that were left out."""
+
 DETECTIONS = 5
 """The language is detected in this many windows: the loudest of as many equal parts."""
 
@@ -99,6 +104,7 @@ class FasterWhisper:
                     "give a folder in CTranslate2's format, with the model's tokenizer.json",
                 )
         self._name = model.name
+        self._fitting: dict[tuple[str, str, str], tuple[str, tuple[str, ...]]] = {}
         self._device = choose_device(device)
         if self._device == "cuda":
             load_cublas()
@@ -190,6 +196,7 @@ class FasterWhisper:
                 ):
                     texts |= batch_texts
                     progress(sum(windows[i].duration for i in texts) / total)
+        notes += self._left_out(params)
         return Recognition(language, [texts[i] for i in range(len(windows))], notes)
 
     def transcribe_again(
@@ -210,7 +217,7 @@ class FasterWhisper:
                 condition_on_previous_text=False,
                 word_timestamps=True,
                 initial_prompt=params.faster_whisper.initial_prompt or None,
-                hotwords=params.faster_whisper.hotwords or None,
+                hotwords=self._hotwords(params)[0] or None,
                 max_new_tokens=limit,
                 **CAREFULLY[attempt],
             )
@@ -353,8 +360,39 @@ class FasterWhisper:
             tokenizer,
             tokenizer.encode(f" {text}") if text else [],
             without_timestamps=True,
-            hotwords=params.faster_whisper.hotwords or None,
+            hotwords=self._hotwords(params)[0] or None,
         )
+
+    def _hotwords(self, params: Params) -> tuple[str, tuple[str, ...]]:
+        """Return the terms to expect as Whisper takes them, and those that have no room.
+
+        Half of what Whisper reads and writes is for the text before; a prompt goes into it, too.
+        """
+        own, prompt = params.faster_whisper.hotwords, params.faster_whisper.initial_prompt.strip()
+        key = own, prompt, params.vocabulary
+        if key not in self._fitting:
+            encode = self._tokenizer("en").encode
+            room = self._whisper.max_length // 2 - 1 - len(encode(f" {prompt}") if prompt else "")
+            taken = [own.strip()] if own.strip() else []
+            left_out = []
+            for term in params.vocabulary.splitlines():
+                longer = TERMS_BETWEEN.join([*taken, term])
+                if len(encode(f" {longer}")) <= room:
+                    taken.append(term)
+                else:
+                    left_out.append(term)
+            self._fitting[key] = TERMS_BETWEEN.join(taken), tuple(left_out)
+        return self._fitting[key]
+
+    def _left_out(self, params: Params) -> list[str]:
+        """Say which terms Whisper has no room for."""
+        left_out = self._hotwords(params)[1]
+        if not left_out:
+            return []
+        of, more = len(params.vocabulary.splitlines()), len(left_out) - NAMED
+        named = ", ".join(left_out[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        says = "terms of the vocabulary for which the recognizer has no room"
+        return [f"{says}: {len(left_out)} of {of} ({named})"]
 
     def _features(self, waveform: Waveform, window: Span) -> Features:
         return self._log_mel(_samples(waveform, window))

@@ -84,8 +84,21 @@ def describe_run(
         },
         "identified_from": identified_from,
         "listening_copy": listening_copy,
+        **_vocabulary(recipe, transcript),
     }
     return renamed(about, transcript, identities)
+
+
+def _vocabulary(recipe: Recipe, transcript: SpeakerTranscript) -> dict[str, Any]:
+    """Return what the vocabulary holds and did, if there is one."""
+    terms = len(recipe.transcribe.vocabulary.splitlines())
+    replacements = len(recipe.merge.replacements.splitlines())
+    if not terms + replacements:
+        return {}
+    replaced = transcript.replaced
+    return {
+        "vocabulary": {"terms": terms, "replacements": replacements, "replaced": replaced},
+    }
 
 
 def renamed(

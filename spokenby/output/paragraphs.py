@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from spokenby.stages.merging import SENTENCE_ENDS
+from spokenby.stages.words import SENTENCE_ENDS
 from spokenby.types import Seconds, SpeakerTranscript, SpokenWord
 
 LONG_PAUSE: Seconds = 2.0

@@ -1,6 +1,7 @@
 """Profiles and recipes: the params of every stage."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,12 +153,42 @@ def make_recipe(profile: Profile, /, **params: dict[str, Any]) -> Recipe:
             where = f"{where}.{field}"
         if (now := renamed(where)) != where:
             raise InputError(f"{where} is now called {now}", f"write {now}") from None
-        reason = first["msg"].removeprefix("Value error, ")
+        reason, near = first["msg"].removeprefix("Value error, "), ""
+        if first["type"] == "extra_forbidden":
+            reason = "there is no such param"
+            if found := _nearest(where):
+                near = f"write {found}, or "
         given = where if isinstance(value, dict | BaseModel) else f"{where} = {value!r}"
         raise InputError(
             f"{given} is invalid: {reason[0].lower()}{reason[1:]}",
-            "see all params: spokenby params",
+            f"{near}see all params: spokenby params",
         ) from None
+
+
+def _nearest(name: str) -> str:
+    """Return the param of that field at another place, else the one written most alike, if any."""
+    known = list(all_params())
+    same_field = [each for each in known if each.rpartition(".")[2] == name.rpartition(".")[2]]
+    return next(iter(difflib.get_close_matches(name, same_field or known, 1)), "")
+
+
+def all_params() -> dict[str, tuple[object, str]]:
+    """Return the default and the description of every param, by its name in `--set`."""
+    return {
+        name: (value, what)
+        for stage, kind in PARAMS.items()
+        for name, value, what in fields_of(stage, kind())
+    }
+
+
+def fields_of(name: str, params: StageParams) -> Iterator[tuple[str, object, str]]:
+    """Yield each field's full name, value and description, those of engines, too."""
+    for field, info in type(params).model_fields.items():
+        value = getattr(params, field)
+        if isinstance(value, StageParams):
+            yield from fields_of(f"{name}.{field}", value)
+        else:
+            yield f"{name}.{field}", value, info.description or ""
 
 
 def read_params(words: Iterable[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from spokenby.output import manifest
 from spokenby.output.folders import folder_name
 from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
 from spokenby.plan.profiles import (
+    Profile,
     Recipe,
     choose_profile,
     identify_models,
@@ -20,10 +21,12 @@ from spokenby.plan.profiles import (
     merge_params,
 )
 from spokenby.plan.stages import Stage, with_upstream
-from spokenby.settings import Settings, read_settings
+from spokenby.settings import Settings, origins, read_settings
 from spokenby.site.shares import shared_locks
 from spokenby.site.stage_results import read_stored
+from spokenby.site.vocabularies import Vocabularies
 from spokenby.stages import audio
+from spokenby.stages.vocabulary import ARROW, Vocabulary
 from spokenby.types import AudioFile, Digest, Span, Video
 
 Params = dict[str, dict[str, Any]]
@@ -40,6 +43,31 @@ class Batch(NamedTuple):
     output: Path
     formats: tuple[str, ...] = file_formats.USUAL
     """Which files the folder of a transcript gets. In no stage's key: a file more is no result."""
+    vocabularies: Vocabularies | None = None
+    on_done: str = ""
+    """Whom to tell of each transcript; see on_done.py. From this site only: no form has it."""
+
+    def for_video(self, path: str) -> "Batch":
+        """Return the batch with the vocabulary of a video in its recipe. Given params stay.
+
+        Raises:
+            InputError: the vocabulary cannot be used.
+        """
+        found = self.vocabularies.of_video(path) if self.vocabularies else Vocabulary()
+        if found == Vocabulary():
+            return self
+        given = {
+            "transcribe": {"vocabulary": "\n".join(found.terms)},
+            "merge": {"replacements": "\n".join(map(f" {ARROW} ".join, found.replacements))},
+        }
+        stages = {
+            stage: self.recipe[stage].model_copy(
+                update={name: text for name, text in fields.items() if text}
+            )
+            for stage, fields in given.items()
+            if not any(getattr(self.recipe[stage], name) for name in fields)
+        }
+        return self._replace(recipe=self.recipe.model_copy(update=stages))
 
     def folder(self, video: Video) -> Path:
         """Return where a video's outputs go."""
@@ -50,12 +78,30 @@ class Batch(NamedTuple):
         return self.output / folder_name(name, video)
 
 
+SETTLED = {"embed.engine": "voice_encoder", "write.listening_copy": "listening_copy"}
+"""Params that are settings of the site, by the name of the setting."""
+
+
 def site_params(settings: Settings) -> Params:
-    """Return the params in which a site differs from the profiles."""
-    return {
-        "embed": {"engine": settings.voice_encoder},
-        "write": {"listening_copy": settings.listening_copy},
-    }
+    """Return the params in which a site differs from the profiles.
+
+    Raises:
+        InputError: one of those in the site's file does not fit.
+    """
+    try:
+        make_recipe(Profile.EMBEDDED, **settings.params)
+    except InputError as error:
+        raise InputError(f"{settings.file}: {error.problem}", error.next_step) from None
+    own: Params = {}
+    for param, setting in SETTLED.items():
+        stage, field = param.split(".")
+        if field in settings.params.get(stage, {}):
+            raise InputError(
+                f"{settings.file}: {param} is a setting of the site",
+                f"write {setting} = … above the first [table] instead",
+            )
+        own[stage] = {field: getattr(settings, setting)}
+    return merge_params(own, settings.params)
 
 
 def prepare_batch(
@@ -68,7 +114,9 @@ def prepare_batch(
     audio_stream: int | None = None,
     output: str | Path | None = None,
     formats: str | None = None,
+    vocabulary: str | Path | None = None,
     params: Params | None = None,
+    on_done: str | None = None,
 ) -> Batch:
     """Settle what a run uses.
 
@@ -82,18 +130,22 @@ def prepare_batch(
         output: folder of the transcripts; the site's if `None`.
         formats: which files it gets, with commas between; the site's if `None`. transcript.json is
             always one.
+        vocabulary: a file of terms and replacements for all videos; see `Vocabularies` if `None`.
         params: any other params, by stage and field.
+        on_done: whom to tell of each transcript; the site's if `None`.
 
     Raises:
-        InputError: a setting, the profile or a value does not fit, or a model is not here.
+        InputError: a setting, the profile, the vocabulary or a value does not fit, or a model is
+            not here.
     """
-    if "\0" in str(output or ""):
-        raise InputError("the name of the output folder holds a NUL character", "leave it out")
+    for what, named in {"output folder": output, "vocabulary": vocabulary}.items():
+        if "\0" in str(named or ""):
+            raise InputError(f"the name of the {what} holds a NUL character", "leave it out")
     settings = read_settings()
     chosen, reason = choose_profile(
         profile or settings.profile, settings.models, **site_params(settings)
     )
-    named: Params = {
+    given: Params = {
         "extract": {"audio_stream": audio_stream},
         "diarize": {
             "num_speakers": num_speakers,
@@ -102,7 +154,7 @@ def prepare_batch(
         },
         "transcribe": {"language": language},
     }
-    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, named))
+    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, given))
     if (encoder := recipe.embed.engine) != settings.voice_encoder:
         reason += (
             f"; voiceprints by {encoder}, which are not compared with those by"
@@ -119,18 +171,21 @@ def prepare_batch(
         ),
         output=Path(output) if output else settings.transcripts,
         formats=_formats(formats, settings),
+        vocabularies=Vocabularies(settings.data_dir, Path(vocabulary) if vocabulary else None),
+        on_done=settings.on_done if on_done is None else on_done,
     )
 
 
 def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
-    source = "formats" if named else "SPOKENBY_FORMATS"
+    source = "formats" if named else f"formats ({origins()['formats']})"
     chosen = file_formats.choose_formats([named or settings.formats], source)
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site; read its audio for that."""
-    return plan_named(video.name, video.digest, batch, force, reads_audio=True)
+    own = batch.for_video(video.path)
+    return plan_named(video.name, video.digest, own, force, reads_audio=True)
 
 
 def plan_named(
@@ -141,7 +196,7 @@ def plan_named(
     *,
     reads_audio: bool = False,
 ) -> Plan:
-    """Decide likewise for a video that was not probed.
+    """Decide likewise for a video that was not probed, with a batch that is for it.
 
     Its audio is not read unless `reads_audio`, so that a changed bit in it goes unnoticed.
     """

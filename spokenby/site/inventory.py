@@ -109,13 +109,13 @@ def look_at(
     for path in paths:
         try:
             found = read(path)
+            if isinstance(found, Video):
+                status = judge(str(path), found.digest)._replace(video=found)
+            else:
+                status = judge(str(path), found) if isinstance(found, Digest) else found
         except Exception as error:  # noqa: BLE001 - one bad file does not stop the others
-            yield failure(str(path), INSPECT, error)
-            continue
-        if isinstance(found, Video):
-            yield judge(str(path), found.digest)._replace(video=found)
-        else:
-            yield judge(str(path), found) if isinstance(found, Digest) else found
+            status = failure(str(path), INSPECT, error)
+        yield status
 
 
 class Inventory:
@@ -162,12 +162,16 @@ class Inventory:
                 self._seen[path] = next(unseen)
             yield self._seen[path]
 
-    def transcript_key(self, video: Digest) -> Digest:
-        """Return the name of a video's transcript: what the ledger knows it by."""
-        return transcript_key(video, self.batch)
+    def transcript_key(self, path: str, video: Digest) -> Digest:
+        """Return the name of a video's transcript: what the ledger knows it by.
+
+        Raises:
+            InputError: the video's vocabulary cannot be used.
+        """
+        return transcript_key(video, self.batch.for_video(path))
 
     def _judge(self, path: str, video: Digest) -> VideoStatus:
-        key = self.transcript_key(video)
+        key = self.transcript_key(path, video)
         attempt = self.attempts.get(key)
         if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
             return status
@@ -295,7 +299,8 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
             others = [a for a in inventory.attempts.values() if a.video == status.digest]
             if status.state is State.WAITING and others:
                 status = _status_of(others[-1], status.path, inventory.claims)  # noqa: PLW2901
-            plan = plan_named(Path(status.path).stem, status.digest, inventory.batch)
+            own = inventory.batch.for_video(status.path)
+            plan = plan_named(Path(status.path).stem, status.digest, own)
             yield status._replace(stored=plan.stored)
         else:
             yield status
@@ -376,6 +381,8 @@ def request_of(batch: Batch, parameters: Mapping[str, Any]) -> str:
     request = dict(parameters)
     if request.get("output"):
         request["output"] = batch.output.absolute()
+    if request.get("vocabulary"):
+        request["vocabulary"] = Path(request["vocabulary"]).absolute()
     request["profile"] = batch.recipe.profile
     return to_json({name: request[name] for name in request.keys() - {"paths", "force"}}).decode()
 
@@ -418,14 +425,17 @@ def note_end(ledger: Ledger, key: Digest, status: VideoStatus) -> None:
 
 
 def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None:
-    """Note the attempt at a file that is not a video. One whose bytes cannot be read has no key."""
+    """Note the attempt at a file that is not a video.
+
+    One whose bytes, or whose vocabulary, cannot be read has no key.
+    """
     if status.state is not State.FAILED or status.stage == FIND:
         return
     try:
         video = digest_file(Path(status.path), inventory.index)
+        key = inventory.transcript_key(status.path, video)
     except SpokenbyError:
         return
-    key = inventory.transcript_key(video)
     inventory.ledger.begin(key, video, status.path, request=request)
     note_end(inventory.ledger, key, status)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from spokenby.stages import intervals, voice_similarity
 from spokenby.stages.intervals import INSTANT, Floats
 from spokenby.stages.transcription import EACH_PART, SURE_LANGUAGE
+from spokenby.stages.vocabulary import normalize_replacements, replace_words
+from spokenby.stages.words import SENTENCE_ENDS
 from spokenby.types import (
     Diarization,
     Digest,
@@ -37,14 +41,14 @@ SHORTEST_PART: Seconds = 5.0
 """Of less speech a recognizer cannot say for sure what language it is."""
 
 
-SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
-
 MOVED_WORDS = 4
 """So many words at most change their speaker where a change moves to the end of a sentence."""
 
 
 class Params(StageParams):
     """How words find their speaker, and when the reader is warned."""
+
+    ONLY_IF_SET: ClassVar[frozenset[str]] = frozenset({"replacements"})
 
     max_word: Seconds = Field(
         default=2.0,
@@ -97,6 +101,13 @@ class Params(StageParams):
     merge_same_voice: bool = Field(
         default=False, description="put labels that are one voice under one label"
     )
+    replacements: str = Field(
+        default="",
+        description="what is meant by words that are heard wrongly: `heard => meant`, with"
+        " semicolons or line breaks between; see --vocabulary",
+    )
+
+    _normalize = field_validator("replacements")(normalize_replacements)
 
 
 def join_voices(
@@ -133,6 +144,8 @@ def merge_transcript(
     knows. `overlap` says that several speakers' regular turns cover some instant of the word. Talk
     time counts regular turns: who speaks at the same time as somebody else does speak, so the sum
     can exceed the speech.
+
+    Last, words are replaced as the vocabulary says: `transcript` keeps what was heard.
 
     Warnings name speakers by their label: names may change with the voice library.
     """
@@ -179,12 +192,16 @@ def merge_transcript(
             strict=True,
         )
     )
-    counts = np.bincount(owners[owners >= 0], minlength=len(labels)).tolist()
+    written, replaced = replace_words(spoken, params.replacements, params.max_pause)
+    counts = Counter(word.speaker for word in written)
     speakers = tuple(
         Speaker(
-            label=label, name=f"Speaker {number}", talk_time=intervals.length(turns), words=count
+            label=label,
+            name=f"Speaker {number}",
+            talk_time=intervals.length(turns),
+            words=counts[label],
         )
-        for number, (label, turns, count) in enumerate(zip(labels, regular, counts, strict=True), 1)
+        for number, (label, turns) in enumerate(zip(labels, regular, strict=True), 1)
     )
     coverage = _share_with_words(spoken, speech, params.max_pause)
     return SpeakerTranscript(
@@ -196,9 +213,10 @@ def merge_transcript(
         speech=speech.speech,
         coverage=coverage,
         speakers=speakers,
-        segments=tuple(_segments(spoken, params.max_pause)),
+        segments=tuple(_segments(written, params.max_pause)),
         turns=diarization.turns,
         doubtful=transcript.doubtful,
+        replaced=replaced,
         warnings=(
             *voices.diarization.warnings,
             *_warnings(spoken, speakers, transcript, voices.embeddings, speech, coverage, params),

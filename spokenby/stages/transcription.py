@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator
 
+from spokenby.stages.vocabulary import normalize_terms
 from spokenby.stages.word_gaps import find_gaps, insert_words, widen_gap
 from spokenby.stages.words import clip_spans, repeats_itself, tidy_words
 from spokenby.types import (
@@ -76,6 +77,8 @@ class FasterWhisperParams(StageParams):
 class Params(StageParams):
     """What a run may choose about transcription."""
 
+    ONLY_IF_SET: ClassVar[frozenset[str]] = frozenset({"vocabulary"})
+
     engine: Literal["faster_whisper"] = Field("faster_whisper", description="the recognizer")
     model: str = Field("", description="folder of the model, in the models folder")
     language: str | None = Field(
@@ -115,7 +118,14 @@ class Params(StageParams):
     speech_margin: Seconds = Field(
         0.5, ge=0, description="words farther than this from any speech are left out"
     )
+    vocabulary: str = Field(
+        "",
+        description="names and terms to expect, with semicolons or line breaks between; see"
+        " --vocabulary",
+    )
     faster_whisper: FasterWhisperParams = FasterWhisperParams()
+
+    _normalize = field_validator("vocabulary")(normalize_terms)
 
     @field_validator("language")
     @classmethod

@@ -17,6 +17,8 @@ _SLOW = re.compile(rf"[\d{UNSPACED_SCRIPTS}]")
 _UNSPACED = re.compile(f"[{UNSPACED_SCRIPTS}]")
 _OPENING = "([{¿¡“‘«「『（【《〈"
 
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
+
 
 def join_pieces(pieces: Sequence[Word]) -> list[Word]:
     """Join the pieces that a tokenizer cuts words into; a leading space begins a new word.

@@ -248,6 +248,29 @@ def test_prompt_and_hotwords_reach_the_model(engine):
     assert plain != prompted
 
 
+def test_terms_reach_the_model_as_far_as_it_has_room_for_them(engine):
+    sound, windows, _ = talk("en", (4,))
+    heard = {
+        vocabulary: engine.transcribe(sound, windows, Params(vocabulary=vocabulary), no_progress)
+        for vocabulary in ("", "seven\nnine", "\n".join(f"term {n:03}" for n in range(500)))
+    }
+    none, few, many = (each.texts[0].log_probability for each in heard.values())
+    assert len({none, few, many}) == 3
+    *fitting, (note,) = (each.notes for each in heard.values())
+    assert fitting == [[], []]
+    left_out, named = note.removeprefix(
+        "terms of the vocabulary for which the recognizer has no room: "
+    ).split(" of 500 ")
+    first = 500 - int(left_out)
+    assert named == (
+        f"({', '.join(f'term {n:03}' for n in range(first, first + 5))} and {500 - first - 5} more)"
+    )
+    assert 10 < first < 200
+    same = Params(faster_whisper={"hotwords": "seven, nine"})
+    text = engine.transcribe(sound, windows, same, no_progress).texts[0]
+    assert text.log_probability == few
+
+
 def test_loops_are_heard_again_and_what_stays_bad_is_named(bad_engine):
     sound, windows, _ = talk("en", (4, 9))
     speech = speech_of(windows)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,45 @@ def test_other_merge_params_compute_no_stage_before_and_keep_what_people_correct
     assert site_copy.manifest("conversation")["corrections"]["unfit"] == 1
     for name in ("transcript.json", "transcript.srt", "page.html"):
         assert "CORRECTED" in (folder / name).read_text("utf-8")
+
+
+def test_vocabulary_site_file_and_on_done_in_runs_that_compute_nothing(
+    site_copy: Site,
+) -> None:
+    video = site_copy.videos / "conversation.mp4"
+    before = site_copy.transcript("conversation")
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    example = page.partition("```text\n")[2].partition("```")[0]
+    vocabulary = site_copy.videos / "vocabulary.txt"
+    (site_copy.data / "spokenby.toml").write_text("[write]\n[merge]\nlow_confidence = 0.4\n")
+    with Here(site_copy) as cli:
+        vocabulary.write_text(example)
+        planned = re.findall(r"(\w+) +│ run: ", cli.run("plan", video).out)
+        assert planned == ["transcribe", "merge"]
+        vocabulary.write_text("\n".join(line for line in example.splitlines() if "=>" in line))
+        (command,) = re.findall(r'--on-done "(.+?)"', page)
+        notes = site_copy.folder / "notes"
+        command = command.replace("python", sys.executable, 1).replace("notes/", str(notes))
+        command = command.replace("examples/", f"{ROOT}/examples/")
+        assert cli.run("transcribe", video, "--on-done", command).code == 0
+        (note,) = notes.iterdir()
+        assert 'video: "conversation.mp4"' in note.read_text("utf-8")
+        manifest, after = site_copy.manifest("conversation"), site_copy.transcript("conversation")
+        assert not site_copy.computed("conversation")
+        replaced = {"Mary => Marie": 1, "half an hour => 30 minutes": 2}
+        assert manifest["vocabulary"] == {"terms": 0, "replacements": 2, "replaced": replaced}
+        assert manifest["params"]["merge"]["low_confidence"] == 0.4
+        text = " ".join(segment.text for segment in after.segments)
+        assert "ask Marie. She" in text
+        assert "30 minutes is a long time" in text
+        vocabulary.unlink()
+        fails = shlex.join([sys.executable, "-c", "raise SystemExit('no room for notes')"])
+        ran = cli.run("transcribe", video, "--on-done", fails)
+        assert ran.code == 0
+        assert "exit code 1: no room for notes" in " ".join(ran.out.split())
+    undone = site_copy.transcript("conversation")
+    assert undone.model_copy(update={"digest": before.digest}) == before
+    assert "vocabulary" not in site_copy.manifest("conversation")
 
 
 def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:

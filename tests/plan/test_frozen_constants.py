@@ -24,9 +24,9 @@ FROZEN = {
     "speech 4": "391b1e3a31116a0f",
     "diarize 6": "5853e42eefb3bb99",
     "embed 5": "23d81f3d52b1ec89",
-    "transcribe 3": "6e72bbcb747572b4",
+    "transcribe 3": "38701bea3d315a23",
     "edges 2": "ebaa075e2ab26d2d",
-    "merge 3": "4ec3568441341aa5",
+    "merge 3": "680730f96e9d4386",
 }
 """By stage and VERSION."""
 

@@ -51,6 +51,8 @@ def test_params_are_set_over_the_profile() -> None:
         ({"transcribe": {"language": "Germn"}}, "transcribe.language = 'Germn' is invalid"),
         ({"transcribe": {"language": "Germn"}}, "did you mean German"),
         ({"merge": {"tempo": 1}}, "merge.tempo = 1 is invalid"),
+        ({"merge": {"max_puase": 1}}, "there is no such param: write merge.max_pause, or see all"),
+        ({"trascribe": {"beam_size": 1}}, "write transcribe.faster_whisper.beam_size, or"),
         ({"singing": {"loud": True}}, "singing"),
         ({"profile": {"loud": True}}, "profile is invalid"),
         ({"transcribe": {"engine": "ear"}}, "transcribe.engine = 'ear'"),

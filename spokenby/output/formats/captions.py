@@ -22,7 +22,7 @@ from spokenby.output.formats.shared import (
     timestamp,
     to_ms,
 )
-from spokenby.stages.merging import SENTENCE_ENDS
+from spokenby.stages.words import SENTENCE_ENDS
 from spokenby.types import Segment, SpeakerTranscript
 
 Names = Literal["always", "changes", "never"]

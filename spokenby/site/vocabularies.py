@@ -1,0 +1,69 @@
+"""Find the vocabulary of a video: the file that was named, or beside the video, or the site's."""
+
+from pathlib import Path
+
+from spokenby.errors import InputError
+from spokenby.stages.vocabulary import ARROW, Vocabulary, parse_vocabulary
+
+FILE = "vocabulary.txt"
+
+MOST_BYTES = 1_000_000
+"""More is not read: whatever it is, it has too many lines."""
+
+
+class Vocabularies:
+    """The vocabularies of a run. Each file is read once: a run goes on with what it began with.
+
+    Args:
+        site: the site's data folder.
+        named: a file for all videos, whatever lies beside them.
+
+    Raises:
+        InputError: the named file cannot be read, or a line of it is at fault.
+    """
+
+    def __init__(self, site: Path, named: Path | None = None) -> None:
+        self._site = site
+        self._read: dict[Path, Vocabulary] = {}
+        self._of_all = read_vocabulary(named) if named else None
+
+    def of_video(self, path: str) -> Vocabulary:
+        """Return the vocabulary of the most specific file; an empty one if there is none.
+
+        Raises:
+            InputError: the file cannot be read, or a line of it is at fault.
+        """
+        if self._of_all is not None:
+            return self._of_all
+        folder = Path(path).parent
+        if folder not in self._read:
+            for file in (folder / FILE, self._site / FILE):
+                if file.is_file():
+                    self._read[folder] = read_vocabulary(file)
+                    break
+            else:
+                self._read[folder] = Vocabulary()
+        return self._read[folder]
+
+
+def read_vocabulary(file: Path) -> Vocabulary:
+    """Read a vocabulary from a file.
+
+    Raises:
+        InputError: it cannot be read, or a line is at fault.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        return parse_vocabulary(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            f"the vocabulary {file} cannot be read ({error.strerror})", "check its name"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"the vocabulary {file} is not UTF-8 text", "save it as such") from None
+    except ValueError as error:
+        raise InputError(
+            f"the vocabulary {file} cannot be used: {error}",
+            f"write a line a term, or: heard {ARROW} meant",
+        ) from None
