@@ -6,7 +6,6 @@ from prefect.settings import get_current_settings
 
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.models import Model
-from spokenby.models.download import check_token, find_token
 
 BLOCK = "hf-token"
 """The Prefect Secret block that may hold the token."""
@@ -18,6 +17,8 @@ def find_hub_token(model: Model) -> str | None:
     Only the Hugging Face hub has one. Prefect is only asked for a model that cannot do without,
     and only where it has a server.
     """
+    from spokenby.models.download import check_token, find_token  # slow, and few runs fetch one
+
     token = find_token() if model.hub == "huggingface" else None
     if token or not model.gated:
         return token

@@ -15,7 +15,6 @@ from flows.server import prefect_settings
 prefect_settings.apply()
 import ctranslate2  # noqa: E402, F401 - imported, not used: threads would not survive a fork
 import faster_whisper  # noqa: E402, F401
-import pyannote.audio  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
 import flows.transcribe_videos  # noqa: E402, F401

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +56,14 @@ def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
     Columns: segment (position, from 0), start, end (seconds), speaker (label), name, confidence,
     overlap, words (how many), text.
     """
-    import pandas as pd  # takes half a second, needed by few commands
+    import pandas as pd  # takes a second, needed by few commands
 
+    return pd.DataFrame(_rows(transcript), columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _rows(transcript: SpeakerTranscript) -> list[dict[str, Any]]:
     names = names_of(transcript)
-    rows = [
+    return [
         {
             "segment": number,
             "start": segment.start,
@@ -71,7 +77,6 @@ def to_dataframe(transcript: SpeakerTranscript) -> pd.DataFrame:
         }
         for number, segment in enumerate(transcript.segments)
     ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
 def words_frame(transcript: SpeakerTranscript) -> pd.DataFrame:
@@ -118,12 +123,19 @@ def speakers_frame(transcript: SpeakerTranscript) -> pd.DataFrame:
 
 def write_csv(transcript: SpeakerTranscript, _name: str, _about: Mapping[str, Any]) -> str:
     """Write for spreadsheets: with a byte order mark, without which Excel garbles umlauts."""
-    table = to_dataframe(transcript)
-    for column in ("name", "text"):
-        table[column] = [
-            inert(plain(text)) if isinstance(text, str) else "" for text in table[column]
-        ]
-    return "\ufeff" + table.to_csv(index=False, float_format="%.3f", lineterminator="\n")
+    table = io.StringIO("\ufeff")
+    table.seek(0, io.SEEK_END)
+    writer = csv.DictWriter(table, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in _rows(transcript):
+        cells = {
+            name: f"{value:.3f}" if isinstance(value, float) else value
+            for name, value in row.items()
+        }
+        for name in ("name", "text"):
+            cells[name] = inert(plain(row[name] or ""))
+        writer.writerow(cells)
+    return table.getvalue()
 
 
 def inert(text: str) -> str:
