@@ -21,7 +21,7 @@ import psutil
 import pytest
 from conftest import Site, migrate
 from playwright.sync_api import Locator, Page, expect, sync_playwright
-from served import LOST, Served, children, csrf_token, forget_diarization
+from served import LOST, Served, children, csrf_token, forget_diarization, wait
 from tracing import QUIETED, can_trace, hosts_in, tracer
 
 CHROMIUM = next(
@@ -409,6 +409,8 @@ def test_serve_is_started_again_and_a_run_goes_on_the_schedule_is_kept_a_folder_
     expect(state_of(page)).to_have_text("Completed", timeout=A_RUN_MS)
     assert desk.computed("telephone talk") <= set(LOST)
     assert "crashed (" not in desk.history_of(run)  # which would count against its restarts
+    swept = {"flow_runs": {"name": {"any_": ["sweep watched"]}}}  # its name once it has begun
+    wait(lambda: desk.api("POST", "/flow_runs/filter", swept), A_RUN_MS / 1000, lambda: swept)
 
     dialog = open_schedule(page, desk)
     expect(labeled(dialog, "Value").locator("input")).to_have_value("12")
