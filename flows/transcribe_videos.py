@@ -125,7 +125,8 @@ def transcribe_videos(
     order: dict[str, int] = {}
     claimed: list[Video] = []
     watched = watch_run(flow_run.name or "a run", batch.settings)
-    shown = overview_shown(again_of_run())
+    again = again_of_run()
+    shown = overview_shown(again)
     with shown, watched, inventory.claims, calling_on_exit(run.note_stopped):
         for status in inventory.look_below(
             paths or [str(batch.settings.videos)], audio.inspect_video
@@ -147,11 +148,16 @@ def transcribe_videos(
 
     statuses = note_unchanged(add_formats(run.ended, batch), batch.settings)
     statuses.sort(key=lambda status: order[status.path])
-    return end_state(statuses)
+    return end_state(statuses, forms=bool(again.deployment))
 
 
-def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
-    """Return the flow's final state: failed, with the causes, if any video failed."""
+def end_state(statuses: list[VideoStatus], *, forms: bool) -> State[list[VideoStatus]]:
+    """Return the flow's final state: failed, with the causes, if any video failed.
+
+    Args:
+        statuses: how each video ended.
+        forms: the overview links to filled-in forms. The message cannot: the UI shows it as text.
+    """
     if is_stopping():
         return final_states.stopped("stopped on request", statuses)
     failed = [status.headline for status in statuses if status.state is VideoState.FAILED]
@@ -162,5 +168,7 @@ def end_state(statuses: list[VideoStatus]) -> State[list[VideoStatus]]:
         message = (
             f"{'; '.join(failed)} ({len(failed)} of {count_of(len(statuses), 'video')} failed)"
         )
+        if forms:
+            message += "; to run one again: Artifacts, overview"
         return final_states.failed(message, statuses)
     return Completed(message=f"{count_of(len(statuses), 'video')} done", data=statuses)

@@ -306,7 +306,8 @@ def test_failed_video_is_run_again_from_the_overview_and_a_failed_run_is_retried
     expect(page.get_by_text(message).first).to_be_visible(timeout=A_RUN_MS)  # in its log
     page.screenshot(path=tmp_path / "failed.png")
     page.get_by_text("Details", exact=True).click()
-    expect(page.get_by_text(re.compile(f"^{message}"))).to_be_visible()
+    told = re.compile(f"^{message}.*; to run one again: Artifacts, overview$")
+    expect(page.get_by_text(told)).to_be_visible()
     page.get_by_text("Artifacts", exact=True).click()
     expect(page.get_by_text("1 of 3 done, 2 failed")).to_be_visible()
     page.get_by_text("overview", exact=True).last.click()
