@@ -288,7 +288,7 @@ class _Work:
         if each.paragraph and run:
             run[0].opens = begins = each.paragraph == "split"
             run[0].word = run[0].word.model_copy(update={"paragraph": begins})
-        if each.checked or done:
+        if each.checked or each.new is not None:
             for item in run:
                 item.by_hand = True
                 item.word = _certain(item.word)

@@ -153,7 +153,7 @@ function apply(entry, run) {
     moveAllTurns(own, were, own.map(() => taker));
   }
   if (correction.paragraph && own.length) own[0].begins = correction.paragraph === "split";
-  if (correction.checked) for (const word of own) Object.assign(word, { doubt: "", confidence: 1 });
+  if (correction.checked || correction.new !== undefined) for (const word of own) Object.assign(word, { doubt: "", confidence: 1 });
   replaceWords(at, before.length, fresh);
   Object.assign(entry, { at, size: fresh.length, before });
 }
