@@ -167,6 +167,7 @@ def test_corrections_of_a_file_are_downloaded_and_the_transcript_is_as_the_page_
     page.get_by_role("button", name="Somebody else…").click()
     page.keyboard.type("Grace <b>")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Grace <b>")).to_have_count(2)
     assert ("Grace <b>", "Half an hour") in shown(page)
     assert page.locator(".lane").count() == 4
     expect(page.get_by_role("button", name="Show only Grace <b>")).to_be_visible()

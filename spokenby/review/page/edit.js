@@ -91,6 +91,12 @@ const wishes = {
   person: () => { unnamed = chosen; byId("person-name").value = ""; byId("person").showModal(); },
 };
 
+/** Take what is selected now: the bar may lag behind. */
+function choose() {
+  const some = selected();
+  if (some.length) chosen = some;
+}
+
 function showChosen() {
   const bar = byId("chosen");
   if (typed || byId("person").open || bar.contains(document.activeElement)) return;
@@ -170,6 +176,7 @@ function onKey(event) {
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Enter" && event.target.closest("button, a, summary")) return;
+  if (!getSelection().isCollapsed) choose();
   const who = chosen.length && data.edit.who[Number(event.key) - 1];
   const action = who ? () => give(who) : editKeys[event.key];
   if (!action) return;
@@ -181,6 +188,10 @@ export function startEditing() {
   const text = byId("text"), bar = byId("chosen");
   listGivers();
   changes.addEventListener("person", addPerson);
+  changes.addEventListener("change", () => {
+    chosen = [];  // words that may be gone
+    bar.hidden = true;
+  });
   text.addEventListener("dblclick", (event) => {
     if (!event.target.matches("p > span")) return;
     getSelection().empty();
@@ -193,6 +204,7 @@ export function startEditing() {
   bar.addEventListener("pointerdown", (event) => event.preventDefault());  // or the selection goes
   bar.addEventListener("click", (event) => {
     const button = event.target.closest("button");
+    choose();
     if (!button || !chosen.length) return;
     if (button.dataset.speaker) give(data.edit.who[button.dataset.speaker]);
     else {
