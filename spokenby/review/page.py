@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from spokenby.output import formats
 from spokenby.output.corrections import Step
 from spokenby.output.formats import Document
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
@@ -45,6 +46,16 @@ _UNSPACED, _OVERLAP = 1, 2
 _WHOLE = 0.995
 
 
+_MENU = {
+    "Documents": ("prose", "text"),
+    "Captions": ("captions",),
+    "Tables": ("tables", "document"),
+    "Annotation": ("annotation",),
+    "Editing": ("editing",),
+}
+"""The menu of downloads: families of formats by their title."""
+
+
 class Naming(NamedTuple):
     """Where a served page sends the name of a voice, as `POST`, and the token that it shows."""
 
@@ -65,6 +76,7 @@ def render_layer(
     *,
     video: str = "",
     home: str = "",
+    exports: str = "",
     saving: Saving | None = None,
     naming: Naming | None = None,
 ) -> dict[str, bytes]:
@@ -75,11 +87,19 @@ def render_layer(
         files: see `render`.
         video: see `render`.
         home: see `render`.
+        exports: see `render`.
         saving: where somebody takes corrections; without it, the page offers them for download.
         naming: see `render`.
     """
     return render(
-        layer.document, files, video=video, home=home, layer=layer, saving=saving, naming=naming
+        layer.document,
+        files,
+        video=video,
+        home=home,
+        exports=exports,
+        layer=layer,
+        saving=saving,
+        naming=naming,
     )
 
 
@@ -89,6 +109,7 @@ def render(
     *,
     video: str = "",
     home: str = "",
+    exports: str = "",
     layer: Layer | None = None,
     saving: Saving | None = None,
     naming: Naming | None = None,
@@ -100,6 +121,8 @@ def render(
         files: names of those beside it; the page plays the listening copy if it is one of them.
         video: address of the video, relative to the page's, where somebody serves both.
         home: address of the page that lists all videos, likewise.
+        exports: address before the name of a format, where somebody serves them all; without it,
+            the page links to those that are `files`.
         layer: its corrections; without them, nothing can be corrected.
         saving: see `render_layer`.
         naming: by which the page names voices; without, it shows the command that does.
@@ -109,6 +132,7 @@ def render(
         title=plain(document.name),
         policy=_policy(script, style, asks=bool(saving or naming)),
         home=home,
+        menu=_menu(files, exports),
         naming=naming,
         script=Markup(script),  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own
@@ -125,6 +149,21 @@ def render(
         },
     )
     return {FILE: page.encode("utf-8", errors="replace")}
+
+
+def _menu(files: Collection[str], exports: str) -> dict[str, list[tuple[str, str]]]:
+    """Return the downloads of each title: names of formats, and their addresses."""
+    there = set(formats.among(files))
+    menu = {
+        title: [
+            (name, f"{exports}{name}" if exports else formats.file_of(name))
+            for family in families
+            for name in formats.FAMILIES[family]
+            if exports or name in there
+        ]
+        for title, families in _MENU.items()
+    }
+    return {title: links for title, links in menu.items() if links}
 
 
 def _policy(script: str, style: str, *, asks: bool) -> str:

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -25,7 +26,9 @@ from starlette.routing import Route
 from spokenby.engines.av import read_picture
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.files import explaining, replacing
+from spokenby.output import formats
 from spokenby.output.corrections import MOST_BYTES, read_corrections
+from spokenby.output.folders import safe_name
 from spokenby.output.layers import Saved, open_layer
 from spokenby.review import listening_copy, page
 from spokenby.settings import Settings
@@ -90,6 +93,7 @@ def make_app(videos: Videos, settings: Settings, key: str, prefect: Home = lambd
         Route("/t/{id}/picture.jpg", pages.picture),
         Route("/t/{id}/corrections", pages.correct, methods=["PUT"]),
         Route("/corrections", pages.add_corrections, methods=["PUT"]),
+        Route("/t/{id}/export/{name}", pages.export),
         Route("/t/{id}/{name}", pages.file),
         Route("/static/{name}", _static),
     ]
@@ -185,6 +189,7 @@ class _Pages:
             about["files"],
             video="video" if shown else "",
             home="/",
+            exports="export/",
             saving=page.Saving("corrections", self._token),
             naming=page.Naming("/voices/name", self._token),
         )
@@ -267,6 +272,17 @@ class _Pages:
         return FileResponse(
             path, media_type="application/octet-stream", filename=name, headers=_NO_STORE
         )
+
+    def export(self, request: Request) -> Response:
+        """Send a transcript in another format; nothing is stored."""
+        folder, _ = self._transcript(request)
+        if (name := request.path_params["name"]) not in formats.FORMATS:
+            raise HTTPException(404)
+        document = formats.open_transcript(folder)
+        (content,) = formats.render(*document, [name]).values()
+        file = quote(f"{safe_name(document.name)}.{name}")
+        headers = {**_NO_STORE, "content-disposition": f"attachment; filename*=utf-8''{file}"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
 
     def _transcript(self, request: Request) -> tuple[Path, dict[str, Any]]:
         folder = self._videos.folder(request.path_params["id"])

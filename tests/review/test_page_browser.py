@@ -136,6 +136,13 @@ def test_click_on_a_lane_plays_from_there(page: Page) -> None:
     assert page.locator(".overlap").count() == 6  # three times two people speak at once
 
 
+def test_files_beside_the_page_can_be_downloaded(page: Page, folder: Path) -> None:
+    links = page.locator(".downloads a").evaluate_all("links => links.map(link => link.href)")
+    there = {path.as_uri() for path in folder.glob("transcript.*")}
+    assert set(links) == there
+    assert len(links) > 3
+
+
 def test_link_to_a_time_opens_there(page: Page) -> None:
     page.evaluate("location.hash = 't=100.5'")
     expect(page.locator(PLAYING)).to_be_in_viewport()

@@ -126,7 +126,7 @@ def add_transcript(
         files[listening_copy.FILE] = copy
     files |= page.render_layer(layer, files)
     about = {
-        "digest": Inventory(prepare_batch()).transcript_key(digest),
+        "digest": Inventory(prepare_batch()).transcript_key(str(video_path), digest),
         "video": {
             "name": video_path.name,
             "digest": digest,

@@ -6,6 +6,7 @@ Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,8 +16,10 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from docx import Document
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from spokenby.output import formats
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import open_library
 from spokenby.view.address import leading_to
@@ -115,7 +118,7 @@ def test_index_shows_every_video_and_a_search_opens_at_the_second(page: Page, si
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="3 lines with “bridge”")).to_be_visible()
     page.get_by_role("link", name="Tell me about the bridge.").click()
-    page.wait_for_function("Math.abs(document.getElementById('media').currentTime - 6) < 0.1")
+    page.wait_for_function("() => Math.abs(document.getElementById('media').currentTime - 6) < 0.1")
     expect(page.locator(".playing-word")).to_have_text("Tell")
     page.goto(f"{site.url}/?find=%3C%21")
     expect(page.get_by_text("has no word to look for")).to_be_visible()
@@ -139,6 +142,24 @@ def test_transcript_plays_its_video_and_sends_parts_of_it(page: Page, site: Page
             assert part.status_code == 206
             assert part.headers["content-range"] == f"bytes 100-199/{len(whole.content)}"
             assert part.content == whole.content[100:200]
+
+
+def test_transcript_is_downloaded_in_any_format(page: Page, site: Pages) -> None:
+    page.goto(site.url + site.at("team meeting"))
+    page.locator(".downloads summary").click()
+    got = {}
+    for name in ("docx", "changes.srt"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name, exact=True).click()
+        assert download.value.suggested_filename == f"team meeting.{name}"
+        got[name] = download.value.path().read_bytes()
+    assert "Friday." in "".join(part.text for part in Document(io.BytesIO(got["docx"])).paragraphs)
+    assert "Friday." in got["changes.srt"].decode()
+    with site.client() as client:
+        for name in formats.FORMATS:
+            sent = client.get(site.at("team meeting", f"export/{name}"))
+            assert (sent.status_code, bool(sent.content)) == (200, True), name
+        assert client.get(site.at("team meeting", "export/papyrus")).status_code == 404
 
 
 def test_voice_is_named_in_one_video_and_has_the_name_in_another(page: Page, site: Pages) -> None:

@@ -21,6 +21,7 @@ from spokenby.output.formats.tables import to_dataframe
 from spokenby.types import SpeakerTranscript
 
 __all__ = [
+    "FAMILIES",
     "FORMATS",
     "SCHEMA_VERSION",
     "TRANSCRIPT",
@@ -37,16 +38,21 @@ __all__ = [
     "to_dataframe",
 ]
 
-_WRITERS: dict[str, Writer] = {
-    file: write
+_FAMILIES: dict[str, dict[str, Writer]] = {
+    module.name: getattr(import_module(f"{__name__}.{module.name}"), "WRITERS", {})
     for module in iter_modules(__path__)
-    for file, write in getattr(
-        import_module(f"{__name__}.{module.name}"), "WRITERS", dict[str, Writer]()
-    ).items()
 }
+_WRITERS = {file: write for family in _FAMILIES.values() for file, write in family.items()}
 """What writes each file of a transcript: `WRITERS` of the modules in this folder."""
 
 _PREFIX = "transcript."
+
+FAMILIES = {
+    name: tuple(file.removeprefix(_PREFIX) for file in family)
+    for name, family in _FAMILIES.items()
+    if family
+}
+"""The formats of each module in this folder, by its name."""
 
 FORMATS = tuple(file.removeprefix(_PREFIX) for file in _WRITERS)
 """A format is called as its file, without `transcript.`: `srt`, `minutes.docx`."""
