@@ -52,7 +52,7 @@ def add(batch: Batch, name: str, content: bytes = b"") -> Path:
 
 def fail(batch: Batch, path: Path, stage: str = "diarize", cause: str = "too: loud") -> None:
     inventory, video = Inventory(batch), digest_file(path)
-    key = inventory.transcript_key(video)
+    key = inventory.transcript_key(str(path), video)
     inventory.ledger.begin(key, video, str(path), request=request_of(batch, {}))
     inventory.ledger.fail(key, stage, cause)
 
