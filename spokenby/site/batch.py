@@ -89,7 +89,8 @@ def site_params(settings: Settings) -> Params:
         InputError: one of those in the site's file does not fit.
     """
     try:
-        make_recipe(Profile.EMBEDDED, **settings.params)
+        if settings.params:
+            make_recipe(Profile.EMBEDDED, **settings.params)
     except InputError as error:
         raise InputError(f"{settings.file}: {error.problem}", error.next_step) from None
     own: Params = {}
@@ -142,9 +143,8 @@ def prepare_batch(
         if "\0" in str(named or ""):
             raise InputError(f"the name of the {what} holds a NUL character", "leave it out")
     settings = read_settings()
-    chosen, reason = choose_profile(
-        profile or settings.profile, settings.models, **site_params(settings)
-    )
+    of_site = site_params(settings)
+    chosen, reason = choose_profile(profile or settings.profile, settings.models, **of_site)
     given: Params = {
         "extract": {"audio_stream": audio_stream},
         "diarize": {
@@ -154,7 +154,7 @@ def prepare_batch(
         },
         "transcribe": {"language": language},
     }
-    recipe = make_recipe(chosen, **merge_params(site_params(settings), params or {}, given))
+    recipe = make_recipe(chosen, **merge_params(of_site, params or {}, given))
     if (encoder := recipe.embed.engine) != settings.voice_encoder:
         reason += (
             f"; voiceprints by {encoder}, which are not compared with those by"

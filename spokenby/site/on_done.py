@@ -106,10 +106,13 @@ def tell(on_done: str, folder: Path, settings: Settings) -> str:
 
 def _words(command: str) -> list[str]:
     try:
-        words = shlex.split(command, posix=os.name == "posix")
+        if os.name == "posix":
+            words = shlex.split(command)
+        else:  # a backslash is part of a path
+            words = [word.strip('"') for word in shlex.split(command, posix=False)]
     except ValueError as error:
         raise InputError(f"on-done: {command!r} is no command ({error})", "close it") from None
-    program = shutil.which(Path(words[0].strip('"')).expanduser())
+    program = shutil.which(Path(words[0]).expanduser())
     if not program:
         raise InputError(
             f"on-done: there is no program {words[0]}", "name one on the PATH, or its full path"

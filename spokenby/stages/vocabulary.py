@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -39,18 +38,17 @@ def parse_vocabulary(text: str) -> Vocabulary:
     Raises:
         ValueError: a line is at fault; the message begins with its number.
     """
-    lines = text.splitlines()
+    lines = [
+        (number, " ".join(part.split()))
+        for number, line in enumerate(text.splitlines(), 1)
+        if not line.lstrip().startswith("#")
+        for part in line.split(";")
+    ]
     if len(lines) > MOST_LINES:
         raise ValueError(f"it has {len(lines):,} lines; at most {MOST_LINES:,} are read")
     terms: dict[str, None] = {}
     meant: dict[str, tuple[int, str, str]] = {}
-    parts = (
-        (number, " ".join(part.split()))
-        for number, line in enumerate(lines, 1)
-        if not line.lstrip().startswith("#")
-        for part in line.split(";")
-    )
-    for number, line in parts:
+    for number, line in lines:
         if not line:
             continue
         if len(line) > LONGEST_LINE:
@@ -127,15 +125,20 @@ def replace_words(
     """
     if not replacements:
         return list(words), {}
-    lines = replacements.split("\n")
-    pattern, counts, result = _pattern(replacements), Counter[str](), list[SpokenWord]()
-    for run in _runs(words, max_pause):
-        text, spans = _laid_out(run)
+    runs = [(run, *_laid_out(run)) for run in _runs(words, max_pause)]
+    everything = "\n".join(_plain(text) for _, text, _ in runs)
+    keys = {line: _plain(line.partition(ARROW)[0]) for line in replacements.split("\n")}
+    keys = {line: key for line, key in keys.items() if key in everything}
+    counts, result = Counter[str](), list[SpokenWord]()
+    for run, text, spans in runs:
+        plain = _plain(text)
+        # A pattern of all lines would take minutes for some thousand of them.
+        lines = [line for line, key in keys.items() if key in plain]
         done = 0
-        for first, last, edits in _edits(pattern, text, spans):
+        for first, last, edits in _edits(lines, text, spans):
             result += run[done:first]
-            start, end = spans[first][0], spans[last][1]
-            parts, place = [], start
+            place, end = spans[first][0], spans[last][1]
+            parts = []
             for found in edits:
                 line = lines[int((found.lastgroup or "_")[1:])]
                 counts[line] += 1
@@ -145,13 +148,17 @@ def replace_words(
             result += _in_place_of(run[first : last + 1], tokens)
             done = last + 1
         result += run[done:]
-    return result, {line: counts[line] for line in lines if line in counts}
+    return result, {line: counts[line] for line in keys if line in counts}
 
 
-@cache
-def _pattern(replacements: str) -> re.Pattern[str]:
+def _plain(text: str) -> str:
+    """Return a text in which what a line may find can be looked for fast."""
+    return " ".join(text.casefold().replace("-", " ").split())
+
+
+def _pattern(lines: Sequence[str]) -> re.Pattern[str]:
     """Return what finds the heard side of each line; group `r3` is that of the fourth one."""
-    heards = [line.partition(ARROW)[0].strip() for line in replacements.split("\n")]
+    heards = [line.partition(ARROW)[0].strip() for line in lines]
     longest_first = sorted(range(len(heards)), key=lambda i: -len(heards[i]))
     return re.compile(
         "|".join(f"(?P<r{i}>{_whole(heards[i])})" for i in longest_first), re.IGNORECASE
@@ -192,14 +199,16 @@ def _laid_out(words: Sequence[SpokenWord]) -> tuple[str, list[tuple[int, int]]]:
 
 
 def _edits(
-    pattern: re.Pattern[str], text: str, spans: Sequence[tuple[int, int]]
+    lines: Sequence[str], text: str, spans: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, int, list[re.Match[str]]]]:
     """Yield the first and the last word of each place to change, and what was found there."""
+    if not lines:
+        return
     owner: list[int] = []
     for index, (_, end) in enumerate(spans):
         owner += [index] * (end - len(owner))
     edits: list[tuple[int, int, list[re.Match[str]]]] = []
-    for found in pattern.finditer(text):
+    for found in _pattern(lines).finditer(text):
         first, last = owner[found.start()], owner[found.end() - 1]
         if edits and edits[-1][1] == first:  # of the same word
             edits[-1] = (edits[-1][0], last, [*edits[-1][2], found])
