@@ -54,6 +54,20 @@ _MENU = {
     "Editing": ("editing",),
 }
 """The menu of downloads: families of formats by their title."""
+_KINDS = {
+    "changes": "names only where the speaker changes",
+    "never": "without names",
+    "minutes": "a table of who said what, and one for decisions",
+    "verbatim": "by segment, with pauses and overlaps",
+    "plain": "only what was said",
+    "links": "names as [[links]]",
+    "docx": "Word, as an interview",
+    "TextGrid": "Praat",
+    "eaf": "ELAN",
+    "edl": "25 frames a second",
+    "otio": "OpenTimelineIO",
+}
+"""What a format is whose name does not say it, by the first part of the name."""
 
 
 class Naming(NamedTuple):
@@ -151,12 +165,16 @@ def render(
     return {FILE: page.encode("utf-8", errors="replace")}
 
 
-def _menu(files: Collection[str], exports: str) -> dict[str, list[tuple[str, str]]]:
-    """Return the downloads of each title: names of formats, and their addresses."""
+def _menu(files: Collection[str], exports: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Return the downloads of each title: names of formats, their addresses, and what they are."""
     there = set(formats.among(files))
     menu = {
         title: [
-            (name, f"{exports}{name}" if exports else formats.file_of(name))
+            (
+                name,
+                f"{exports}{name}" if exports else formats.file_of(name),
+                _KINDS.get(name.partition(".")[0], ""),
+            )
             for family in families
             for name in formats.FAMILIES[family]
             if exports or name in there
