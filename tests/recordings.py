@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from pyannote.core import Timeline
 from scoring import SAMPLE_RTTM, reference
 
 from spokenby.engines.clustering import Clustering
@@ -25,6 +25,9 @@ from spokenby.types import (
     Waveform,
     no_progress,
 )
+
+if TYPE_CHECKING:
+    from pyannote.core import Timeline
 
 TELEPHONE = SAMPLE_RTTM
 """30 s of two people on a telephone, one of them far from it."""

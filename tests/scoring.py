@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-
-import pyannote.audio
-from pyannote.core import Annotation as Labels
+from typing import TYPE_CHECKING
 
 from spokenby.evaluation.annotations import Annotation
 from spokenby.evaluation.readers import read_rttm
 from spokenby.evaluation.scores import pyannote_annotation, score
 from spokenby.types import Turn
 
-SAMPLE_RTTM = Path(pyannote.audio.__file__).parent / "sample" / "sample.rttm"
+if TYPE_CHECKING:
+    from pyannote.core import Annotation as Labels
+
+
+def sample_of_pyannote() -> Path:
+    """Return where a recording lies in pyannote.audio, which takes ten seconds to import."""
+    (folder,) = find_spec("pyannote.audio").submodule_search_locations
+    return Path(folder) / "sample"
+
+
+SAMPLE_RTTM = sample_of_pyannote() / "sample.rttm"
 
 
 def reference(rttm: Path) -> Labels:

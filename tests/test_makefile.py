@@ -49,7 +49,7 @@ def make(target: list[str], uv: Path) -> subprocess.CompletedProcess[str]:
         (["run", "VIDEOS=talk.mp4"], "run --no-sync spokenby transcribe talk.mp4"),
         (
             ["test"],
-            "run --no-sync pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 15",
+            "run --no-sync pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 15",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,9 @@ import pytest
 import soundfile
 import torch
 import yaml
-from pyannote.audio import Pipeline
-from pyannote.audio.pipelines import clustering
-from pyannote.audio.utils import vbx
-from pyannote.core import SlidingWindow, SlidingWindowFeature
 from scipy.cluster.hierarchy import linkage
 
 from spokenby.engines.campplus import CamPlus
-from spokenby.engines.pyannote import Pyannote
 from spokenby.engines.torch import full_precision
 from spokenby.errors import InputError, StoppedError
 from spokenby.models.catalogue import default_model
@@ -31,8 +26,18 @@ from spokenby.models.packaged import in_package
 from spokenby.stages.diarization import Params
 from spokenby.stages.linkage import unit_rows
 from spokenby.types import Span, SpeechRegions, Turn, Waveform
-from tests.checkpoints.pyannote import build_pipeline
+from tests.lazily import Lazily
 from tests.scoring import SAMPLE_RTTM, diarization_error
+
+if TYPE_CHECKING:
+    from pyannote.audio import Pipeline
+    from pyannote.core import SlidingWindowFeature
+
+    from spokenby.engines.pyannote import Pyannote
+
+audio, core = Lazily("pyannote.audio"), Lazily("pyannote.core")
+clustering, vbx = Lazily("pyannote.audio.pipelines.clustering"), Lazily("pyannote.audio.utils.vbx")
+checkpoints, adapted = Lazily("tests.checkpoints.pyannote"), Lazily("spokenby.engines.pyannote")
 
 RATE_HZ = 16_000
 METHODS = ("VBxClustering", "AgglomerativeClustering")
@@ -45,12 +50,12 @@ pytestmark = pytest.mark.usefixtures("no_network", "one_thread")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("pyannote")
-    return {method: build_pipeline(root / method, method) for method in METHODS}
+    return {method: checkpoints.build_pipeline(root / method, method) for method in METHODS}
 
 
 @pytest.fixture(scope="module")
 def engines(folders: dict[str, Path]) -> dict[str, Pyannote]:
-    return {method: Pyannote(folder, device="cpu") for method, folder in folders.items()}
+    return {method: adapted.Pyannote(folder, device="cpu") for method, folder in folders.items()}
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +66,16 @@ def engine(engines: dict[str, Pyannote]) -> Pyannote:
 @pytest.fixture(scope="module")
 def stock(folders: dict[str, Path]) -> dict[str, Pipeline]:
     """Return pyannote's own pipelines. It wants a PLDA even where none is used."""
-    vbx, other = (folders[method] for method in METHODS)
+    with_plda, other = (folders[method] for method in METHODS)
     config = yaml.safe_load((other / "config.yaml").read_text())
-    for part, folder in (("segmentation", other), ("embedding", other), ("plda", vbx)):
+    for part, folder in (("segmentation", other), ("embedding", other), ("plda", with_plda)):
         config["pipeline"]["params"][part] = {"checkpoint": str(folder / part)}
     return dict(
-        zip(METHODS, (Pipeline.from_pretrained(vbx), Pipeline.from_pretrained(config)), strict=True)
+        zip(
+            METHODS,
+            (audio.Pipeline.from_pretrained(with_plda), audio.Pipeline.from_pretrained(config)),
+            strict=True,
+        )
     )
 
 
@@ -108,7 +117,7 @@ def test_turns_are_those_of_pyannote(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as as_it_comes:
-        as_it_comes.setattr(clustering, "linkage", linkage)
+        as_it_comes.setattr("pyannote.audio.pipelines.clustering.linkage", linkage)
         output = stock[method](as_file(talk))
     annotations = (output.speaker_diarization, output.exclusive_speaker_diarization)
     expected = [
@@ -139,7 +148,9 @@ def test_embeddings_are_those_of_pyannote(
     segmentation[4] = [1, 0, 1]  # chunk 3 is silent; here two speak throughout
     segmentation[5, :60, 2] = 1  # the last chunk reaches past the end
     segmentation[5, 60:] = np.nan
-    feature = SlidingWindowFeature(segmentation, SlidingWindow(start=0.0, duration=10.0, step=1.0))
+    feature = core.SlidingWindowFeature(
+        segmentation, core.SlidingWindow(start=0.0, duration=10.0, step=1.0)
+    )
     engine._pipeline.embedding_batch_size = batch_size
     ours, theirs = (
         pipeline.get_embeddings(as_file(talk), feature, exclude_overlap=exclude_overlap)
@@ -160,10 +171,10 @@ def test_reconstruction_is_that_of_pyannote(
     spans = rng.random((chunks, 146, 3)).repeat(9, axis=1)[:, :146] > 0.6
     clusters = rng.integers(0, speakers, (chunks, 3)).astype(np.int8)
     clusters[(spans.sum(axis=1) == 0) | (rng.random((chunks, 3)) < 0.2)] = -2
-    window = SlidingWindow(start=0.0, duration=10.0, step=1.0)
-    segmentations = SlidingWindowFeature(spans.astype(np.float32), window)
+    window = core.SlidingWindow(start=0.0, duration=10.0, step=1.0)
+    segmentations = core.SlidingWindowFeature(spans.astype(np.float32), window)
     pipeline, theirs = engine._pipeline, stock["VBxClustering"]
-    frames = SlidingWindow(start=0.0, duration=0.062, step=0.06875)
+    frames = core.SlidingWindow(start=0.0, duration=0.062, step=0.06875)
     count = pipeline.speaker_count(segmentations, frames, warm_up=(0.0, 0.0))
     for most in (int(count.data.max()), 1):
         count.data = np.minimum(count.data, most).astype(np.int8)
@@ -192,7 +203,7 @@ def test_the_network_sees_every_chunk_once(engine: Pyannote, talk: npt.NDArray[n
 def test_half_precision_stays_close(
     folders: dict[str, Path], engine: Pyannote, talk: npt.NDArray[np.float32]
 ) -> None:
-    half = Pyannote(folders["VBxClustering"], device="cpu", compute_type="bfloat16")
+    half = adapted.Pyannote(folders["VBxClustering"], device="cpu", compute_type="bfloat16")
     sound = torch.from_numpy(talk[: 10 * RATE_HZ].copy())[None, None]
     masks = np.ones((1, 3, 146), np.float32)
     ours, exact = (one._pipeline._embed(sound, masks)[0, 0] for one in (half, engine))
@@ -263,8 +274,8 @@ def voices_in_chunks(
     embeddings[:, 1] += unit_rows(random.normal(size=(len(counts), 256)))[truth]
     heard = np.zeros((len(truth), 589, 3), np.float32)
     heard[:, :400, 1] = 1
-    window = SlidingWindow(start=0.0, duration=10.0, step=1.0)
-    return embeddings, SlidingWindowFeature(heard, window), truth
+    window = core.SlidingWindow(start=0.0, duration=10.0, step=1.0)
+    return embeddings, core.SlidingWindowFeature(heard, window), truth
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -486,7 +497,7 @@ def test_a_full_gpu_halves_the_batches_of_the_segmentation(
 def test_threads(
     folders: dict[str, Path], talk: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Pyannote(folders["VBxClustering"], device="cpu", threads=2)
+    engine = adapted.Pyannote(folders["VBxClustering"], device="cpu", threads=2)
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     run(engine, talk[:RATE_HZ])
@@ -497,7 +508,7 @@ def test_what_pyannote_prints_goes_to_the_log(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        vars(vbx)["print"]("WARNING: Value of auxiliary function has decreased!")
+        vbx.print("WARNING: Value of auxiliary function has decreased!")
     assert capfd.readouterr() == ("", "")
     assert "has decreased" in caplog.text
 
@@ -516,7 +527,7 @@ def test_a_moved_folder_loads_from_anywhere(
     moved = tmp_path / "speechbrain nvidia wespeaker ü"
     shutil.copytree(folders["VBxClustering"], moved)
     monkeypatch.chdir(tmp_path)
-    assert run(Pyannote(Path(moved.name), device="cpu"), talk) == run(engine, talk)
+    assert run(adapted.Pyannote(Path(moved.name), device="cpu"), talk) == run(engine, talk)
 
 
 def cut(path: Path) -> None:
@@ -573,7 +584,7 @@ def test_broken_folders(
     shutil.copytree(folders["VBxClustering"], folder)
     damage(folder)
     with pytest.raises(InputError, match=message) as error:
-        Pyannote(folder, device="cpu")
+        adapted.Pyannote(folder, device="cpu")
     line = str(error.value)
     assert "\n" not in line
     assert len(line.replace(str(folder), "")) < 350
@@ -583,4 +594,4 @@ def test_broken_folders(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there(folders: dict[str, Path]) -> None:
     with pytest.raises(InputError, match=r"no NVIDIA GPU that it can use: .*device cpu or auto"):
-        Pyannote(folders["VBxClustering"], device="cuda")
+        adapted.Pyannote(folders["VBxClustering"], device="cuda")

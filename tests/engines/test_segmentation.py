@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pyannote.audio import Model
-from pyannote.audio.utils.powerset import Powerset
 from recordings import TELEPHONE, sound_of
 
 from spokenby.engines.segmentation import CHUNK_SAMPLES, STEP_SAMPLES, Segmentation
@@ -16,6 +14,9 @@ from spokenby.errors import InputError, StoppedError
 from spokenby.models import find_model
 from spokenby.stages.local_speakers import CHUNK_FRAMES, CLASSES
 from spokenby.types import SAMPLE_RATE_HZ, Waveform
+from tests.lazily import Lazily
+
+audio, powerset = Lazily("pyannote.audio"), Lazily("pyannote.audio.utils.powerset")
 
 PATH = find_model("segmentation", "", Path())
 
@@ -39,7 +40,7 @@ def classes(network):
 def theirs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # pyannote's own way to load it
-        return Model.from_pretrained(PATH).eval()
+        return audio.Model.from_pretrained(PATH).eval()
 
 
 def test_equals_pyannote(classes, theirs):
@@ -55,7 +56,9 @@ def test_equals_pyannote(classes, theirs):
 
 def test_classes_mean_what_pyannote_says(theirs):
     said = theirs.specifications
-    mapping = Powerset(len(said.classes), said.powerset_max_classes).mapping.numpy().astype(int)
+    mapping = (
+        powerset.Powerset(len(said.classes), said.powerset_max_classes).mapping.numpy().astype(int)
+    )
     np.testing.assert_array_equal(mapping @ [1, 2, 4], CLASSES)
 
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.checkpoints.pyannote import build_pipeline
+from tests.lazily import Lazily
+
+checkpoints = Lazily("tests.checkpoints.pyannote")
 
 Outcome = tuple[bool, list[list[Any]], str]
 """Whether pyannote found torchcodec, the turns, regular and exclusive, and what stderr says."""
@@ -100,7 +102,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
             (root / name / "torchcodec").mkdir()
             (root / name / "torchcodec" / "__init__.py").write_text(fault)
     cases = [name for name in faults if name != "fit" or install(root / name)]
-    pipeline = build_pipeline(root / "pipeline")
+    pipeline = checkpoints.build_pipeline(root / "pipeline")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(pipeline), *(str(root / name) for name in cases)],
         check=False,

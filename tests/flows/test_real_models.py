@@ -16,10 +16,12 @@ from media import Sound, make_video
 
 from spokenby.engines.av import read_audio
 from spokenby.models import known_model, pieces_of
-from tests.checkpoints.pyannote import build_pipeline
 from tests.checkpoints.speechbrain import build_encoder
 from tests.checkpoints.whisper import make_whisper, trained_weights
 from tests.hub import Hub, Repo, running
+from tests.lazily import Lazily
+
+pipelines = Lazily("tests.checkpoints.pyannote")
 
 NO_WAY_OUT = """
 import socket
@@ -50,7 +52,7 @@ def equipped(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> I
     made = folder / "made"
     with Here(site) as here:
         for name, model in {
-            "speaker-diarization-community-1": build_pipeline(made / "pipeline"),
+            "speaker-diarization-community-1": pipelines.build_pipeline(made / "pipeline"),
             "spkrec-ecapa-voxceleb": build_encoder(made / "encoder"),
             "faster-whisper-large-v3-turbo": make_whisper(made / "whisper", trained_weights()),
             "faster-whisper-small": made / "whisper",

@@ -123,7 +123,8 @@ def test_click_on_a_word_plays_from_there_and_the_highlight_follows(page: Page) 
     assert [text for text, _ in seen] == ["three", "o'clock,", "and", "we", "have", "half"]
     step = (friday.end - friday.start) / len(words)
     for number, (_, time) in enumerate(seen[1:], 1):
-        assert time == pytest.approx(start + number * step, abs=0.1)
+        due = start + number * step
+        assert due - 0.1 < time < due + 0.5  # a busy machine is late
     expect(page.locator(".playing-paragraph .at")).to_have_text("0:15")
 
 

@@ -19,7 +19,7 @@ from spokenby.site.batch import prepare_batch, site_params
 @pytest.fixture
 def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "1000")
     return tmp_path / "spokenby.toml"
 
 

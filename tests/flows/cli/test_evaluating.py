@@ -9,7 +9,6 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
-import pyannote.audio
 import pytest
 from conftest import Site
 from review.conversation import (
@@ -18,6 +17,7 @@ from review.conversation import (
     conversation_turns,
     transcript_of,
 )
+from scoring import sample_of_pyannote
 
 from flows.cli import app, evaluating
 from spokenby.evaluation import scores
@@ -200,7 +200,7 @@ def test_samples_are_as_right_as_ever(finished: Site, tmp_path, capsys, monkeypa
     """The gate: a change that makes words or speakers worse is seen here."""
     for name, value in finished.environment.items():
         monkeypatch.setenv(name, value)
-    sample = Path(pyannote.audio.__file__).parent / "sample"
+    sample = sample_of_pyannote()
     references = tmp_path / "references"
     references.mkdir()
     for ending in ("rttm", "stm"):
