@@ -135,7 +135,8 @@ def print_statuses(
 ) -> None:
     """Print the table of a run, where each transcript is, and what went wrong."""
     optional = ("from cache", "x real time", "seconds", "covered")
-    print_table(console, _table(statuses, recipe), *optional)
+    if any(status.summary for status in statuses):  # else each has a line below
+        print_table(console, _table(statuses, recipe), *optional)
     for status in statuses:
         if status.folder:
             say(console, status.folder)

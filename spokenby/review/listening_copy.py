@@ -16,7 +16,7 @@ from typing import NamedTuple
 from spokenby.engines.av import write_opus
 from spokenby.files import explaining
 from spokenby.output.manifest import read_manifest
-from spokenby.stages.audio import is_unchanged, lock, open_waveform, sweep
+from spokenby.stages.audio import create_locked, is_unchanged, open_waveform, sweep
 from spokenby.types import AudioFile, Digest, Progress, no_progress
 
 FILE = "audio.webm"
@@ -71,11 +71,9 @@ def listening_copy(
     try:
         with explaining(sounds, elsewhere):
             sweep(sounds)
-            file = partial.open("w+b")
+            file = create_locked(partial)
         with file:  # open, and so locked, until it was copied
             with explaining(sounds, elsewhere):
-                with suppress(OSError):
-                    lock(file)
                 write_opus(waveform.samples, file, progress=progress)
                 file.flush()
             yield ListeningCopy({FILE: partial}, audio.digest)

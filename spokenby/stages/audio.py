@@ -129,9 +129,7 @@ def extract_audio(
         sweep(target_root)
         _check_room(target_root, video.duration)
         # What is there under this name is as good: the name says what it holds.
-        with replacing(target, or_keep=True) as partial, partial.open("wb") as file:
-            with suppress(OSError):
-                lock(file)
+        with replacing(target, or_keep=True) as partial, create_locked(partial) as file:
             confirm(video)
             try:
                 heard, warnings = _decode_best(
@@ -316,14 +314,34 @@ def sweep(folder: Path) -> None:
     """Remove the partial files that killed runs left."""
     for partial in folder.glob("*.partial"):
         with suppress(OSError):  # another process sweeps, or writes this one
-            if time.time() - partial.stat().st_mtime <= _ABANDONED_S:
-                with partial.open("rb+") as file:
-                    lock(file)
-            partial.unlink()
+            if time.time() - partial.stat().st_mtime > _ABANDONED_S:
+                partial.unlink()
+                continue
+            with partial.open("rb+") as file:
+                _lock(file)
+                partial.unlink()  # while it is locked: see `create_locked`
 
 
-def lock(file: IO[bytes]) -> None:
-    """Lock a partial file until it is closed or this process is dead: others do not remove it.
+def create_locked(partial: Path) -> BinaryIO:
+    """Create a partial file, locked until it is closed or this process is dead.
+
+    `sweep` does not remove it then. Between its creation and its lock it may: it is created again.
+    """
+    while True:
+        file = partial.open("w+b")
+        try:
+            _lock(file)
+            if os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass  # it is just being removed, or was
+        except OSError:
+            return file  # there are no locks here, and so nobody removes it
+        file.close()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file.
 
     Raises:
         OSError: another process did, or there are no such locks: on Windows, on some shares.

@@ -3,6 +3,7 @@ import os
 import shutil
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,12 @@ from spokenby.stages.audio import (
     Params,
     Samples,
     _wav_header,
+    create_locked,
     extract_audio,
     is_unchanged,
     is_whole,
     open_waveform,
+    sweep,
 )
 from spokenby.types import AudioFile, Progress, Video, no_progress
 
@@ -303,3 +306,28 @@ def test_a_changed_bit_is_noticed_where_the_file_is_read(tmp_path: Path, place: 
     assert not is_unchanged(path, audio)
     path.unlink()
     assert not is_unchanged(path, audio)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks that end with a process")
+def test_a_file_that_is_being_written_is_never_swept(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def keep_sweeping() -> None:
+        while not ended.is_set():
+            sweep(tmp_path)
+
+    sweepers = [threading.Thread(target=keep_sweeping) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper.start()
+    try:
+        for number in range(300):
+            partial = tmp_path / f".{number}.partial"
+            with create_locked(partial):
+                for _ in range(20):
+                    assert partial.exists(), number
+    finally:
+        ended.set()
+        for sweeper in sweepers:
+            sweeper.join()
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
