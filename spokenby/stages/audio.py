@@ -319,7 +319,8 @@ def sweep(folder: Path) -> None:
                 continue
             with partial.open("rb+") as file:
                 _lock(file)
-                partial.unlink()  # while it is locked: see `create_locked`
+                if _is_at(file, partial):  # else another removed it, and it was created again
+                    partial.unlink()
 
 
 def create_locked(partial: Path) -> BinaryIO:
@@ -331,13 +332,18 @@ def create_locked(partial: Path) -> BinaryIO:
         file = partial.open("w+b")
         try:
             _lock(file)
-            if os.path.samestat(os.fstat(file.fileno()), partial.stat()):
+            if _is_at(file, partial):
                 return file
         except (BlockingIOError, FileNotFoundError):
             pass  # it is just being removed, or was
         except OSError:
             return file  # there are no locks here, and so nobody removes it
         file.close()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Return whether the file that is open is the one that a path leads to."""
+    return os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _lock(file: IO[bytes]) -> None:
