@@ -135,7 +135,7 @@ def rewrite_transcripts(
 
 
 def count_rewritten(rewritten: Iterable[Rewritten]) -> str:
-    """Return in words what became of transcripts: 7 written again, 1 edited; empty of none."""
+    """Return in words how transcripts ended: 7 written again, 1 edited; empty of none."""
     counts: Counter[str] = Counter(each.state for each in rewritten)
     words = {"written": "written again", "unchanged": "as they were", "missing": "not there"}
     words |= {"edited": "edited", "failed": "failed"}

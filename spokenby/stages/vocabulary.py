@@ -168,7 +168,7 @@ def _pattern(lines: Sequence[str]) -> re.Pattern[str]:
 def _whole(heard: str) -> str:
     """Return the expression that finds a text as whole words, but for scripts without spaces.
 
-    "clock" is no word of "o'clock", nor "law" of "mother-in-law", but "Ada" is one of "Ada's".
+    "clock" is not a word of "o'clock", nor "law" of "mother-in-law", but "Ada" is one of "Ada's".
     """
     inside = r"[-\s]+".join(map(re.escape, heard.split()))
     bound = rf"[^\W{UNSPACED_SCRIPTS}]"

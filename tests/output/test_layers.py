@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def save(folder: Path, tmp_path: Path):
-    """Save corrections as a page does, and return what became of them."""
+    """Save corrections as a page does, and return how they were applied."""
 
     def saving(
         *corrections: Correction, number: int = 1, session=SESSION, builds_on="", **how
