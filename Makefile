@@ -8,6 +8,10 @@ TEST_PROCESSES ?= 4
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 
+# Images of containers set it. Each of the many processes would compile all that it imports anew:
+# it doubles the time of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: ready help run serve test check format bench doctor clean
 
