@@ -69,7 +69,7 @@ def write_outputs(
         transcript = layer.document.transcript
         rendered = formats.render(*layer.document, dict.fromkeys([*chosen, *exported]))
         files: Files = {**rendered, **layer.files, **copy.files}
-        files = {**files, **page.render_layer(layer, files)}
+        files = {**files, **page.render(layer, files)}
         run = manifest.describe_run(
             video,
             recipe,

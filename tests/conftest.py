@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import psutil
@@ -26,6 +26,9 @@ from hypothesis.internal.conjecture import providers
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 
@@ -316,6 +319,31 @@ def site_copy(site: Site, finished: Site) -> Site:
 def whisper_base() -> Path:
     """Return the folder of Whisper base, joined once for all processes of a test run."""
     return joined_whisper_base()
+
+
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[..., Browser]]:
+    """Return what starts a Chromium (Debian: `apt-get install chromium`) with some arguments."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # slow, and most tests do without
+
+    # Without a GPU, a graph of Prefect's that is drawn 60 times a second would take a whole core.
+    quiet = ("--no-sandbox", "--disable-3d-apis")
+    with sync_playwright() as playwright:
+        yield lambda *arguments: playwright.chromium.launch(
+            executable_path=path, args=[*quiet, *arguments]
+        )
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    """Return a Chromium; tests are skipped where there is none."""
+    browser = launch()
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")

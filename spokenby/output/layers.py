@@ -17,15 +17,8 @@ from typing import Any, NamedTuple
 from spokenby.errors import InputError
 from spokenby.files import explaining, replacing
 from spokenby.output import folders, formats, manifest
-from spokenby.output.corrections import (
-    Corrected,
-    Correction,
-    Corrections,
-    Unfit,
-    apply,
-    as_json,
-    read_corrections,
-)
+from spokenby.output.correcting import Corrected, Unfit, apply
+from spokenby.output.corrections import Correction, Corrections, as_json, read_corrections
 from spokenby.output.folders import CORRECTIONS
 from spokenby.output.formats import TRANSCRIPT, Document
 from spokenby.output.formats.document import write_json

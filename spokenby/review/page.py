@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spokenby.output import formats
-from spokenby.output.corrections import Step
+from spokenby.output.correcting import Step
 from spokenby.output.formats import Document
 from spokenby.output.formats.shared import UNKNOWN_SPEAKER, names_of, plain
 from spokenby.output.layers import Layer
@@ -70,96 +70,57 @@ _KINDS = {
 """What a format is whose name does not say it, by the first part of the name."""
 
 
-class Naming(NamedTuple):
-    """Where a served page sends the name of a voice, as `POST`, and the token that it shows."""
+class Service(NamedTuple):
+    """What the server of a page does for it."""
 
-    url: str
-    token: str
+    token: str = ""
+    """The page shows it with what it sends."""
+    saving: str = ""
+    """Where it sends corrections to, as `PUT`; without it, it offers them for download."""
+    naming: str = ""
+    """Where it sends the name of a voice to, as `POST`; without it, it shows the command."""
+    video: str = ""
+    """Address of the video, relative to the page's; without it, the listening copy is played."""
+    home: str = ""
+    """Address of the page that lists all videos."""
+    exports: str = ""
+    """Address before the name of a format; without it, the page links to those in its folder."""
+
+    def address(self, url: str) -> dict[str, str] | None:
+        """Return where to send something, as the page's script takes it."""
+        return {"url": url, "token": self.token} if url else None
 
 
-class Saving(NamedTuple):
-    """Where the page sends corrections to, as `PUT`, and the token that it shows there."""
-
-    url: str
-    token: str
+NO_SERVICE = Service()
+"""Of a page that is opened as a file."""
 
 
-def render_layer(
-    layer: Layer,
-    files: Collection[str],
-    *,
-    video: str = "",
-    home: str = "",
-    exports: str = "",
-    saving: Saving | None = None,
-    naming: Naming | None = None,
-) -> dict[str, bytes]:
+def render(layer: Layer, files: Collection[str], service: Service = NO_SERVICE) -> dict[str, bytes]:
     """Return page.html of a transcript with its corrections, in which people can correct it.
 
     Args:
         layer: the transcript with its corrections.
-        files: see `render`.
-        video: see `render`.
-        home: see `render`.
-        exports: see `render`.
-        saving: where somebody takes corrections; without it, the page offers them for download.
-        naming: see `render`.
-    """
-    return render(
-        layer.document,
-        files,
-        video=video,
-        home=home,
-        exports=exports,
-        layer=layer,
-        saving=saving,
-        naming=naming,
-    )
-
-
-def render(
-    document: Document,
-    files: Collection[str],
-    *,
-    video: str = "",
-    home: str = "",
-    exports: str = "",
-    layer: Layer | None = None,
-    saving: Saving | None = None,
-    naming: Naming | None = None,
-) -> dict[str, bytes]:
-    """Return page.html of a transcript.
-
-    Args:
-        document: the transcript.
         files: names of those beside it; the page plays the listening copy if it is one of them.
-        video: address of the video, relative to the page's, where somebody serves both.
-        home: address of the page that lists all videos, likewise.
-        exports: address before the name of a format, where somebody serves them all; without it,
-            the page links to those that are `files`.
-        layer: its corrections; without them, nothing can be corrected.
-        saving: see `render_layer`.
-        naming: by which the page names voices; without, it shows the command that does.
+        service: what its server does for it.
     """
-    script, style = _script(), _style()
+    document, script, style = layer.document, _script(), _style()
     page = _template().render(
         title=plain(document.name),
-        policy=_policy(script, style, asks=bool(saving or naming)),
-        home=home,
-        menu=_menu(files, exports),
-        naming=naming,
+        policy=_policy(script, style, asks=bool(service.saving or service.naming)),
+        home=service.home,
+        menu=_menu(files, service.exports),
+        naming=service.naming,
         script=Markup(script),  # noqa: S704 - our own
         style=Markup(style),  # noqa: S704 - our own
         summary=_summary(document.transcript),
         speakers=_speakers(document.transcript),
         notes=[plain(note) for note in document.about.get("notes", ())],
         warnings=[plain(warning) for warning in document.transcript.named_warnings],
-        editable=layer is not None,
         transcript={
-            **_data(document, files, video),
-            "edit": _edit(layer) if layer else None,
-            "save": saving._asdict() if saving else None,
-            "naming": naming._asdict() if naming else None,
+            **_data(document, files, service.video),
+            "edit": _edit(layer),
+            "save": service.address(service.saving),
+            "naming": service.address(service.naming),
         },
     )
     return {FILE: page.encode("utf-8", errors="replace")}

@@ -31,7 +31,7 @@ def save_corrections(
         content,
         locks=settings.claims,
         copies=settings.corrections,
-        pages=page.render_layer,
+        pages=page.render,
         add=add,
         overwrite=overwrite,
     )

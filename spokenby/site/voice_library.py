@@ -129,7 +129,7 @@ def rewrite_transcripts(
             folder,
             library.identities_of,
             settings.claims,
-            pages=page.render_layer,
+            pages=page.render,
             overwrite=overwrite,
         )
 

@@ -184,15 +184,15 @@ class _Pages:
         has_copy = listening_copy.FILE in about["files"]
         # What has no picture is played from the copy, which every browser knows.
         shown = video and (video.suffix.lower() in VIDEO_SUFFIXES or not has_copy)
-        rendered = page.render_layer(
-            open_layer(folder, about),
-            about["files"],
+        service = page.Service(
+            token=self._token,
+            saving="corrections",
+            naming="/voices/name",
             video="video" if shown else "",
             home="/",
             exports="export/",
-            saving=page.Saving("corrections", self._token),
-            naming=page.Naming("/voices/name", self._token),
         )
+        rendered = page.render(open_layer(folder, about), about["files"], service)
         headers = {**_NO_STORE, "content-security-policy": "frame-ancestors 'none'"}
         return Response(rendered[page.FILE], media_type="text/html", headers=headers)
 

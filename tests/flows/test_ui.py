@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,19 +20,9 @@ import httpx
 import psutil
 import pytest
 from conftest import Site, migrate
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from served import LOST, Served, children, csrf_token, forget_diarization, wait
 from tracing import QUIETED, can_trace, hosts_in, tracer
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-)
-
-QUIET = ("--no-sandbox", "--disable-3d-apis")
-"""Without a GPU, the graph of a run, which is drawn 60 times a second, takes a whole core."""
 
 SOON_MS = 30_000
 A_RUN_MS = 300_000
@@ -65,16 +55,15 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
 
 
 @pytest.fixture
-def page(desk: Served) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(SOON_MS)
-        expect.set_options(timeout=SOON_MS)
-        hosts = set()
-        page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
-        yield page
-        browser.close()
+def page(desk: Served, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(SOON_MS)
+    expect.set_options(timeout=SOON_MS)
+    hosts = set()
+    page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
+    yield page
+    context.close()
     assert hosts - {""} == {"127.0.0.1"}, "the UI asked an outside service"  # "": blobs, data
 
 
@@ -125,35 +114,32 @@ def runs_of(desk: Served) -> int:
 
 
 def test_a_page_of_another_site_neither_reads_nor_starts_runs(
-    desk: Served, another_site: int
+    desk: Served, launch: Callable[..., Browser], another_site: int
 ) -> None:
     home: str = desk.home
     found = httpx.get(f"{home}/api/deployments/name/transcribe-videos/transcribe-videos")
     before = runs_of(desk)
     port = httpx.URL(home).port
     rules = f"MAP rebound.example 127.0.0.1:{port}, MAP evil.example 127.0.0.1:{another_site}"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*QUIET, f"--host-resolver-rules={rules}"]
-        )
-        page = browser.new_page()
-        page.goto(f"http://evil.example:{another_site}/")
-        tried = page.evaluate(ATTACK, [f"{home}/api", found.json()["id"]])
-        assert tried.pop("blind") in {"sent", "refused"}  # a page can send blindly: without effect
-        assert set(tried.values()) == {"refused"}, tried
-        # Rebinding: the name of the other site leads to our server, so to the browser it is one.
-        answer = page.goto(f"http://rebound.example:{port}/")
-        assert answer
-        assert answer.status == 403
-        assert "does not answer to the name" in answer.text()
-        # Prefect's second UI, which asks an analytics service, is not served.
-        hosts = set()
-        page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
-        for path in ("/v2", "/v2/dashboard", "/"):
-            page.goto(f"{home}{path}")
-            page.wait_for_load_state("networkidle")
-        assert hosts - {""} == {"127.0.0.1"}
-        browser.close()
+    browser = launch(f"--host-resolver-rules={rules}")
+    page = browser.new_page()
+    page.goto(f"http://evil.example:{another_site}/")
+    tried = page.evaluate(ATTACK, [f"{home}/api", found.json()["id"]])
+    assert tried.pop("blind") in {"sent", "refused"}  # a page can send blindly: without effect
+    assert set(tried.values()) == {"refused"}, tried
+    # Rebinding: the name of the other site leads to our server, so to the browser it is one.
+    answer = page.goto(f"http://rebound.example:{port}/")
+    assert answer
+    assert answer.status == 403
+    assert "does not answer to the name" in answer.text()
+    # Prefect's second UI, which asks an analytics service, is not served.
+    hosts = set()
+    page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
+    for path in ("/v2", "/v2/dashboard", "/"):
+        page.goto(f"{home}{path}")
+        page.wait_for_load_state("networkidle")
+    assert hosts - {""} == {"127.0.0.1"}
+    browser.close()
     assert runs_of(desk) == before
 
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spokenby.errors import InputError
+from spokenby.output.correcting import apply
 from spokenby.output.corrections import (
     MOST_BYTES,
     Correction,
     Corrections,
     Who,
-    apply,
     as_json,
     json_schema,
     read_corrections,

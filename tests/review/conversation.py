@@ -118,7 +118,7 @@ def write_conversation(folder: Path, transcript: SpeakerTranscript | None = None
     with sound.open("w+b") as file:
         write_opus(read_audio(SAMPLES / "conversation.flac")[0], file)
     files = {**formats.render(*document), listening_copy.FILE: sound}
-    files |= page.render_layer(layers.lay(document, VIDEO), files)
+    files |= page.render(layers.lay(document, VIDEO), files)
     about = {
         "digest": transcript.digest,
         "video": {"digest": VIDEO},

@@ -1,6 +1,6 @@
 """A person's way through correcting a transcript, in its file and where it is served.
 
-Needs Chromium, as test_page_browser.py.
+Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
 """
 
 from __future__ import annotations
@@ -15,25 +15,16 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, layers, manifest
 from spokenby.output.corrections import read_corrections
 from spokenby.review import page as review
 from tests.review.conversation import conversation_lines, write_conversation
-from tests.review.test_page_browser import CHROMIUM, pytestmark  # noqa: F401 - skips, too
 
 NASTY = "<script>alert(1)</script> שלום 👩‍👩‍👧 '\"&"
 TOKEN = "of this page"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -64,7 +55,7 @@ def save(folder: Path, tmp_path: Path) -> Save:
         content,
         locks=tmp_path / "locks",
         copies=tmp_path / "copies",
-        pages=review.render_layer,
+        pages=review.render,
     )
 
 
@@ -301,7 +292,7 @@ def served(folder: Path, save: Save) -> Iterator[str]:
             about = manifest.read_manifest(folder)
             assert about
             layer = layers.open_layer(folder, about)
-            html = review.render_layer(layer, [], saving=review.Saving("save", TOKEN))
+            html = review.render(layer, [], review.Service(TOKEN, "save"))
             self.answer(200, "text/html; charset=utf-8", html["page.html"])
 
         def do_PUT(self) -> None:

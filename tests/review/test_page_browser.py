@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from spokenby.engines.av import write_opus
 from spokenby.output.formats import Document
@@ -26,21 +26,6 @@ from tests.review.conversation import (
     transcript_of,
     write_conversation,
 )
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +325,7 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
             time += length + 0.3
             words += len(line.text.split(" "))
     document = Document(transcript_of(lines), "two hours", {})
-    files = review.render_layer(lay(document, VIDEO), ["audio.webm"])
+    files = review.render(lay(document, VIDEO), ["audio.webm"])
     (tmp_path / "page.html").write_bytes(files["page.html"])
     shutil.copy(review_sound(tmp_path), tmp_path / "audio.webm")
     page = browser.new_page(viewport={"width": 1280, "height": 900})

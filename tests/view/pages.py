@@ -124,7 +124,7 @@ def add_transcript(
         with copy.open("w+b") as file:
             write_opus(tone(length, 440), file)
         files[listening_copy.FILE] = copy
-    files |= page.render_layer(layer, files)
+    files |= page.render(layer, files)
     about = {
         "digest": Inventory(prepare_batch()).transcript_key(str(video_path), digest),
         "video": {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,20 +16,13 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from docx import Document
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from spokenby.output import formats
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import open_library
 from spokenby.view.address import leading_to
 from tests.view.pages import Pages, add_transcript, served
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-)
 
 ADA, PETER, JOHN, EVE, OTHER = np.eye(5)
 LIKE_ADA = 0.75 * ADA + 0.66 * OTHER
@@ -56,14 +48,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         (pages.settings.videos / "new.mp4").write_bytes(b"not yet transcribed")
         with served(pages):
             yield pages
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -23,6 +23,6 @@ startKeys();
 findDoubts();
 addEventListener("beforeprint", () => { byId("people").open = true; });
 startText(() => {
-  if (data.edit) for (const start of [startChanges, startEditing, startChecking, startReplacing, startSaving]) start();
+  for (const start of [startChanges, startEditing, startChecking, startReplacing, startSaving]) start();
   document.body.classList.add("ready");
 });

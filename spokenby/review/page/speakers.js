@@ -53,7 +53,7 @@ function showCommand(person) {
 function showName(place, name) {
   const before = speakers[place].name;
   speakers[place].name = name;
-  if (data.edit?.who[place]) data.edit.who[place].name = name;
+  if (data.edit.who[place]) data.edit.who[place].name = name;
   const giver = document.querySelector(`#givers [data-speaker="${place}"] bdi`);
   if (giver) giver.textContent = name;
   for (const paragraph of paragraphs) {
