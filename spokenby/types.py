@@ -171,11 +171,11 @@ class StageParams(Frozen):
         Of the engines' own params, those of the engine in use. Those of the default engine are in
         every key, among the stage's: they were fields of the stage once.
         """
-        own = {name: value for name, value in self if isinstance(value, StageParams)}
+        engines = {name: value for name, value in self if isinstance(value, StageParams)}
         unset = {name for name in self.ONLY_IF_SET if not getattr(self, name)}
-        out = own.keys() | self.NOT_IN_KEY | unset
+        out = engines.keys() | self.NOT_IN_KEY | unset
         key = self.model_dump(mode="json", by_alias=True, exclude=out)
-        for engine, params in own.items():
+        for engine, params in engines.items():
             if engine == type(self).model_fields["engine"].default:
                 key |= params.in_key()
             elif engine == key["engine"]:

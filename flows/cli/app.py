@@ -15,7 +15,7 @@ from flows.cli.find import find
 from flows.cli.params import params
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
-from flows.cli.stopping import SAYS, exit_code, interrupt_on_signals
+from flows.cli.stopping import MESSAGE, exit_code, interrupt_on_signals
 from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.cli.viewing import view
@@ -95,6 +95,6 @@ def main() -> None:
         say(errors, f"spokenby: {error}")
         code = WRONG
     if code == STOPPED:
-        say(errors, SAYS)
+        say(errors, MESSAGE)
         code = exit_code()
     sys.exit(code if isinstance(code, int) else 0)

@@ -259,8 +259,8 @@ def _shares(settings: Settings) -> Finding:
         return Finding(Light.YELLOW, "shares", message, next_step)
     current = get_current_settings()
     url, home = current.server.database.connection_url, current.home
-    own = url is None or "sqlite" in url.get_secret_value()
-    if not current.api.url and own and (kind := share_of(home)):
+    on_sqlite = url is None or "sqlite" in url.get_secret_value()
+    if not current.api.url and on_sqlite and (kind := share_of(home)):
         return Finding(
             Light.YELLOW,
             "shares",

@@ -283,7 +283,9 @@ def _show_together(console: Console, group: str, rows: Sequence[_Row]) -> None:
     table = Table(one_line(group), *map(one_line, systems))
     for key, figure in FIGURES.items():
         if any(key in found for found in figures.values()):
-            table.add_row(figure.title, *(_interval(figures[it].get(key), key) for it in systems))
+            table.add_row(
+                figure.title, *(_interval(figures[system].get(key), key) for system in systems)
+            )
     print_table(console, table)
 
 
@@ -293,7 +295,7 @@ def _interval(together: Together | None, key: str) -> str:
     value = _written(together.rate.value, key)
     if math.isnan(together.low):
         return value
-    low, high = (_written(it, key).split()[0] for it in (together.low, together.high))
+    low, high = (_written(each, key).split()[0] for each in (together.low, together.high))
     return f"{value} ({low} to {high})"
 
 
@@ -321,7 +323,7 @@ def _settings(rows: Sequence[_Row], settings: Settings) -> dict[str, str]:
     from spokenby.evaluation.words import normalizer_name
 
     languages = sorted({row.score.language for row in rows})
-    normalizers = ", ".join(f"{normalizer_name(it)} ({it})" for it in languages)
+    normalizers = ", ".join(f"{normalizer_name(language)} ({language})" for language in languages)
     return {
         "turns": f"{settings}; pyannote.metrics {version('pyannote.metrics')}",
         "words": f"normalized by Whisper's rules: {normalizers}; "

@@ -38,11 +38,11 @@ def params(*, profile: str | None = None) -> int:
     of_site = site_params(settings)
     chosen, reason = choose_profile(profile, settings.models, **of_site)
     say(console, f"profile {chosen}: {reason}")
-    by_profile, here = make_recipe(chosen), make_recipe(chosen, **of_site)
+    by_profile, of_this_site = make_recipe(chosen), make_recipe(chosen, **of_site)
     table = Table("param", "value", "from", "what it is")
     for stage, kind in PARAMS.items():
         rows = zip(
-            fields_of(stage, here[stage]),
+            fields_of(stage, of_this_site[stage]),
             fields_of(stage, by_profile[stage]),
             fields_of(stage, kind()),
             strict=True,

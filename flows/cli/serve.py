@@ -85,8 +85,8 @@ def serve(
     _check_options(only, password=password, watch=watch)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api"
     if only == "worker":
-        own = server_of(settings) if port == PORT else ""
-        url = os.environ.get("PREFECT_API_URL") or own or url
+        running = server_of(settings) if port == PORT else ""
+        url = os.environ.get("PREFECT_API_URL") or running or url
     else:
         prefect_settings.check_before_import()
     prefect_settings.reach_without_proxy(host)

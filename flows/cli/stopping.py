@@ -10,7 +10,7 @@ from rich.console import Console
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-SAYS = "stopped; finished work is kept: run the same command again to continue"
+MESSAGE = "stopped; finished work is kept: run the same command again to continue"
 
 STOP_WITHIN_S = 5.0
 """How long running stages may take to end. Containers are killed after 10 s; the temporary server
@@ -48,7 +48,7 @@ def stop_on_signals(console: Console) -> None:
     def leave() -> None:
         run_exit_callbacks()
         console.show_cursor()
-        console.print(SAYS)
+        console.print(MESSAGE)
         os._exit(exit_code())  # threads in native code can't be ended in any other way
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

@@ -55,12 +55,12 @@ def view(
         show(f"{running}/?key={key}")
         return 0
     listener = listen(PORT if port is None else port)
-    own = listener.getsockname()[1]
-    if port and own != port:
-        say(console, f"port {port} is taken: using {own}")
+    actual = listener.getsockname()[1]
+    if port and actual != port:
+        say(console, f"port {port} is taken: using {actual}")
 
     def ready() -> None:
-        show(address(own, key))
+        show(address(actual, key))
         say(console, "  Ctrl-C ends this")
 
     with suppress(KeyboardInterrupt):

@@ -145,6 +145,8 @@ def _check(client: SyncPrefectClient) -> None:
             f"what answers at {url} is not the API of a Prefect server",
             "set PREFECT_API_URL to an address that ends with /api",
         ) from None
-    own = Version(client.client_version())
-    if version.major != own.major:
-        raise InputError(f"the server at {url} is Prefect {version}, spokenby needs {own}", unset)
+    needed = Version(client.client_version())
+    if version.major != needed.major:
+        raise InputError(
+            f"the server at {url} is Prefect {version}, spokenby needs {needed}", unset
+        )

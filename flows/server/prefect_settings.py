@@ -210,11 +210,11 @@ def origins(url: str) -> dict[str, str]:
     return {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": allowed}
 
 
-def for_child(own: Mapping[str, str], **given: str) -> dict[str, str]:
+def for_child(process: Mapping[str, str], **given: str) -> dict[str, str]:
     """Return the environment of a server or worker.
 
     Args:
-        own: `SERVER` or `WORKER`.
+        process: `SERVER` or `WORKER`.
         given: what spokenby decides; all else may be set by the user.
     """
-    return {**SETTINGS, **own, **os.environ, **given}
+    return {**SETTINGS, **process, **os.environ, **given}

@@ -101,10 +101,10 @@ def watch(folders: Sequence[Path]) -> None:
         _ask(client, "PATCH", "/deployments/{id}", ids, change)
         for schedule in sweep.schedules:
             if schedule.slug == planned["slug"]:
-                own = {"parameters": schedule.parameters | places} if schedule.parameters else {}
+                kept = {"parameters": schedule.parameters | places} if schedule.parameters else {}
                 which = ids | {"schedule_id": schedule.id}
                 path = "/deployments/{id}/schedules/{schedule_id}"
-                _ask(client, "PATCH", path, which, {"active": True, **own})
+                _ask(client, "PATCH", path, which, {"active": True, **kept})
                 break
         else:  # somebody deleted it
             every = {"schedule": {"interval": planned["interval"]}, "slug": planned["slug"]}

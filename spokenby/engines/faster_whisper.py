@@ -368,12 +368,15 @@ class FasterWhisper:
 
         Half of what Whisper reads and writes is for the text before; a prompt goes into it, too.
         """
-        own, prompt = params.faster_whisper.hotwords, params.faster_whisper.initial_prompt.strip()
-        key = own, prompt, params.vocabulary
+        hotwords, prompt = (
+            params.faster_whisper.hotwords,
+            params.faster_whisper.initial_prompt.strip(),
+        )
+        key = hotwords, prompt, params.vocabulary
         if key not in self._fitting:
             encode = self._tokenizer("en").encode
             room = self._whisper.max_length // 2 - 1 - len(encode(f" {prompt}") if prompt else "")
-            taken = [own.strip()] if own.strip() else []
+            taken = [hotwords.strip()] if hotwords.strip() else []
             left_out = []
             for term in params.vocabulary.splitlines():
                 longer = TERMS_BETWEEN.join([*taken, term])
@@ -391,8 +394,8 @@ class FasterWhisper:
             return []
         of, more = len(params.vocabulary.splitlines()), len(left_out) - NAMED
         named = ", ".join(left_out[:NAMED]) + (f" and {more} more" if more > 0 else "")
-        says = "terms of the vocabulary for which the recognizer has no room"
-        return [f"{says}: {len(left_out)} of {of} ({named})"]
+        message = "terms of the vocabulary for which the recognizer has no room"
+        return [f"{message}: {len(left_out)} of {of} ({named})"]
 
     def _features(self, waveform: Waveform, window: Span) -> Features:
         return self._log_mel(_samples(waveform, window))

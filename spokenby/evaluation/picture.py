@@ -84,19 +84,26 @@ def _lanes(reference: Annotation, hypothesis: Annotation, score: Score) -> Itera
     names = list(dict.fromkeys(turn.speaker for turn in right))
     colors = {name: _COLORS[n % len(_COLORS)] for n, name in enumerate(names)}
     for name in names:
-        bars = [Bar(it.start, it.end, colors[name], name) for it in right if it.speaker == name]
+        bars = [
+            Bar(turn.start, turn.end, colors[name], name) for turn in right if turn.speaker == name
+        ]
         yield Lane(name, bars)
-    spoken = [*(it.speaker for it in found), *(it.speaker or "" for it in hypothesis.lines or ())]
+    spoken = [
+        *(turn.speaker for turn in found),
+        *(turn.speaker or "" for turn in hypothesis.lines or ()),
+    ]
     labels = list(dict.fromkeys(spoken))
     places = {label: names.index(who) for label, who in score.mapping.items() if who in names}
     labels.sort(key=lambda label: (places.get(label, len(names)), label))
-    marks = {label: [_tick(it) for it in score.marks if _is_of(it, label)] for label in labels}
+    marks = {
+        label: [_tick(mark) for mark in score.marks if _is_of(mark, label)] for label in labels
+    }
     for place, label in enumerate(labels):
         who = score.mapping.get(label)
         shown = hypothesis.names.get(label, label or "nobody")
         color = colors.get(who or "", _NOBODY)
         means = f"{shown}, who is {who}" if who else f"{shown}, who is nobody of the reference"
-        bars = [Bar(it.start, it.end, color, means) for it in found if it.speaker == label]
+        bars = [Bar(span.start, span.end, color, means) for span in found if span.speaker == label]
         yield Lane(f"{shown} → {who}" if who else shown, [*bars, *marks[label]], gap=not place)
 
 
@@ -134,7 +141,7 @@ def _errors(
     for segment, _, (kind, said, heard) in differences.itertracks(yield_label=True):
         if kind in _ERRORS:
             name, color = _ERRORS[kind]
-            both = [it[1] if isinstance(it, tuple) else it for it in (heard, said) if it]
+            both = [word[1] if isinstance(word, tuple) else word for word in (heard, said) if word]
             bars.append(Bar(segment.start, segment.end, color, f"{name}: {' for '.join(both)}"))
     return Lane("errors", bars, gap=True)
 

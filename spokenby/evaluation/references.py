@@ -55,27 +55,29 @@ class Annotations:
                 continue
             # A transcript's folder has the name of its recording and 8 digits.
             named = re.fullmatch(r"(.+)-[0-9a-f]{8}", path.parent.name)
-            own = path.name == "transcript.json" and named
-            self._by_stem[named[1] if own and named else path.stem].append(path)
+            is_transcript = path.name == "transcript.json" and named
+            self._by_stem[named[1] if is_transcript and named else path.stem].append(path)
             if ending in LISTS:
                 self._lists.append(path)
 
     def of(self, name: str) -> Found:
         """Return what is known of a recording, by its file's name without the ending."""
         ids = {name, re.sub(r"[^\w.-]+", "_", name)}  # lists cannot hold spaces
-        own = [path for each in ids for path in self._by_stem.get(each, ())]
+        named_files = [path for each in ids for path in self._by_stem.get(each, ())]
         bad: list[BadFile] = []
         parts: list[tuple[Path, Annotation]] = []
         order = list(self._readers)
-        for path in sorted({*own, *self._lists}, key=lambda it: order.index(it.suffix.lower())):
+        for path in sorted(
+            {*named_files, *self._lists}, key=lambda path: order.index(path.suffix.lower())
+        ):
             if any(path.suffix.lower() == other.suffix.lower() for other, _ in parts):
-                if path in own:
+                if path in named_files:
                     bad.append(BadFile(path, f"{parts[-1][0]} is there, too"))
                 continue
             part = self._read(path, ids, bad)
             if part is not None and part != Annotation():
                 parts.append((path, part))
-            elif part is not None and path in own:
+            elif part is not None and path in named_files:
                 bad.append(BadFile(path, "nothing is in it"))
         folder = parts[0][0].parent if parts else None
         return Found(_together(parts), folder, tuple(bad))

@@ -184,7 +184,9 @@ def _cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation
         for line in lines:
             heard = [word for word in line.words if inside(word.start, word.end)]
             if heard and len(heard) < len(line.words):
-                text = "".join(f" {it.text}" if it.spaced else it.text for it in heard).strip()
+                text = "".join(
+                    f" {word.text}" if word.spaced else word.text for word in heard
+                ).strip()
                 yield Line(text, line.speaker, heard[0].start, heard[-1].end, tuple(heard))
             elif heard or (not line.words and inside(line.start, line.end)):
                 yield line
@@ -195,7 +197,9 @@ def _cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation
     return replace(
         annotation,
         lines=None if lines is None else tuple(kept(lines)),
-        words=None if timed is None else tuple(it for it in timed if inside(it.start, it.end)),
+        words=None
+        if timed is None
+        else tuple(word for word in timed if inside(word.start, word.end)),
     )
 
 
@@ -344,7 +348,7 @@ def _permuted(
 
 def _edges(reference: Sequence[TimedWord], hypothesis: Sequence[TimedWord]) -> dict[str, Rate]:
     """Return how far starts and ends are from where they should be, of words heard rightly."""
-    right, found = ([words.plain(it.text) for it in each] for each in (reference, hypothesis))
+    right, found = ([words.plain(word.text) for word in each] for each in (reference, hypothesis))
     off = [
         abs(getattr(reference[step.reference], edge) - getattr(hypothesis[step.hypothesis], edge))
         for step in words.align(right, found)

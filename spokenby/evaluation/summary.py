@@ -36,7 +36,7 @@ def take_together(scores: Sequence[Mapping[str, Rate]]) -> dict[str, Together]:
     for key in FIGURES:
         rates = [each[key] for each in scores if key in each]
         if rates:
-            total = Rate(sum(it.errors for it in rates), sum(it.total for it in rates))
+            total = Rate(sum(rate.errors for rate in rates), sum(rate.total for rate in rates))
             figures[key] = Together(total, len(rates), *_interval(rates))
     return figures
 

@@ -225,14 +225,14 @@ class _Work:
             who.talk_time is not None and abs(recognized[who.label] - who.talk_time) < 0.01
         ):
             return who.label
-        own = [each.label for each in self._speakers if each.voice == who.voice]
-        if who.voice is not None and len(own) == 1:
-            return own[0]
+        matching = [each.label for each in self._speakers if each.voice == who.voice]
+        if who.voice is not None and len(matching) == 1:
+            return matching[0]
         name = plain(who.name)
-        own = [each.label for each in self._speakers if plain(each.name) == name]
-        if len(own) == 1 and not _GENERIC.fullmatch(name):
-            return own[0]
-        if len(own) > 1 or _GENERIC.fullmatch(name) or not name:
+        matching = [each.label for each in self._speakers if plain(each.name) == name]
+        if len(matching) == 1 and not _GENERIC.fullmatch(name):
+            return matching[0]
+        if len(matching) > 1 or _GENERIC.fullmatch(name) or not name:
             raise _UnfitError(f"who “{_short(name)}” was is not known here")
         numbers = (re.fullmatch(r"SPEAKER_(\d+)", each.label) for each in self._speakers)
         number = 1 + max((int(found[1]) for found in numbers if found), default=-1)
@@ -288,11 +288,11 @@ class _Work:
         latest = min(end, following) if following >= start else end
         total = sum(len(text) for text, _ in typed)
         items: list[_Item] = []
-        told = 0
+        letters = 0
         for text, spaced in typed:
-            begins = start + (latest - start) * told / total
-            told += len(text)
-            ends = start + (latest - start) * told / total
+            begins = start + (latest - start) * letters / total
+            letters += len(text)
+            ends = start + (latest - start) * letters / total
             word = first.word.model_copy(
                 update={
                     "start": begins,
@@ -356,11 +356,11 @@ class _Work:
                     kept.append(Turn(start=first, end=last, speaker=turn.speaker))
                 elif last > first:
                     taken.append((first, last))
-        own = [(turn.start, turn.end) for turn in kept if turn.speaker == taker]
+        spans = [(turn.start, turn.end) for turn in kept if turn.speaker == taker]
         joined: list[tuple[Seconds, Seconds]] = []
         apart: list[tuple[Seconds, Seconds]] = []
         low, high = min(first for first, _ in taken), max(last for _, last in taken)
-        for first, last in own:
+        for first, last in spans:
             (joined if first <= high and last >= low else apart).append((first, last))
         low, high = min([low, *(f for f, _ in joined)]), max([high, *(e for _, e in joined)])
         others = [turn for turn in kept if turn.speaker != taker]

@@ -151,10 +151,10 @@ def write_folder(folder: Path, files: Files) -> Path | None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _linked(there: Path, here: Path) -> bool:
+def _linked(source: Path, copy: Path) -> bool:
     """Give a file that stays another name, if its disk can: a player goes on with it."""
     try:
-        here.hardlink_to(there)
+        copy.hardlink_to(source)
     except OSError:
         return False
     return True
@@ -169,8 +169,8 @@ def is_edited(folder: Path) -> bool:
 
     Corrections are kept and applied whoever wrote them: they do not count.
     """
-    own = {MANIFEST, CORRECTIONS, *_SYSTEM_FILES}
-    there = {path.name: path for path in folder.iterdir() if path.name not in own}
+    ignored = {MANIFEST, CORRECTIONS, *_SYSTEM_FILES}
+    there = {path.name: path for path in folder.iterdir() if path.name not in ignored}
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         return any(

@@ -113,8 +113,8 @@ def corrected(
     about: Mapping[str, Any], transcript: SpeakerTranscript, counts: Mapping[str, float] | None
 ) -> dict[str, Any]:
     """Return a manifest with what people corrected of the transcript: `Layer.counts`."""
-    own = {name: value for name, value in about.items() if name != "corrections"}
-    return {**own, **_figures(transcript), **({"corrections": dict(counts)} if counts else {})}
+    kept = {name: value for name, value in about.items() if name != "corrections"}
+    return {**kept, **_figures(transcript), **({"corrections": dict(counts)} if counts else {})}
 
 
 def _figures(transcript: SpeakerTranscript) -> dict[str, Any]:

@@ -200,13 +200,13 @@ def _template() -> Any:
 def _summary(transcript: SpeakerTranscript) -> list[str]:
     """Return what to know first, in a few words each."""
     words = sum(len(segment.words) for segment in transcript.segments)
-    told = [clock(transcript.duration), count_of(len(transcript.speakers), "speaker")]
-    told.append(count_of(words, "word"))
+    facts = [clock(transcript.duration), count_of(len(transcript.speakers), "speaker")]
+    facts.append(count_of(words, "word"))
     if transcript.language:
-        told.append(language_label(transcript.language).rpartition(" – ")[2])
+        facts.append(language_label(transcript.language).rpartition(" – ")[2])
     if transcript.coverage is not None and transcript.coverage < _WHOLE:
-        told.append(f"words for {transcript.coverage:.0%} of the speech")
-    return told
+        facts.append(f"words for {transcript.coverage:.0%} of the speech")
+    return facts
 
 
 def _speakers(transcript: SpeakerTranscript) -> list[dict[str, Any]]:
@@ -319,8 +319,8 @@ def _rounded(time: Seconds) -> Seconds:
 
 def _sample(transcript: SpeakerTranscript, label: str) -> list[Seconds] | None:
     """Return the longest stretch in which only this speaker is heard, `None` if there is none."""
-    own = [each for each in transcript.segments if each.speaker == label]
-    alone = [each for each in own if not each.overlap] or own
+    segments = [each for each in transcript.segments if each.speaker == label]
+    alone = [each for each in segments if not each.overlap] or segments
     if not alone:
         return None
     best = max(alone, key=lambda each: min(each.end - each.start, SAMPLE))

@@ -144,9 +144,9 @@ def _rows(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return database.execute("SELECT * FROM attempts ORDER BY started").fetchall()
 
 
-def _with_new_names(asked: str) -> str:
+def _with_new_names(stored: str) -> str:
     """Return a request with its params under the names they have now."""
-    request = json.loads(asked)
+    request = json.loads(stored)
     if not request.get("params"):
-        return asked
+        return stored
     return json.dumps({**request, "params": with_new_names(request["params"])})

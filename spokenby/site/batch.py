@@ -93,7 +93,7 @@ def site_params(settings: Settings) -> Params:
             make_recipe(Profile.EMBEDDED, **settings.params)
     except InputError as error:
         raise InputError(f"{settings.file}: {error.problem}", error.next_step) from None
-    own: Params = {}
+    of_site: Params = {}
     for param, setting in SETTLED.items():
         stage, field = param.split(".")
         if field in settings.params.get(stage, {}):
@@ -101,8 +101,8 @@ def site_params(settings: Settings) -> Params:
                 f"{settings.file}: {param} is a setting of the site",
                 f"write {setting} = … above the first [table] instead",
             )
-        own[stage] = {field: getattr(settings, setting)}
-    return merge_params(own, settings.params)
+        of_site[stage] = {field: getattr(settings, setting)}
+    return merge_params(of_site, settings.params)
 
 
 def prepare_batch(
@@ -184,8 +184,8 @@ def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
 
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site; read its audio for that."""
-    own = batch.for_video(video.path)
-    return plan_named(video.name, video.digest, own, force, reads_audio=True)
+    params = batch.for_video(video.path)
+    return plan_named(video.name, video.digest, params, force, reads_audio=True)
 
 
 def plan_named(

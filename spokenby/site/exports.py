@@ -64,8 +64,11 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
             )
         return [Found(folder.resolve()) for folder in natsorted(inside)]
     digest = digest_file(named, DigestIndex(settings.digest_index))
-    own = settings.transcripts / folder_name(named.stem, digest)
-    for folder in [own, *natsorted(settings.transcripts.glob(f"*-{digest[:8]}"))]:  # renamed since
+    expected = settings.transcripts / folder_name(named.stem, digest)
+    for folder in [
+        expected,
+        *natsorted(settings.transcripts.glob(f"*-{digest[:8]}")),
+    ]:  # renamed since
         about = manifest.read_manifest(folder)
         if about and about["video"]["digest"] == digest:
             return [Found(folder, named)]

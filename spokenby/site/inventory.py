@@ -299,8 +299,8 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
             others = [a for a in inventory.attempts.values() if a.video == status.digest]
             if status.state is State.WAITING and others:
                 status = _status_of(others[-1], status.path, inventory.claims)  # noqa: PLW2901
-            own = inventory.batch.for_video(status.path)
-            plan = plan_named(Path(status.path).stem, status.digest, own)
+            params = inventory.batch.for_video(status.path)
+            plan = plan_named(Path(status.path).stem, status.digest, params)
             yield status._replace(stored=plan.stored)
         else:
             yield status

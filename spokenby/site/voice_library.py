@@ -61,8 +61,12 @@ def unmatched_people(url: str, model: str) -> str:
 
 def place_of(folder: Path, settings: Settings) -> str:
     """Return how a folder of outputs is noted: relative to the site's, so that it can be moved."""
-    folder, own = folder.absolute(), settings.transcripts.absolute()
-    return folder.relative_to(own).as_posix() if folder.is_relative_to(own) else str(folder)
+    folder, transcripts = folder.absolute(), settings.transcripts.absolute()
+    return (
+        folder.relative_to(transcripts).as_posix()
+        if folder.is_relative_to(transcripts)
+        else str(folder)
+    )
 
 
 def folder_at(place: str, settings: Settings) -> Path:

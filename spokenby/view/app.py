@@ -153,8 +153,8 @@ class _Pages:
 
     def voices(self, request: Request) -> Response:
         """Show the voices, to hear and to name."""
-        asked = request.query_params.get("from", "0")
-        first = int(asked) if asked.isdecimal() and len(asked) < 7 else 0
+        value = request.query_params.get("from", "0")
+        first = int(value) if value.isdecimal() and len(value) < 7 else 0
         listed = voices.list_voices(self._videos, self._settings, first)
         return self._page("voices", voices=listed, at_once=voices.AT_ONCE)
 
@@ -165,13 +165,13 @@ class _Pages:
             raise HTTPException(404)
         body = await _body(request, _NAME_BYTES)
         try:
-            asked = json.loads(body)
+            request_data = json.loads(body)
         except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
+            request_data = None
+        if not isinstance(request_data, dict):
             raise InputError("the request is no JSON object", "load the page again")
         try:
-            done = await run_in_threadpool(change, asked, self._settings)
+            done = await run_in_threadpool(change, request_data, self._settings)
         except voices.TakenError as error:
             taken = {"voice": error.other.voice, "name": error.other.name}
             return _json({"error": str(error), "taken": taken}, 409)
@@ -320,8 +320,8 @@ def _static(request: Request) -> Response:
     if (kind := _STATIC.get(name)) is None:
         raise HTTPException(404)
     review = package_files("spokenby.review") / name
-    own = package_files("spokenby.view") / "static" / name
-    content = (review if name == "page.css" else own).read_bytes()
+    path = package_files("spokenby.view") / "static" / name
+    content = (review if name == "page.css" else path).read_bytes()
     return Response(content, media_type=kind, headers=_ASK_AGAIN)
 
 

@@ -117,14 +117,14 @@ class Videos:
             problems.append(str(error))
         rows, shown = [], set()
         for status in statuses:
-            own = Path(status.folder) if status.folder else places.get(status.digest)
-            if own and not status.folder and status.state is State.WAITING:
+            folder = Path(status.folder) if status.folder else places.get(status.digest)
+            if folder and not status.folder and status.state is State.WAITING:
                 status = status._replace(  # noqa: PLW2901
-                    state=State.DONE, cause=OTHER_SETTINGS, folder=str(own)
+                    state=State.DONE, cause=OTHER_SETTINGS, folder=str(folder)
                 )
-            if own:
-                shown.add(own.absolute())
-            rows.append(self._row(status, own, requests.get(status.digest, "{}")))
+            if folder:
+                shown.add(folder.absolute())
+            rows.append(self._row(status, folder, requests.get(status.digest, "{}")))
         for other in dict.fromkeys(path.absolute() for path in others):
             about = self.about(other)
             if about and other not in shown:

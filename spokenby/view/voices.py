@@ -141,11 +141,11 @@ class TakenError(InputError):
         self.other = other
 
 
-Asked = dict[str, Any]
+Values = dict[str, Any]
 """The body of a request, as JSON."""
 
 
-def name_voice(asked: Asked, settings: Settings) -> dict[str, Any]:
+def name_voice(values: Values, settings: Settings) -> dict[str, Any]:
     """Give a voice a name: `voice`, `name`, and `merge` if another one of that name is the same.
 
     Raises:
@@ -153,39 +153,39 @@ def name_voice(asked: Asked, settings: Settings) -> dict[str, Any]:
         InputError: the voice or the name does not fit.
     """
     library = open_library(settings)
-    which, name = str(_number(asked, "voice")), _text(asked, "name")
-    if asked.get("merge") is not True:
+    which, name = str(_number(values, "voice")), _text(values, "name")
+    if values.get("merge") is not True:
         # Numbers are not compared: who is merged has another one than was asked for.
         mine, key = library.summary(which), name_key(" ".join(name.split()))
         others = (each for each in library.voices() if each.known and each.voice != mine.voice)
         if other := next((each for each in others if name_key(each.name) == key), None):
             raise TakenError(other)
-    change = library.rename(which, name, merge=asked.get("merge") is True)
+    change = library.rename(which, name, merge=values.get("merge") is True)
     return _write(change, f"{change.before[-1]} is {change.name} now", settings)
 
 
-def merge_voices(asked: Asked, settings: Settings) -> dict[str, Any]:
+def merge_voices(values: Values, settings: Settings) -> dict[str, Any]:
     """Make two voices one: `drop` is the same person as `keep`."""
-    keep, drop = str(_number(asked, "keep")), str(_number(asked, "drop"))
+    keep, drop = str(_number(values, "keep")), str(_number(values, "drop"))
     change = open_library(settings).merge(keep, drop)
     return _write(change, f"{change.before[-1]} is {change.name} now", settings)
 
 
-def keep_apart(asked: Asked, settings: Settings) -> dict[str, Any]:
+def keep_apart(values: Values, settings: Settings) -> dict[str, Any]:
     """Note that two voices, `voice` and `other`, are different people."""
-    one, other = _number(asked, "voice"), _number(asked, "other")
+    one, other = _number(values, "voice"), _number(values, "other")
     open_library(settings).keep_apart(str(one), str(other))
     return {"said": "Noted: they are different people"}
 
 
-def split_voice(asked: Asked, settings: Settings) -> dict[str, Any]:
+def split_voice(values: Values, settings: Settings) -> dict[str, Any]:
     """Take a voice out of a `video`, in which it is somebody else, under the label `speaker`."""
-    which, video = str(_number(asked, "voice")), _text(asked, "video")
-    change = open_library(settings).split(which, video, _text(asked, "speaker"))
+    which, video = str(_number(values, "voice")), _text(values, "video")
+    change = open_library(settings).split(which, video, _text(values, "speaker"))
     return _write(change, f"It is {change.name} in that video now", settings)
 
 
-CHANGES: dict[str, Callable[[Asked, Settings], dict[str, Any]]] = {
+CHANGES: dict[str, Callable[[Values, Settings], dict[str, Any]]] = {
     "name": name_voice,
     "merge": merge_voices,
     "apart": keep_apart,
@@ -205,13 +205,13 @@ def _write(change: Change, said: str, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _number(asked: Asked, name: str) -> int:
-    if isinstance(value := asked.get(name), int) and not isinstance(value, bool) and value > 0:
+def _number(values: Values, name: str) -> int:
+    if isinstance(value := values.get(name), int) and not isinstance(value, bool) and value > 0:
         return value
     raise InputError(f"{name} is not the number of a voice", "load the page again")
 
 
-def _text(asked: Asked, name: str) -> str:
-    if isinstance(value := asked.get(name), str):
+def _text(values: Values, name: str) -> str:
+    if isinstance(value := values.get(name), str):
         return value
     raise InputError(f"{name} is missing", "load the page again")

@@ -59,8 +59,8 @@ def cut(seconds: float, count: int) -> list[Span]:
 def diarization_of(segments: list[Span], speakers: int) -> Diarization:
     """Give the segments to speakers in turn."""
     turns = tuple(
-        Turn(start=it.start, end=it.end, speaker=f"S{i % speakers}")
-        for i, it in enumerate(segments)
+        Turn(start=segment.start, end=segment.end, speaker=f"S{i % speakers}")
+        for i, segment in enumerate(segments)
     )
     return Diarization(digest="", turns=turns, exclusive=turns)
 
@@ -171,7 +171,7 @@ def main() -> None:
         options.segments = CPU_SAMPLE if options.device == "cpu" else SEGMENTS
     torch.set_num_threads(options.threads)
     waveform = Waveform(repeat(sounds(options.sound), 60 * options.minutes), "")
-    results, told = {}, []
+    results, text = {}, []
     with temporary_folder() as folder:
         models = {"campplus": ""}
         if options.ecapa:
@@ -185,12 +185,12 @@ def main() -> None:
             measured = f"measured on {found['measured_on']} and multiplied"
             if found["measured_on"] == found["segments"]:
                 measured = "all of them measured"
-            told.append(f"\n{engine} on {options.device}, {found['segments']} segments, {measured}")
+            text.append(f"\n{engine} on {options.device}, {found['segments']} segments, {measured}")
             head = ["", "segments", "wall s", "CPU s", "times faster", "times less CPU"]
-            told.append(
+            text.append(
                 table(head, [[name, *row.values()] for name, row in found["works"].items()])
             )
-    finish("embeddings", options, "\n".join(told), results)
+    finish("embeddings", options, "\n".join(text), results)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,9 @@ def measure(site: dict[str, str], tag: str, lane: str, runs: int, args: argparse
     processes = [
         subprocess.Popen(words, env=site, stdout=subprocess.PIPE, text=True) for _ in range(runs)
     ]
-    told = [line for process in processes for line in process.communicate()[0].splitlines()]
-    spans = sorted(tuple(map(float, line.split()[1:])) for line in told if line[:4] == "SPAN")
-    assert len(spans) == args.tasks, told
+    text = [line for process in processes for line in process.communicate()[0].splitlines()]
+    spans = sorted(tuple(map(float, line.split()[1:])) for line in text if line[:4] == "SPAN")
+    assert len(spans) == args.tasks, text
     gaps = [begin - end for (_, end), (begin, _) in pairwise(spans)]
     overlapping = sum(gap < 0 for gap in gaps)
     return {
@@ -94,8 +94,8 @@ def main() -> None:
                 say(what)
                 results[what] = measure(site, tag, lane, runs, args)
     rows = [[what, result["mean"], result["longest"]] for what, result in results.items()]
-    told = f"{args.tasks} tasks of {args.seconds:g} s\n"
-    finish("gpu_handover", args, told + table(["", "mean gap s", "longest"], rows), results)
+    text = f"{args.tasks} tasks of {args.seconds:g} s\n"
+    finish("gpu_handover", args, text + table(["", "mean gap s", "longest"], rows), results)
 
 
 if __name__ == "__main__":

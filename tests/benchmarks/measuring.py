@@ -116,16 +116,19 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def finish(name: str, options: argparse.Namespace, told: str, results: Any) -> Path:
+def finish(name: str, options: argparse.Namespace, text: str, results: Any) -> Path:
     """Print what came out and write it, with the machine, versions and params; return where."""
-    sys.stdout.write(told + "\n")
+    sys.stdout.write(text + "\n")
     path = options.json or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{it: version(it) for it in LIBRARIES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{library: version(library) for library in LIBRARIES},
+        },
         "params": {key: _plain(value) for key, value in vars(options).items() if key != "json"},
         "results": results,
     }
@@ -140,7 +143,7 @@ def _plain(value: Any) -> Any:
         return value.name
     if isinstance(value, np.generic):
         return value.item()
-    return [_plain(it) for it in value] if isinstance(value, list | tuple) else value
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def machine() -> dict[str, Any]:

@@ -26,10 +26,10 @@ def main() -> None:
         again = [site.transcribe(*EMBEDDED) for _ in range(options.rounds)]
     rows = [["first run", first.wall, first.cpu]]
     rows += [[f"rerun {i}", ran.wall, ran.cpu] for i, ran in enumerate(again, 1)]
-    told = f"{options.videos} videos of {options.minutes:g} min\n"
-    told += table(["", "wall s", "CPU s"], rows)
+    text = f"{options.videos} videos of {options.minutes:g} min\n"
+    text += table(["", "wall s", "CPU s"], rows)
     finish(
-        "rerun", options, told, {"first": first._asdict(), "again": [r._asdict() for r in again]}
+        "rerun", options, text, {"first": first._asdict(), "again": [r._asdict() for r in again]}
     )
 
 

@@ -33,7 +33,7 @@ def measure(
         site = Site(folder, api)
         make_videos(site.videos, [seconds] * count, speech)
         ran = site.transcribe(*words)
-        stages = {stage: it["work"] for stage, it in site.stage_costs().items()}
+        stages = {stage: cost["work"] for stage, cost in site.stage_costs().items()}
     return {
         "videos": count,
         "minutes": seconds / 60,
@@ -96,17 +96,17 @@ def main() -> None:
         by_videos = [point(count, 60 * options.minutes) for count in options.videos]
         by_length = [point(1, 60 * minutes) for minutes in options.lengths]
     results: dict[str, Any] = {"nothing": nothing}
-    told = [f"a run with a video of {NOTHING_S:.0f} s: {nothing['wall']:.1f} s by the clock, "]
-    told[0] += f"{nothing['cpu']:.1f} s of CPU, {nothing['memory_mb']:.0f} MB"
+    text = [f"a run with a video of {NOTHING_S:.0f} s: {nothing['wall']:.1f} s by the clock, "]
+    text[0] += f"{nothing['cpu']:.1f} s of CPU, {nothing['memory_mb']:.0f} MB"
     for name, size, series in (
         ("more videos", "videos", by_videos),
         ("longer videos", "minutes", by_length),
     ):
         fits = fit(series, nothing, size)
         results[name] = {"points": series, "exponents": fits}
-        told.append(show(name, series, fits))
-    told.append("\nStages: seconds by the clock, summed over the videos, without loading models.")
-    finish("scaling", options, "\n".join(told), results)
+        text.append(show(name, series, fits))
+    text.append("\nStages: seconds by the clock, summed over the videos, without loading models.")
+    finish("scaling", options, "\n".join(text), results)
 
 
 if __name__ == "__main__":

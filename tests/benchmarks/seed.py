@@ -125,9 +125,9 @@ def main() -> None:
         make_videos(site.videos, [60 * minutes] * count, sounds(options.sound))
         say(f"{count} videos of {minutes:g} min")
         result = describe(site, site.transcribe(*chosen, *options.words), count * minutes)
-        told = f"{count} videos of {minutes:g} min, scale {options.scale}, "
-        told += "real weights" if options.models else "random weights"
-        path = finish(f"seed-{options.scale}", options, f"{told}\n\n{show(result)}", result)
+        text = f"{count} videos of {minutes:g} min, scale {options.scale}, "
+        text += "real weights" if options.models else "random weights"
+        path = finish(f"seed-{options.scale}", options, f"{text}\n\n{show(result)}", result)
         picture = max(site.runs.glob("*.svg"))
         say(f"timeline: {shutil.copy(picture, path.with_suffix('.svg'))}")
 

@@ -52,9 +52,9 @@ class Site:
         self.videos = folder / "data" / "videos"
         self.transcripts = folder / "data" / "transcripts"
         self.runs = folder / "data" / "runs"
-        own = {name: value for name, value in os.environ.items() if name[:8] != "SPOKENBY_"}
+        environment = {name: value for name, value in os.environ.items() if name[:8] != "SPOKENBY_"}
         self.environment = {
-            **own,
+            **environment,
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": api,
             "SPOKENBY_DATA_DIR": str(folder / "data"),

@@ -131,9 +131,9 @@ def main() -> None:
         for compute_type in options.types:
             say(f"{minutes:g} min in {compute_type}")
             rows.append(measure(long_sound(paths, 60 * minutes), compute_type))
-    told = table(list(rows[0]), [list(row.values()) for row in rows])
-    told += "\nCPU seconds a minute of sound."
-    finish("speakers_cost", options, told, rows)
+    text = table(list(rows[0]), [list(row.values()) for row in rows])
+    text += "\nCPU seconds a minute of sound."
+    finish("speakers_cost", options, text, rows)
 
 
 if __name__ == "__main__":

@@ -261,17 +261,18 @@ def calibrate(takes: Sequence[Take], margin: float) -> Calibration:
 def pair_rates(takes: Sequence[Take], known: Calibration, *, across: bool) -> dict[str, float]:
     """Return how often two takes of one speaker, and of two, reach the threshold."""
     scores, same = pairs_of(takes, across=across)
-    own, others = scores[same], scores[~same]
+    same_speaker, others = scores[same], scores[~same]
     limit = np.sort(scores)[:: max(1, len(scores) // 500)]
-    equal = min(limit, key=lambda t: abs((own < t).mean() - (others >= t).mean()))
+    equal = min(limit, key=lambda t: abs((same_speaker < t).mean() - (others >= t).mean()))
     return {
-        "pairs of one speaker": len(own),
-        "found %": 100 * float((own >= known.threshold).mean()),
+        "pairs of one speaker": len(same_speaker),
+        "found %": 100 * float((same_speaker >= known.threshold).mean()),
         "pairs of two speakers": len(others),
         "false": int((others >= known.threshold).sum()),
-        "found at no false accept %": 100 * float((own > others.max()).mean()),
-        "equal error %": 100 * float(((own < equal).mean() + (others >= equal).mean()) / 2),
-        "mean, one speaker": float(own.mean()),
+        "found at no false accept %": 100 * float((same_speaker > others.max()).mean()),
+        "equal error %": 100
+        * float(((same_speaker < equal).mean() + (others >= equal).mean()) / 2),
+        "mean, one speaker": float(same_speaker.mean()),
         "highest, two speakers": float(others.max()),
     }
 

@@ -26,8 +26,8 @@ def lap(name: str) -> None:
     part["wall"] += now[0] - begun[0]
     part["cpu"] += now[1] - begun[1]
     begun = now
-    told = f"WhisperX: {name} {part['wall']:.1f} s, CPU {part['cpu']:.1f} s"
-    print(told, file=sys.stderr, flush=True)
+    text = f"WhisperX: {name} {part['wall']:.1f} s, CPU {part['cpu']:.1f} s"
+    print(text, file=sys.stderr, flush=True)
 
 
 def make_aligner(folder: Path) -> None:

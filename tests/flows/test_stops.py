@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, SPOKENBY, Site, migrate
 from media import Sound, make_video
 
-from flows.cli.stopping import SAYS
+from flows.cli.stopping import MESSAGE
 from spokenby.engines.av import read_audio
 from spokenby.site.video_locks import Claims
 
@@ -98,7 +98,7 @@ def test_a_signal_stops_a_run_and_its_temporary_server(
     assert time.monotonic() - signaled < WITHIN_S
     assert process.returncode == code, said
     if code > 0:
-        assert [line for line in said if line][-1] == SAYS
+        assert [line for line in said if line][-1] == MESSAGE
         assert "Traceback" not in "".join(said)
         assert len(said) < 25, said
     assert not list(lonely.transcripts.glob("*"))

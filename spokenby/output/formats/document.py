@@ -74,7 +74,7 @@ def open_transcript(path: str | Path) -> Document:
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of transcript.json, as docs/transcript.schema.json publishes it."""
     schema = SpeakerTranscript.model_json_schema(mode="serialization")
-    own = {
+    added = {
         "schema_version": {"const": SCHEMA_VERSION},
         "name": {"type": "string", "description": "of the video"},
         "about": {"type": "object", "description": "how it was made; see transcript-format.md"},
@@ -83,8 +83,8 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": TRANSCRIPT,
-        "properties": {**own, **schema["properties"]},
-        "required": [*own, *schema["required"]],
+        "properties": {**added, **schema["properties"]},
+        "required": [*added, *schema["required"]],
     }
 
 

@@ -24,7 +24,7 @@ import pyte
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.stopping import SAYS
+from flows.cli.stopping import MESSAGE
 from flows.cli.terminal import print_table
 
 ROWS = 60
@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_one_line_and_no_half_table(site_copy: Site) -> None:
         site_copy, 80, "transcribe", "--force", "transcribe", until=b"of 2 done"
     )
     assert code == 130, left
-    assert left[-1] == SAYS, left
+    assert left[-1] == MESSAGE, left
     assert not any("━" in line or "%" in line for line in left), "\n".join(left)
 
 
