@@ -22,6 +22,7 @@ from spokenby.output import formats, layers, manifest
 from spokenby.output.corrections import read_corrections
 from spokenby.review import page as review
 from tests.review.conversation import conversation_lines, write_conversation
+from tests.review.test_page_browser import go_to
 
 NASTY = "<script>alert(1)</script> שלום 👩‍👩‍👧 '\"&"
 TOKEN = "of this page"
@@ -242,7 +243,7 @@ def test_doubtful_words_are_worked_through_without_a_mouse(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^It is right: ")).press("Enter")
     expect(page.locator("#doubtful")).to_be_hidden()
     page.evaluate("document.activeElement.blur()")
-    page.evaluate("location.hash = 't=0.6'")
+    go_to(page, 0.6)
     page.keyboard.press(".")
     page.keyboard.press("Shift+>")
     page.keyboard.press("Shift+>")

@@ -65,6 +65,17 @@ def page(opened: Page) -> Iterator[Page]:
     opened.evaluate("document.activeElement.blur()")
 
 
+def go_to(page: Page, seconds: float) -> None:
+    """Follow a link to a time; return when the page has done so."""
+    page.evaluate(
+        """hash => new Promise((done) => {
+            addEventListener("hashchange", done, { once: true });
+            location.hash = hash;
+        })""",
+        f"t={seconds}",
+    )
+
+
 def media(page: Page, what: str) -> float:
     return float(page.evaluate(f"document.getElementById('media').{what}"))
 
@@ -130,7 +141,7 @@ def test_files_beside_the_page_can_be_downloaded(page: Page, folder: Path) -> No
 
 
 def test_link_to_a_time_opens_there(page: Page) -> None:
-    page.evaluate("location.hash = 't=100.5'")
+    go_to(page, 100.5)
     expect(page.locator(PLAYING)).to_be_in_viewport()
     assert media(page, "currentTime") == pytest.approx(100.5, abs=0.01)
     assert media(page, "paused")
@@ -147,7 +158,7 @@ def test_only_one_speaker_is_shown(page: Page) -> None:
     page.get_by_role("button", name="Show only Ada").click()
     assert set(shown.all_text_contents()) == {"Ada", "Peter"}
     page.get_by_role("button", name="Show only Peter").click()
-    page.evaluate("location.hash = 't=10'")  # of John: a link to what is hidden shows all again
+    go_to(page, 10)  # of John: a link to what is hidden shows all again
     expect(page.locator(PLAYING)).to_be_in_viewport()
     expect(page.get_by_role("button", name="Show only Ada", pressed=False)).to_be_visible()
     assert page.locator(".paragraph:visible").count() == len(conversation_lines())
@@ -175,7 +186,7 @@ def test_search_finds_words_across_case_and_counts_them(page: Page) -> None:
 
 def test_keyboard_alone(page: Page) -> None:
     """Play, move, find, read what is doubtful and copy, without a mouse."""
-    page.evaluate("location.hash = 't=30'")
+    go_to(page, 30)
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
@@ -229,7 +240,7 @@ def clipboard(page: Page) -> Page:
 
 def test_quote_has_speaker_and_time(clipboard: Page) -> None:
     page = clipboard
-    page.evaluate("location.hash = 't=10'")
+    go_to(page, 10)
     page.keyboard.press("c")
     expect(page.locator("#said")).to_have_text("Copied with speaker and time")
     assert copied(page) == "“Good morning. I am ready when you are.” (John, 0:09, conversation)"
@@ -268,7 +279,7 @@ def test_sample_of_a_speaker_plays_and_ends(page: Page) -> None:
 
 
 def test_video_from_disk_takes_the_place_of_the_copy(page: Page, folder: Path) -> None:
-    page.evaluate("location.hash = 't=50'")
+    go_to(page, 50)
     page.locator("#file").set_input_files(
         {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
     )
@@ -299,7 +310,7 @@ def test_phone_scrolls_in_one_direction(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     for name in ("Play", "5 seconds back", "5 seconds forward"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport()
-    page.evaluate("location.hash = 't=16'")
+    go_to(page, 16)
     expect(page.locator(PLAYING)).to_be_in_viewport()
     word(page, "three").click()
     expect(page.locator(PLAYING)).to_have_text("three")
