@@ -19,13 +19,11 @@ from spokenby.files import explaining, replacing
 from spokenby.output import folders, formats, manifest
 from spokenby.output.correcting import Corrected, Unfit, apply
 from spokenby.output.corrections import Correction, Corrections, as_json, read_corrections
-from spokenby.output.folders import CORRECTIONS
+from spokenby.output.folders import CORRECTIONS, RECOGNIZED
 from spokenby.output.formats import TRANSCRIPT, Document
 from spokenby.output.formats.document import write_json
 from spokenby.types import Digest
 from spokenby.wording import count_of
-
-RECOGNIZED = "recognized.json"
 
 _SAID = 3
 """So many corrections that do not fit are named in a warning."""
