@@ -43,6 +43,7 @@ class _Row(NamedTuple):
 def evaluate(
     *paths: str,
     references: str | None = None,
+    profile: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     against: tuple[str, ...] = (),
     collar: Annotated[float, Parameter(validator=Number(gte=0))] = 0.0,
     skip_overlap: bool = False,
@@ -51,11 +52,11 @@ def evaluate(
 ) -> int:
     """Measure how right finished transcripts are, by references of who said what, when.
 
-    Computes no transcript. References have the name of the video: talk.rttm, talk.stm, … for
-    talk.mp4. They lie beside it or in --references: RTTM, STM, ELAN (.eaf), Praat (.TextGrid), CTM,
-    captions (.srt, .vtt) and text, also with a name at the head of each line ("Ada: Good
-    morning."); UEM says which regions to compare. RTTM, STM, CTM and UEM may list many recordings
-    in one file. What a reference does not tell is not measured.
+    Computes no transcript, but for --profile. References have the name of the video: talk.rttm,
+    talk.stm, … for talk.mp4. They lie beside it or in --references: RTTM, STM, ELAN (.eaf), Praat
+    (.TextGrid), CTM, captions (.srt, .vtt) and text, also with a name at the head of each line
+    ("Ada: Good morning."); UEM says which regions to compare. RTTM, STM, CTM and UEM may list many
+    recordings in one file. What a reference does not tell is not measured.
 
     Needs the group of packages `evaluation`: uv sync --inexact --group evaluation
 
@@ -64,10 +65,14 @@ def evaluate(
         spokenby evaluate talk.mp4
         spokenby evaluate data/transcripts --references refs/ --json figures.json --pictures out/
         spokenby evaluate data/transcripts --references refs/ --against whisperx-output/
+        spokenby evaluate talks/ --profile embedded --profile open
+        spokenby evaluate talks/ --profile embedded --profile "embedded --num-speakers 2"
 
     Args:
         paths: Videos, folders of videos, transcripts' folders, or folders of such folders.
         references: Folder of references, looked through with all its subfolders.
+        profile: Transcribe the videos with this profile first, apart from the site's transcripts;
+            options of spokenby transcribe may follow it. May be given several times, to compare.
         against: Folder of another system's results on the same recordings: WhisperX's JSON, RTTM,
             captions, or transcripts of another site. May be given several times.
         collar: Seconds on each side of the reference's turn edges that are left out of DER and JER.
@@ -99,7 +104,12 @@ def evaluate(
         with explaining(work.pictures, "choose another folder"):
             work.pictures.mkdir(parents=True, exist_ok=True)
     site = read_settings()
-    found = list(_find(paths, site, Annotations(Path(references)) if references else None, work))
+    right = Annotations(Path(references)) if references else None
+    found = [
+        (system, each)
+        for system, where in _systems(profile, paths, site, console).items()
+        for each in _find(*where, right, work)
+    ]
     rows = list(_measure(found, site, work))
     if not rows:
         raise InputError(
@@ -111,7 +121,7 @@ def evaluate(
         content = json.dumps(_as_json(rows, work.settings), indent=1, ensure_ascii=False)
         with explaining(Path(json_file), "choose another file"):
             Path(json_file).write_text(f"{content}\n", encoding="utf-8")
-    return FAILED if work.problems else 0
+    return FAILED if work.complained else 0
 
 
 class _Work:
@@ -126,13 +136,32 @@ class _Work:
     ) -> None:
         self.console, self.settings, self.others = console, settings, others
         self.pictures = pictures
-        self.problems = 0
+        self._said: set[str] = set()
         self.drawn: set[str] = set()
 
+    @property
+    def complained(self) -> bool:
+        """Whether something was left out."""
+        return bool(self._said)
+
     def complain(self, problem: object) -> None:
-        """Print a line on something that was left out."""
-        self.problems += 1
-        say(self.console, str(problem))
+        """Print a line on something that was left out, once."""
+        if str(problem) not in self._said:
+            self._said.add(str(problem))
+            say(self.console, str(problem))
+
+
+def _systems(
+    profiles: Sequence[str], paths: Sequence[str], site: Any, console: Console
+) -> dict[str, tuple[Sequence[str], Any]]:
+    """Return where transcripts of our own are: of the site, or for each profile."""
+    from flows.cli.comparing import transcribe_apart
+    from spokenby.site.find_videos import find_videos
+
+    if not profiles:
+        return {OURS: (paths, site)}
+    videos = list(map(str, find_videos(paths)))
+    return {each: (videos, transcribe_apart(each, videos, site, console)) for each in profiles}
 
 
 def _system(folder: str) -> str:
@@ -166,18 +195,19 @@ def _find(
             work.complain(error)
 
 
-def _measure(found: Sequence[Measured], site: Any, work: _Work) -> Iterator[_Row]:
+def _measure(found: Sequence[tuple[str, Measured]], site: Any, work: _Work) -> Iterator[_Row]:
     """Yield the figures of each recording: ours, then those of other systems."""
     from spokenby.evaluation.scores import score
     from spokenby.site.evaluations import people_known
 
     people = people_known(site) if found else set()
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=len(found) * (1 + len(work.others)))
-        for each in found:
+        others, first = work.others, found[0][0] if found else ""
+        task = progress.add_task("measuring", total=len(found) * (1 + len(others)))
+        for ours, each in found:
             reference, group = each.reference.annotation, str(each.reference.folder)
-            systems: list[tuple[str, Annotation]] = [(OURS, each.annotation)]
-            for name, results in work.others.items():
+            systems: list[tuple[str, Annotation]] = [(ours, each.annotation)]
+            for name, results in others.items() if ours == first else ():
                 theirs = results.of(each.name)
                 for bad in theirs.bad:
                     work.complain(bad)
@@ -191,7 +221,7 @@ def _measure(found: Sequence[Measured], site: Any, work: _Work) -> Iterator[_Row
                     annotation,
                     work.settings,
                     language=each.annotation.language,
-                    known_people=people if system == OURS else (),
+                    known_people=people if system == ours else (),
                 )
                 for note in figures.notes:
                     say(work.console, f"{each.name}, {system}: {note}")
@@ -239,9 +269,8 @@ def _written(value: float, key: str) -> str:
 
 def _show(console: Console, rows: Sequence[_Row], settings: Settings) -> None:
     """Print the figures of each recording, of each folder of references, and of all."""
-    for row in rows:
-        if row.system == OURS:
-            say(console, f"{row.name} by {', '.join(row.sources)}")
+    for name, sources in dict.fromkeys((row.name, row.sources) for row in rows):
+        say(console, f"{name} by {', '.join(sources)}")
     _show_recordings(console, rows)
     for group in _groups(rows):
         _show_together(console, group, [row for row in rows if group in {row.group, _ALL}])

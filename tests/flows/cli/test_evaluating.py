@@ -240,3 +240,29 @@ def test_samples_are_as_right_as_ever(finished: Site, tmp_path, capsys, monkeypa
         found = ran.figures[name, evaluating.OURS]
         worse = {key: found[key] for key, bound in bounds.items() if found[key] > bound}
         assert not worse, name
+
+
+def test_profiles_are_compared_apart_from_the_site(site_copy: Site, tmp_path, capsys, monkeypatch):
+    for name, value in site_copy.environment.items():
+        monkeypatch.setenv(name, value)
+    references = tmp_path / "references"
+    references.mkdir()
+    shutil.copy(SAMPLES / "conversation.txt", references)
+    shutil.copy(SAMPLES / "conversation.rttm", references)
+    before = contents(site_copy.transcripts), contents(site_copy.data / "voices")
+    two = "embedded --num-speakers 2"
+    video = site_copy.videos / "conversation.mp4"
+    ran = Ran(
+        tmp_path, capsys, video, "--references", references,
+        "--profile", "embedded", "--profile", two,
+    )  # fmt: skip
+    assert ran.code == 0, ran.out + ran.err
+    one, other = ran.figures["conversation", "embedded"], ran.figures["conversation", two]
+    assert (one["count"], other["count"]) == (0, 1)
+    assert one["wer"] == other["wer"] < 0.05
+    assert one["wder"] < other["wder"]
+    assert (contents(site_copy.transcripts), contents(site_copy.data / "voices")) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

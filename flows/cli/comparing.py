@@ -1,0 +1,85 @@
+"""Transcribe videos with several profiles, each apart from the site, for `spokenby evaluate`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from flows.cli.terminal import FAILED, say
+
+if TYPE_CHECKING:
+    from spokenby.settings import Settings
+
+_SQLITE = "sqlite:///"
+_STDERR = 2
+"""What the runs print goes there: figures alone are printed."""
+
+
+def transcribe_apart(
+    profile: str, videos: Sequence[str], site: Settings, console: Console
+) -> Settings:
+    """Transcribe videos with a profile; return a site that holds nothing but these transcripts.
+
+    Stored results of stages are used, and stored: what profiles share is computed once. The site's
+    transcripts and voice library stay as they are; the voices' names are those of a copy.
+
+    Args:
+        profile: its name; behind it may stand options of `spokenby transcribe`.
+        videos: to transcribe.
+        site: whose videos they are.
+        console: to say what happens.
+
+    Raises:
+        InputError: the profile or its options are not such.
+    """
+    from spokenby.errors import InputError
+    from spokenby.output.folders import safe_name
+
+    try:
+        name, *options = shlex.split(profile)
+    except ValueError:
+        raise InputError(f"--profile {profile!r} cannot be read", "close its quotes") from None
+    folder = (site.cache / "evaluation" / safe_name(profile)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    voices = f"{_SQLITE}{folder / 'voices.sqlite'}"
+    if site.voices.startswith(_SQLITE):
+        _copy_library(Path(site.voices.removeprefix(_SQLITE)), folder / "voices.sqlite")
+    else:
+        say(console, f"{profile}: people have no names, as the voice library is not a file")
+    apart = site.model_copy(
+        update={"transcripts_dir": folder / "transcripts", "voices_url": voices}
+    )
+    environment = {
+        "SPOKENBY_TRANSCRIPTS_DIR": str(apart.transcripts),
+        "SPOKENBY_VOICES_URL": voices,
+        "SPOKENBY_LISTENING_COPY": "false",
+        "SPOKENBY_ON_DONE": "",
+    }
+    say(console, f"transcribing with {profile}")
+    command = [sys.executable, "-P", "-c", "from flows.cli.app import main; main()"]
+    command += ["transcribe", *videos, "--profile", name, *options]
+    process = subprocess.Popen(command, env=os.environ | environment, stdout=_STDERR)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # it got the same Ctrl-C
+        process.wait()
+        raise
+    if code not in {0, FAILED}:
+        raise InputError(f"transcribing with {profile} ended (exit code {code})", "see above")
+    return apart
+
+
+def _copy_library(library: Path, copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    if library.exists():
+        with closing(sqlite3.connect(library)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
