@@ -39,7 +39,7 @@ def test_each_value_is_shown_with_its_origin(
 ) -> None:
     monkeypatch.setenv("SPOKENBY_ON_DONE", "https://hooks.example/t0ken")
     monkeypatch.setenv("SPOKENBY_WEBHOOK_SECRET", "hunter2")
-    secret = 'voices_url = "postgresql+psycopg://ada:hunter2@host/spokenby"\n'
+    secret = 'database = "postgresql+psycopg://ada:hunter2@host/spokenby"\n'
     site_file.write_text(secret + example())
     monkeypatch.setenv("SPOKENBY_VIDEOS_IN_FLIGHT", "4")
     assert config() == 0
@@ -55,12 +55,12 @@ def test_each_value_is_shown_with_its_origin(
     assert "hunter2" not in printed
     assert shown["on_done"] == ["https://hooks.example/…", "SPOKENBY_ON_DONE"]
     assert shown["webhook_secret"] == ["(hidden)", "SPOKENBY_WEBHOOK_SECRET"]
-    assert shown["voices_url"] == ["postgresql+psycopg://ada:***@host/spokenby", file]
+    assert shown["database"] == ["postgresql+psycopg://ada:***@host/spokenby", file]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files have other permissions there")
 def test_doctor_warns_of_secrets_that_others_may_read(site_file: Path) -> None:
-    site_file.write_text('voices_url = "postgresql+psycopg://ada:hunter2@host/spokenby"')
+    site_file.write_text('database = "postgresql+psycopg://ada:hunter2@host/spokenby"')
     site_file.chmod(0o644)
     assert str(site_file) in doctor._privacy(read_settings()).message
     site_file.chmod(0o600)
