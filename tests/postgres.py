@@ -83,11 +83,10 @@ class Server:
             )
         _wait_for(self.address, self._process, log)
 
-    def restart(self) -> None:
+    def stop(self) -> None:
         assert self._process
         self._process.send_signal(signal.SIGINT)  # ends connections, keeps what was written
         self._process.wait(20)
-        self.start()
 
     def end(self) -> None:
         if self._process is not None:

@@ -69,6 +69,20 @@ class Claims:
         """
         return self._locks.holds(_name(video))
 
+    def confirm(self, video: Digest) -> None:
+        """Return if this run has the claim on a video still, or anew.
+
+        Raises:
+            SpokenbyError: another run has it: this one was cut off from the database for long.
+            TransientError: the database cannot be reached.
+        """
+        if not self.holds(video):
+            raise SpokenbyError(
+                "another run took this video over while this one was cut off from the database:"
+                " nothing was written",
+                "see what that run says",
+            )
+
     @contextmanager
     def _explaining(self) -> Iterator[None]:
         try:
@@ -94,21 +108,12 @@ class Claims:
 
 
 def confirm_claim(video: Digest) -> None:
-    """Return if the run of this process that claimed a video has the claim still, or anew.
+    """Return if the run of this process that claimed a video may write: see `Claims.confirm`.
 
-    What computes without a claim, as an enrollment does, needs none.
-
-    Raises:
-        SpokenbyError: another run has it: this one was cut off from the database for long.
-        TransientError: the database cannot be reached.
+    What has no claim needs none, as an enrollment.
     """
-    claims = _of_process.get(video)
-    if claims and not claims.holds(video):
-        raise SpokenbyError(
-            "another run took this video over while this one was cut off from the database:"
-            " nothing was written",
-            "see what that run says",
-        )
+    if claims := _of_process.get(video):
+        claims.confirm(video)
 
 
 def _name(video: Digest) -> str:
