@@ -63,8 +63,7 @@ def shown_address(address: str) -> str:
         url = make_url(address)
     except (ArgumentError, ValueError):
         return "(hidden: it is not an address)"
-    hidden = {name: "***" for name in _SECRETS if name in url.query}
-    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
 
 def place_of(url: URL) -> str:

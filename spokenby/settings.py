@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
     )
     gpu_tag: str = Field(
-        default_factory=lambda: f"gpu-{host()}",
+        default_factory=lambda: tag_of(host_name()),
         min_length=1,
         description="Prefect tag of this host's GPU tasks, gpu-<host> unless it is set",
     )
@@ -191,9 +191,14 @@ class Settings(BaseSettings):
         return self.models_dir or self.data_dir / "models"
 
 
-def host() -> str:
+def host_name() -> str:
     """Return the name of this machine."""
     return platform.node() or "localhost"
+
+
+def tag_of(host: str) -> str:
+    """Return the tag of a host's GPU tasks."""
+    return f"gpu-{host}"
 
 
 def read_settings() -> Settings:
