@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from postgres import Server, new_schema
 
-from spokenby import connections, locks
+from spokenby import advisory_locks, connections
 from spokenby.errors import SpokenbyError, TransientError
 from spokenby.site.video_locks import Claims, confirm_claim
 
@@ -124,8 +124,8 @@ def test_a_server_that_is_restarted_is_waited_for(address: str, postgres_server:
 def test_who_is_cut_off_writes_nothing_and_goes_on_when_the_network_is_back(
     address: str, postgres_server: Server, way: Forwarder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "ANSWER_S", 0.3)
-    monkeypatch.setattr(locks, "AWAY_S", 0.2)
+    monkeypatch.setattr(advisory_locks, "ANSWER_S", 0.3)
+    monkeypatch.setattr(advisory_locks, "AWAY_S", 0.2)
     monkeypatch.setattr(connections, "CONNECT_S", 2)  # libpq's least
     through = address.replace(f":{postgres_server.port}/", f":{way.port}/")
     with Claims(through) as claims, Claims(address) as other:
