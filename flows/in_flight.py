@@ -10,7 +10,7 @@ from typing import Any
 from prefect.futures import PrefectFuture, wait
 
 from flows.video_stages import Futures, VideoGraph, cause
-from spokenby.errors import StoppedError
+from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.plan.stages import Stage
 from spokenby.progress import VideoEnded, VideoPlanned, announce, is_stopping
 from spokenby.site.batch import plan_for
@@ -91,8 +91,9 @@ class VideosInFlight:
 
     def note_stopped(self) -> None:
         """Note that the videos in flight were stopped on request."""
-        for _, key, _ in self._in_flight.values():
-            self._ledger.stop(key)
+        for video, key, _ in self._in_flight.values():
+            if self._is_ours(video):
+                self._ledger.stop(key)
 
     def collect_all(self) -> None:
         """Wait for all videos in flight."""
@@ -106,9 +107,17 @@ class VideosInFlight:
         wait(list(futures.values()))
         status = self._status_from(video, futures)
         self._end(status)
-        note_end(self._ledger, key, status)
+        if self._is_ours(video):
+            note_end(self._ledger, key, status)
         del self._in_flight[path]
         self._claims.free(video.digest)
+
+    def _is_ours(self, video: Video) -> bool:
+        """Return whether this run still has the claim on a video, and notes how it ended."""
+        try:
+            return self._claims.holds(video.digest)
+        except SpokenbyError:  # cut off from the database that knows it
+            return False
 
     def _end(self, status: VideoStatus) -> None:
         self.ended.append(status)

@@ -40,7 +40,6 @@ from spokenby.types import Video
 from spokenby.wording import count_of
 from tasks import audio
 from tasks.again import again_of_run
-from tasks.options import missing_limit
 from tasks.overview import overview_shown
 from tasks.run_report import watch_run
 
@@ -110,8 +109,6 @@ def transcribe_videos(
     )
     batch = inventory.batch
     get_run_logger().info("profile %s: %s", batch.recipe.profile, batch.profile_reason)
-    if missing := missing_limit(batch.settings.gpu_tag):
-        get_run_logger().warning(missing)
     if force:  # of any video: it refuses a stage that is switched off before models are fetched
         plan_named("", "", batch, force)
     check_writable(batch.output)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import platform
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -16,6 +17,9 @@ from spokenby.types import SpeakerEncoder
 
 PREFIX = "SPOKENBY_"
 FORMER_PREFIX = "WHOSAID_"
+
+FORMER_NAMES = {"voices_url": "database"}
+"""Settings by the name that they had, and what they are called now."""
 
 FILE = "spokenby.toml"
 """In the data folder. The environment wins over it."""
@@ -41,11 +45,16 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(
         default=None, description="fetched models; default <data_dir>/models"
     )
-    voices_url: str | None = Field(
+    results_dir: Path | None = Field(
+        default=None,
+        description="stage results, on a shared disk if there are several hosts;"
+        " default <cache_dir>/results",
+    )
+    database: str | None = Field(
         default=None,
         repr=False,
-        description="the voice library, sqlite:///… or postgresql://…;"
-        " default <data_dir>/voices/voices.sqlite",
+        description="the voice library, sqlite:///… or, for several hosts, postgresql://…, which"
+        " then has attempts and claims on videos, too; default <data_dir>/voices/voices.sqlite",
     )
     profile: str = Field(default="auto", description="the profile of runs that name none")
     formats: str = Field(
@@ -62,9 +71,9 @@ class Settings(BaseSettings):
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
     )
     gpu_tag: str = Field(
-        default="gpu",
+        default_factory=lambda: tag_of(host_name()),
         min_length=1,
-        description="Prefect tag of GPU tasks; give each host its own, limits count site-wide",
+        description="Prefect tag of this host's GPU tasks, gpu-<host> unless it is set",
     )
     gpu_lanes: int | None = Field(
         default=None,
@@ -138,7 +147,7 @@ class Settings(BaseSettings):
     @property
     def results(self) -> Path:
         """Stored results of stages."""
-        return self.cache / "results"
+        return self.results_dir or self.cache / "results"
 
     @property
     def digest_index(self) -> Path:
@@ -146,20 +155,25 @@ class Settings(BaseSettings):
         return self.cache / "digests.sqlite"
 
     @property
-    def ledger(self) -> Path:
-        """Attempts that have not come to a transcript."""
-        return self.cache / "ledger.sqlite"
+    def ledger(self) -> Path | str:
+        """Attempts that have not come to a transcript: a file, or the address of the database."""
+        return self.voices if self.on_server else self.cache / "ledger.sqlite"
 
     @property
-    def claims(self) -> Path:
-        """Locks on the videos that runs work on."""
-        return self.cache / "claims"
+    def claims(self) -> Path | str:
+        """Locks on the videos that runs work on: a folder, or the address of the database."""
+        return self.voices if self.on_server else self.cache / "claims"
 
     @property
     def voices(self) -> str:
         """The voice library's address. It may hold a password: for opening, not for showing."""
         path = (self.data_dir / "voices" / "voices.sqlite").absolute()
-        return self.voices_url or f"sqlite:///{path}"
+        return self.database or f"sqlite:///{path}"
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the database is a server's, which several hosts may share."""
+        return not self.voices.strip().startswith("sqlite:")
 
     @property
     def corrections(self) -> Path:
@@ -177,6 +191,16 @@ class Settings(BaseSettings):
         return self.models_dir or self.data_dir / "models"
 
 
+def host_name() -> str:
+    """Return the name of this machine."""
+    return platform.node() or "localhost"
+
+
+def tag_of(host: str) -> str:
+    """Return the tag of a host's GPU tasks."""
+    return f"gpu-{host}"
+
+
 def read_settings() -> Settings:
     """Read the site's settings from the environment, and where it says nothing, from the file.
 
@@ -187,7 +211,8 @@ def read_settings() -> Settings:
             or the file cannot be read.
     """
     if former := sorted(name for name in os.environ if name.startswith(FORMER_PREFIX)):
-        new = PREFIX + former[0].removeprefix(FORMER_PREFIX)
+        name = former[0].removeprefix(FORMER_PREFIX)
+        new = PREFIX + FORMER_NAMES.get(name.lower(), name).upper()
         raise InputError(f"{former[0]} is now called {new}", f"set {new} and unset {former[0]}")
     # pydantic ignores unknown variables: a misspelt one would be silently without effect.
     known = [name.upper() for name in Settings.model_fields if name != "params"]
@@ -283,8 +308,15 @@ def _kinds(field: str) -> tuple[Any, ...]:
 
 
 def _check_names(names: Iterable[str], known: list[str], prefix: str = "", where: str = "") -> None:
-    """Refuse a name that is not known, and say which known one is nearest."""
-    if unknown := sorted(set(names) - set(known)):
+    """Refuse a name that is not known, and say which known one is meant, or nearest."""
+    names = set(names)
+    for name in sorted(names):
+        if new := FORMER_NAMES.get(name.lower()):
+            new = prefix + (new.upper() if name.isupper() else new)
+            raise InputError(
+                f"{where}{prefix}{name} is now called {new}", f"set {new} and remove {prefix}{name}"
+            )
+    if unknown := sorted(names - set(known)):
         near = difflib.get_close_matches(unknown[0], known, 1)
         raise InputError(
             f"{where}{prefix}{unknown[0]} is not a setting of spokenby",

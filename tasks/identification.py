@@ -11,6 +11,7 @@ from prefect import get_run_logger, task
 from spokenby.output.rename_speakers import Rewritten
 from spokenby.progress import showing
 from spokenby.settings import read_settings
+from spokenby.site.video_locks import confirm_claim
 from spokenby.site.voice_library import (
     Identified,
     open_library,
@@ -48,6 +49,7 @@ def identify_speakers(video: Video, voices: JoinedVoices, params: matching.Param
         settings = read_settings()
         library = open_library(settings)
         embeddings = voices.embeddings
+        confirm_claim(video.digest)
         identities = library.identify(video, embeddings, voices.diarization, params)
         return Identified(
             embeddings.digest, identities, unmatched_people(settings.voices, embeddings.model)

@@ -4,11 +4,8 @@ from typing import Any, TypedDict
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 from prefect.tasks import exponential_backoff
 
 from spokenby.errors import TransientError
@@ -97,19 +94,3 @@ def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings)
         refresh_cache=runs,
         result_storage=settings.results.resolve(),
     )
-
-
-def missing_limit(tag: str) -> str:
-    """Say in one line that the server has no limit on the GPU tag; empty if it has, or is our own.
-
-    Prefect takes a limit that does not exist for no limit. One process with a temporary server
-    needs none: stages take turns at the slots of the host.
-    """
-    if not get_current_settings().api.url:
-        return ""
-    try:
-        with get_client(sync_client=True) as client:
-            client.read_concurrency_limit_by_tag(tag)
-    except ObjectNotFound:
-        return f"the server has no limit on the tag {tag}; run: spokenby setup"
-    return ""

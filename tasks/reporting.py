@@ -17,6 +17,7 @@ from spokenby.review import page
 from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import read_settings
 from spokenby.site.on_done import tell
+from spokenby.site.video_locks import confirm_claim
 from spokenby.site.voice_library import Identified, note_transcript, open_library
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
@@ -83,6 +84,7 @@ def write_outputs(
             telemetry=sampler.seen_of(video.path),
         )
         run = manifest.corrected(run, transcript, layer.counts)
+        confirm_claim(video.digest)
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = folders.write_folder(folder, manifest.with_files(run, files))

@@ -23,6 +23,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from hypothesis.internal.conjecture import providers
+from postgres import postgres, postgres_server  # noqa: F401 - fixtures, one server for all files
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,42 +49,75 @@ def _other_user() -> dict[str, object]:
     return {}
 
 
+class Server:
+    """A PostgreSQL server that tests can restart."""
+
+    def __init__(self, programs: Path) -> None:
+        # Not under pytest's folders: only their owner may enter those.
+        self._home = Path(tempfile.mkdtemp(prefix="spokenby-postgres-"))
+        user = _other_user()
+        if user:
+            os.chown(self._home, user["user"], user["group"])  # type: ignore[arg-type]
+        environment = {**os.environ, "LC_ALL": "C", "HOME": str(self._home)}
+        self._options: dict[str, Any] = {"cwd": self._home, "env": environment, **user}
+        self._programs, port = programs, _free_port()
+        data = self._home / "data"
+        self._words = [
+            *("-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
+            *("-c", f"unix_socket_directories={self._home}"),
+            *(word for setting in UNSAFE_BUT_FAST for word in ("-c", setting)),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+        self.address = f"postgresql://spokenby:secret@127.0.0.1:{port}/postgres"
+        _initialise(programs, data, self._options)
+
+    def start(self) -> None:
+        log = self._home / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", *self._words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                **self._options,
+            )
+        _wait_for(self.address, self._process, log)
+
+    def stop(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGINT)  # ends connections, keeps what was written
+        self._process.wait(20)
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # at once: nothing is kept
+            self._process.wait(20)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Start a PostgreSQL server; return the address of its first database."""
+def postgres_server() -> Iterator[Server]:
+    """Start a PostgreSQL server."""
     programs = _programs()
     if programs is None:
         pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
-    # Not under pytest's folders: only their owner may enter those.
-    home = Path(tempfile.mkdtemp(prefix="spokenby-postgres-"))
-    user = _other_user()
-    if user:
-        os.chown(home, user["user"], user["group"])  # type: ignore[arg-type]
-    data, port, log = home / "data", _free_port(), home / "log"
-    options = {"cwd": home, "env": {**os.environ, "LC_ALL": "C", "HOME": str(home)}, **user}
-    server = None
+    server = Server(programs)
     try:
-        _initialise(programs, data, options)
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [
-                    programs / "postgres",
-                    *("-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
-                    *("-c", f"unix_socket_directories={home}"),
-                    *(word for setting in UNSAFE_BUT_FAST for word in ("-c", setting)),
-                ],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                **options,
-            )
-        address = f"postgresql://spokenby:secret@127.0.0.1:{port}/postgres"
-        _wait_for(address, server, log)
-        yield address
+        server.start()
+        yield server
     finally:
-        if server is not None:
-            server.send_signal(signal.SIGQUIT)  # at once: nothing is kept
-            server.wait(20)
-        shutil.rmtree(home, ignore_errors=True)
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Server) -> str:
+    """Return the address of the first database of a server."""
+    return postgres_server.address
+
+
+def place_for(request: pytest.FixtureRequest, on_host: Path) -> Path | str:
+    """Return where a test's locks or attempts are: on its host, or on a server, by its param."""
+    return on_host if request.param == "host" else new_schema(request.getfixturevalue("postgres"))
 
 
 def new_schema(server: str) -> str:
@@ -96,7 +130,7 @@ def new_schema(server: str) -> str:
     return f"{server}?options=-csearch_path%3D{name}"
 
 
-def _initialise(programs: Path, data: Path, options: dict[str, object]) -> None:
+def _initialise(programs: Path, data: Path, options: dict[str, Any]) -> None:
     password = data.with_name("password")
     password.write_text("secret")
     password.chmod(0o644)

@@ -96,7 +96,8 @@ def test_a_run_goes_on_with_the_file_as_it_was_at_its_start(site_file: Path) -> 
         ),
         ("profile = ['open']", r"profile = \['open'\] does not fit: .* string: correct or remove"),
         ("[profile]\nname = 'open'", "profile = .* does not fit"),
-        ("voices_url = 5", "voices_url = … does not fit"),  # a secret
+        ("database = 5", "database = … does not fit"),  # a secret
+        ("voices_url = 'x'", "toml: voices_url is now called database: set database and remove"),
         ("data_dir = 'x'", "cannot move it: set SPOKENBY_DATA_DIR instead"),
         (
             "profile = open",

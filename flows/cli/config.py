@@ -53,16 +53,11 @@ def config() -> int:
 
 def _shown(name: str, settings: Settings) -> str:
     """Return a setting's value for people, and the place that stands for an empty one."""
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
+    from spokenby.connections import shown_address
     from spokenby.site.on_done import described
 
-    if name == "voices_url":
-        try:
-            return make_url(settings.voices).render_as_string(hide_password=True)
-        except ArgumentError:
-            return "(hidden: it is not an address)"
+    if name == "database":
+        return shown_address(settings.voices)
     value = getattr(settings, name)
     if name == "on_done":
         return described(value)

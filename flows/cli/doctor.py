@@ -35,6 +35,10 @@ CLOCKS_APART_S = 20
 The server takes the time of a heartbeat from the machine that sent it."""
 
 
+DATABASE_APART_S = 5
+"""Attempts of several hosts are in the order of their clocks."""
+
+
 class Light(IntEnum):
     """How bad a finding is."""
 
@@ -65,7 +69,11 @@ def examine() -> Iterator[Finding]:
     yield _torchcodec()
     yield from _gpu()
     yield from _models(settings)
-    yield _voices(settings)
+    database = _database(settings) if settings.on_server else None
+    if database:
+        yield database
+    if not database or database.light < Light.RED:
+        yield _voices(settings)
     yield _disk(settings)
     try:
         check_address()  # what follows asks Prefect where its home is
@@ -190,6 +198,38 @@ def _models(settings: Settings) -> Iterator[Finding]:
             yield Finding(Light.GREEN, what, f"models here: {', '.join(names)}")
 
 
+def _database(settings: Settings) -> Finding:
+    """Find out whether the database that hosts share answers, and fits schema and clock."""
+    from spokenby.voices.store import HEAD, Store
+
+    try:
+        store = Store(settings.voices)
+        ahead = store.clock_ahead_s()
+    except SpokenbyError as error:
+        return Finding(Light.RED, "database", error.problem, error.next_step)
+    where = f"{store.place}, schema {HEAD}"
+    if abs(ahead) > DATABASE_APART_S:
+        return Finding(
+            Light.YELLOW,
+            "database",
+            f"{where}: the clock of this machine is {clock_difference(ahead)} its own",
+            NTP,
+        )
+    return Finding(Light.GREEN, "database", f"{where}; clocks within {DATABASE_APART_S} s")
+
+
+NTP = "set the clock, and let it be kept right (NTP)"
+
+
+def clock_difference(ahead: float) -> str:
+    """Return by how much a clock differs, in words.
+
+    Args:
+        ahead: seconds.
+    """
+    return f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'}"
+
+
 def _voices(settings: Settings) -> Finding:
     from spokenby.site.voice_library import open_library
 
@@ -218,7 +258,7 @@ def _privacy(settings: Settings) -> Finding:
     from prefect.settings import get_current_settings
 
     ours = [settings.transcripts, settings.cache, settings.runs]
-    if settings.voices.startswith("sqlite:///"):
+    if not settings.on_server:
         ours.append(Path(settings.voices.removeprefix("sqlite:///")))
     ours.append(get_current_settings().home / "prefect.db")
     if any(origin == str(settings.file) for origin in origins(secrets=True).values()):
@@ -268,42 +308,33 @@ def _shares(settings: Settings) -> Finding:
             " data",
             "set PREFECT_HOME to a folder on a disk of this machine",
         )
-    return Finding(Light.GREEN, "shares", "locks and databases are on disks of this machine")
+    where = "in the database" if settings.on_server else "on disks of this machine"
+    return Finding(Light.GREEN, "shares", f"locks are {where}")
 
 
 def _prefect(settings: Settings) -> Finding:
-    from prefect.exceptions import ObjectNotFound
     from prefect.settings import get_current_settings
 
     from flows.server.connection import connected
     from flows.server.crashed_runs import server_time
+    from flows.server.gpu_limits import limit_of
     from flows.server.site_server import server_of
 
     url = get_current_settings().api.url or server_of(settings)
     if not url:
         return Finding(Light.GREEN, "Prefect", "no server set: each run starts a temporary one")
     with connected() as client:
-        try:
-            limit = client.read_concurrency_limit_by_tag(settings.gpu_tag)
-        except ObjectNotFound:
-            return Finding(
-                Light.RED,
-                "Prefect",
-                f"{url} has no limit on the tag {settings.gpu_tag}",
-                "run: spokenby setup",
-            )
+        limit = limit_of(client, settings.gpu_tag)
         ahead = (datetime.now(UTC) - server_time(client)).total_seconds()
     if abs(ahead) > CLOCKS_APART_S:
         return Finding(
             Light.RED,
             "Prefect",
-            f"the clock of this machine is {abs(ahead):.0f} s"
-            f" {'ahead of' if ahead > 0 else 'behind'} the one of {url}:"
+            f"the clock of this machine is {clock_difference(ahead)} the one of {url}:"
             " the server may take runs here for dead",
-            "set the clock, and let it be kept right (NTP)",
+            NTP,
         )
-    return Finding(
-        Light.GREEN,
-        "Prefect",
-        f"{url}, limit {limit.concurrency_limit} on the tag {settings.gpu_tag}",
+    worker = (
+        f"limit {limit} on the tag {settings.gpu_tag}" if limit else "no GPU worker of this host"
     )
+    return Finding(Light.GREEN, "Prefect", f"{url}, {worker}")

@@ -27,7 +27,7 @@ from flows.server.processes import (
 from flows.server.review_server import HOST, address
 from flows.server.site_server import known_to_site, server_of
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.settings import Settings, read_settings
+from spokenby.settings import Settings, host_name, read_settings
 from spokenby.view.address import make_key, pages_of
 
 PORT = 4200
@@ -36,6 +36,8 @@ MISSING = 1
 """Exit code: something is missing on the server, or a process of it ended by itself."""
 
 RECOVER_EVERY_S = 10
+
+LIMITS_EVERY_S = 60
 
 _LAST_PORT = 65535
 
@@ -109,10 +111,10 @@ def serve(
                 stack.callback(pages.child.stop)
             if only != "server":
                 children.append(_start_worker(console, settings, url, workers_limit))
-                stack.callback(_stop_worker, console, children[-1])
+                stack.callback(_stop_worker, console, settings, children[-1])
                 _watch(console, watch)
             _tell_what_next(console, url, kept, pages)
-            _look_after(console, children, pages, restarting=only != "server")
+            _look_after(console, settings, children, pages, works=only != "server")
         finally:
             _let_nothing_interrupt()
             _say(console, "stopping")
@@ -132,7 +134,12 @@ def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...])
 
 
 def _look_after(
-    console: Console, children: list[Child], pages: _Pages | None, *, restarting: bool
+    console: Console,
+    settings: Settings,
+    children: list[Child],
+    pages: _Pages | None,
+    *,
+    works: bool,
 ) -> None:
     """Watch over the processes, and start crashed runs again, until one but the pages' ends."""
     waiting: set[str] = set()
@@ -145,8 +152,10 @@ def _look_after(
             except ChildError as error:
                 _say(console, f"{error}; all else goes on; to open them again: spokenby view")
                 pages = None
-        if restarting and second % RECOVER_EVERY_S == 0:
+        if works and second % RECOVER_EVERY_S == 0:
             waiting = _look_at_runs(console, waiting)
+        if works and second and second % LIMITS_EVERY_S == 0:
+            _look_at_limits(console, settings)
         time.sleep(1)
 
 
@@ -187,11 +196,12 @@ def _start_worker(console: Console, settings: Settings, url: str, limit: int) ->
     os.environ |= {"PREFECT_API_URL": url, **absolute(settings)}
     from flows.server.resources import POOL, set_up
 
-    for line in set_up(settings):
+    for line in set_up():
         _say(console, line)
+    _look_at_limits(console, settings)
     return Child(
         "worker",
-        ["worker", "start", "--pool", POOL, "--limit", str(limit)],
+        ["worker", "start", "--pool", POOL, "--name", host_name(), "--limit", str(limit)],
         prefect_settings.for_child(prefect_settings.WORKER),
         _logs(settings) / "worker.log",
     )
@@ -248,6 +258,20 @@ def _look_at_runs(console: Console, waiting: set[str]) -> set[str]:
     return waiting
 
 
+def _look_at_limits(console: Console, settings: Settings) -> None:
+    """Have the limit on this host's GPU tag, and none of hosts whose workers are gone."""
+    from httpx import HTTPError
+
+    from flows.server.connection import connected
+    from flows.server.gpu_limits import drop_limits_of_dead, keep_limit
+
+    with suppress(HTTPError, SpokenbyError), connected() as client:
+        if line := keep_limit(client, settings):
+            _say(console, line)
+        for tag in drop_limits_of_dead(client, settings):
+            _say(console, f"removed: limit on the tag {tag}, whose worker is gone")
+
+
 def _watch(console: Console, folders: Sequence[Path]) -> None:
     if not folders:
         return
@@ -260,12 +284,13 @@ def _watch(console: Console, folders: Sequence[Path]) -> None:
     _say(console, f"  to change or end that: Deployments, {SWEEP}, in the browser")
 
 
-def _stop_worker(console: Console, worker: Child) -> None:
+def _stop_worker(console: Console, settings: Settings, worker: Child) -> None:
     """Stop the worker with its runs, which go on when `serve` is started again."""
     from httpx import HTTPError
 
     from flows.server.connection import connected
     from flows.server.crashed_runs import continue_later
+    from flows.server.gpu_limits import drop_limit
 
     runs = worker.runs()
     worker.stop()
@@ -273,6 +298,7 @@ def _stop_worker(console: Console, worker: Child) -> None:
     with suppress(HTTPError, SpokenbyError), connected() as client:
         for name in continue_later(client, runs):
             _say(console, f"stopped, continues with the next spokenby serve: {name}")
+        drop_limit(client, settings.gpu_tag)
 
 
 def _tell_what_next(console: Console, url: str, kept: Path | None, pages: _Pages | None) -> None:
@@ -321,7 +347,7 @@ def up(*, check: bool = False) -> int:
     console = Console()
     with connected() as client:
         url = str(client.api_url).rstrip("/")
-    missing = missing_on(read_settings())
+    missing = missing_on()
     for line in missing:
         _say(console, line)
     state = "to create what is missing, run: spokenby setup" if missing else "nothing is missing"
@@ -330,7 +356,7 @@ def up(*, check: bool = False) -> int:
 
 
 def setup() -> int:
-    """Create on the Prefect server what spokenby needs: limit, work pool, deployments, automations.
+    """Create on the Prefect server what spokenby needs: work pool, deployments, automations.
 
     The server is the one at PREFECT_API_URL (your own or Prefect Cloud), else the one of
     `spokenby serve`. What is there stays as it is.
@@ -344,7 +370,7 @@ def setup() -> int:
     from flows.server.resources import set_up
 
     console = Console()
-    lines = set_up(read_settings())
+    lines = set_up()
     for line in lines or ["everything is there"]:
         _say(console, line)
     return 0

@@ -26,8 +26,7 @@ from flows.server.connection import connected
 from flows.server.prefect_settings import DEAD_AFTER_S, FLOW_RUN_SETTINGS
 from spokenby.errors import InputError
 from spokenby.models import usable
-from spokenby.settings import Settings, read_settings
-from spokenby.site.gpu_slots import tag_limit
+from spokenby.settings import read_settings
 from spokenby.types import language_label
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,21 +54,17 @@ class Need(NamedTuple):
     """Creates it, or puts it right."""
 
 
-def check(settings: Settings) -> list[str]:
+def check() -> list[str]:
     """Return what is missing on the server, a line each.
 
     Raises:
         InputError: no server answers.
     """
     with connected() as client:
-        return [
-            f"{need.what}: {problem}"
-            for need in needs(settings)
-            if (problem := need.problem(client))
-        ]
+        return [f"{need.what}: {problem}" for need in needs() if (problem := need.problem(client))]
 
 
-def set_up(settings: Settings) -> list[str]:
+def set_up() -> list[str]:
     """Create what is missing on the server; return a line for each. A second time does nothing.
 
     Raises:
@@ -77,7 +72,7 @@ def set_up(settings: Settings) -> list[str]:
     """
     done = []
     with connected() as client:
-        wrong = [(need, problem) for need in needs(settings) if (problem := need.problem(client))]
+        wrong = [(need, problem) for need in needs() if (problem := need.problem(client))]
         for need, problem in wrong:
             need.create(client)
             done.append(f"{'created' if problem.startswith(LACKS) else 'updated'}: {need.what}")
@@ -118,30 +113,12 @@ def _ask(
     client.request(method, path, path_params=dict(ids), json=body).raise_for_status()
 
 
-def needs(settings: Settings) -> Iterator[Need]:
+def needs() -> Iterator[Need]:
     """Yield what a server must have, in the order in which it can be created."""
-    yield _gpu_limit(settings)
     yield Need(f"work pool {POOL}", _pool_problem, _create_pool)
     for entry in _entries():
         yield _deployment(entry)
     yield _automation(_mark_dead_runs(deployment_names()))
-
-
-def _gpu_limit(settings: Settings) -> Need:
-    """Cap GPU tasks over the whole site; stages on a host are kept apart by its GPU slots."""
-    tag, limit = settings.gpu_tag, tag_limit(settings)
-
-    def problem(client: SyncPrefectClient) -> str:
-        try:
-            found = client.read_concurrency_limit_by_tag(tag).concurrency_limit
-        except ObjectNotFound:
-            return f"{LACKS}: GPU tasks are neither limited nor shown as queued"
-        return "" if found == limit else f"is {found}, should be {limit}"
-
-    def create(client: SyncPrefectClient) -> None:
-        client.create_concurrency_limit(tag, limit)
-
-    return Need(f"limit {limit} on the tag {tag}", problem, create)
 
 
 def _pool_problem(client: SyncPrefectClient) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.files import explaining, replacing
+from spokenby.locks import Place
 from spokenby.output import folders, formats, manifest
 
 EDITED = "not what spokenby wrote: left as it is"
@@ -22,7 +23,7 @@ class Exported(NamedTuple):
 
 
 def export_into(
-    folder: Path, names: Sequence[str], locks: Path, *, overwrite: bool = False
+    folder: Path, names: Sequence[str], locks: Place, *, overwrite: bool = False
 ) -> list[Exported]:
     """Write formats of a transcript into its folder, and list them in its manifest.
 

@@ -11,15 +11,15 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from spokenby.errors import TransientError
 from spokenby.files import explain, explaining
+from spokenby.locks import Locks, Place, open_locks
 from spokenby.types import Digest
 
 MANIFEST = "manifest.json"
@@ -36,6 +36,8 @@ _SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 _WAIT_S = 60
 """How long to wait for another process that writes the same folder, which takes a second."""
+
+_ASK_EVERY_S = 0.05
 
 _ELSEWHERE = "choose another output folder"
 
@@ -90,34 +92,39 @@ def check_writable(parent: Path) -> None:
 
 
 @contextmanager
-def one_writer(locks: Path, folder: Path) -> Iterator[None]:
+def one_writer(locks: Place, folder: Path) -> Iterator[None]:
     """Keep other processes from writing a folder of this name.
 
     Names and the like are read inside, so that nothing newer is overwritten.
 
     Args:
-        locks: folder of the lock files, the same for all processes.
+        locks: where the locks are, the same for all processes.
         folder: the folder to write.
 
     Raises:
-        SpokenbyError: the folder for the locks cannot be written.
+        SpokenbyError: the folder for the locks cannot be written, or the database not be reached.
         TransientError: another process holds the lock for more than a minute.
     """
-    # No soft lock where the disk has no real ones: it would outlive its process.
-    lock = FileLock(locks / f"{folder.name}.lock", timeout=_WAIT_S, fallback_to_soft=False)
+    writer = open_locks(locks)
+    deadline = time.monotonic() + _WAIT_S
     try:
-        locks.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise TransientError(
-            f"another process has been writing {folder} for {_WAIT_S} s", "end it, or try again"
-        ) from error
-    except OSError as error:
-        raise explain(error, locks, "set SPOKENBY_CACHE_DIR") from error
-    try:
+        while not _take(writer, folder.name, locks):
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"another process has been writing {folder} for {_WAIT_S} s",
+                    "end it, or try again",
+                )
+            time.sleep(_ASK_EVERY_S)
         yield
     finally:
-        lock.release()
+        writer.close()
+
+
+def _take(writer: Locks, name: str, locks: Place) -> bool:
+    try:
+        return writer.take(name)
+    except OSError as error:
+        raise explain(error, Path(locks), "set SPOKENBY_CACHE_DIR") from error
 
 
 def write_folder(folder: Path, files: Files) -> Path | None:

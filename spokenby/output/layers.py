@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from spokenby.errors import InputError
 from spokenby.files import explaining, replacing
+from spokenby.locks import Place
 from spokenby.output import folders, formats, manifest
 from spokenby.output.correcting import Corrected, Unfit, apply
 from spokenby.output.corrections import Correction, Corrections, as_json, read_corrections
@@ -201,7 +202,7 @@ def save_corrections(
     folder: Path,
     content: bytes,
     *,
-    locks: Path,
+    locks: Place,
     copies: Path,
     pages: Pages = lambda _layer, _files: {},
     add: bool = False,

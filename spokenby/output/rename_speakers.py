@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
+from spokenby.locks import Place
 from spokenby.output import folders, layers, manifest
 from spokenby.output.layers import Pages
 from spokenby.stages.merging import name_speakers
@@ -27,7 +28,7 @@ class Rewritten(NamedTuple):
 def rewrite_folder(
     folder: Path,
     identities_of: IdentitiesOf,
-    locks: Path,
+    locks: Place,
     *,
     pages: Pages = lambda _layer, _files: {},
     overwrite: bool = False,

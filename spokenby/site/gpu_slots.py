@@ -1,8 +1,8 @@
 """Take turns at this host's GPU: a stage computes only while it holds one of the host's slots.
 
 Slots are the mutex: locked files, which keep stages of all runs on one host apart, with or without
-a Prefect server. The limit on Prefect's GPU tag (tasks/options.py) is the cap over the whole site
-that the UI shows. It admits more tasks than there are slots, on purpose: the others wait here and
+a Prefect server. The limit on the host's GPU tag (flows/server/gpu_limits.py) is the cap that
+Prefect's UI shows. It admits more tasks than there are slots, on purpose: the others wait here and
 start within milliseconds of the one before. A released tag wakes nobody, so the tag alone would
 leave the GPU idle for a second or more between tasks (PrefectHQ/prefect #23183).
 """

@@ -33,23 +33,23 @@ def check_library(settings: Settings) -> None:
         InputError: it is an SQLite file on a share. Its hosts would not see each other's changes
             and locks, and what it holds cannot be computed again.
     """
-    if not settings.voices.startswith("sqlite:///"):
+    if settings.on_server:
         return
     path = Path(settings.voices.removeprefix("sqlite:///"))
     if kind := share_of(path):
         raise InputError(
             f"the voice library {path} is on a network share ({kind}), where SQLite can lose data",
-            "set SPOKENBY_VOICES_URL to a file on a disk of this machine (sqlite:////…), or for"
+            "set SPOKENBY_DATABASE to a file on a disk of this machine (sqlite:////…), or for"
             " several machines to a PostgreSQL database",
         )
 
 
 def shared_locks(settings: Settings) -> str:
     """Say in one line that the locks of this site are on a share; empty if they are not."""
-    if kind := share_of(settings.claims):
+    if isinstance(settings.claims, Path) and (kind := share_of(settings.claims)):
         return (
             f"{settings.cache} is on a network share ({kind}), whose locks may not reach other"
-            " machines: let one machine at a time work on it, or set SPOKENBY_CACHE_DIR to a disk"
-            " of this machine"
+            " machines: let one machine at a time work on it, or set SPOKENBY_DATABASE to a"
+            " PostgreSQL database, or SPOKENBY_CACHE_DIR to a disk of this machine"
         )
     return ""

@@ -22,6 +22,11 @@ from sqlalchemy import (
 metadata = MetaData()
 
 
+def storable(value: str) -> str:
+    """Return text that any database can store."""
+    return value.replace("\0", "").encode(errors="replace").decode()
+
+
 class Words(TypeDecorator[str]):
     """External text: a file name need not be UTF-8, and PostgreSQL accepts no NUL."""
 
@@ -29,8 +34,8 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Return text that any database can store."""
-        return value and value.replace("\0", "").encode(errors="replace").decode()
+        """Return what is stored."""
+        return value and storable(value)
 
 
 library = Table(

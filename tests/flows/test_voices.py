@@ -16,7 +16,7 @@ import pytest
 from commands import Here, Ran
 from conftest import ROOT, Site
 from media import Sound, make_video
-from postgres import new_schema, postgres  # noqa: F401 - a fixture
+from postgres import new_schema
 from sqlalchemy import select, update
 
 from spokenby.engines.av import read_audio
@@ -30,7 +30,7 @@ from spokenby.voices.tables import voiceprints
 CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
 ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
 """When one of them speaks alone in the conversation."""
-NOBODY = {"SPOKENBY_VOICES_URL": "postgresql+psycopg://127.0.0.1:9/voices"}
+NOBODY = {"SPOKENBY_DATABASE": "postgresql+psycopg://127.0.0.1:9/voices"}
 """A library that does not answer."""
 
 
@@ -307,7 +307,7 @@ def test_library_out_of_reach_is_a_failed_stage_with_its_cause(site: Site) -> No
 
 def test_a_library_on_a_server(site: Site, request: pytest.FixtureRequest) -> None:
     forget_all(site)
-    site.environment["SPOKENBY_VOICES_URL"] = new_schema(request.getfixturevalue("postgres"))
+    site.environment["SPOKENBY_DATABASE"] = new_schema(request.getfixturevalue("postgres"))
     with Here(site) as here:
         done(here.run("transcribe", site.videos / "conversation.mp4"))
         done(here.run("voices", "name", "Speaker 1", "Ada Lovelace"))

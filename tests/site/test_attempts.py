@@ -8,13 +8,28 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from postgres import new_schema, place_for
 
+from spokenby.errors import TransientError
 from spokenby.site.attempts import CUT, Ledger
 
 
+@pytest.fixture(params=["host", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Return where attempts are noted that nobody has noted yet."""
+    return place_for(request, tmp_path / "cache" / "ledger.sqlite")
+
+
+@pytest.fixture(params=["host", "server"], scope="module")
+def lasting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    return Ledger(place_for(request, tmp_path_factory.mktemp("lasting") / "ledger.sqlite"))
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "cache" / "ledger.sqlite")
+def ledger(lasting: Ledger) -> Ledger:
+    """Return an empty ledger. It is one for all tests, emptied: a database takes a while."""
+    lasting.forget(*lasting.read())
+    return lasting
 
 
 def tried(ledger: Ledger, *ends: str) -> tuple[int, tuple[str, str]] | None:
@@ -84,6 +99,27 @@ def test_an_attempt_keeps_its_request(ledger: Ledger) -> None:
     assert not ledger.read()
 
 
+def test_any_file_name_and_cause_can_be_noted(ledger: Ledger) -> None:
+    ledger.begin("a", "video", "/caf\xe9 \N{GREEK SMALL LETTER OMEGA}.mp4")
+    ledger.fail("a", "write", 'it\'s 100 %: "so" :name')
+    (row,) = ledger.read().values()
+    assert row.path == "/caf\xe9 \N{GREEK SMALL LETTER OMEGA}.mp4"
+    assert row.failure == ("write", 'it\'s 100 %: "so" :name')
+
+
+def test_a_database_that_is_away_stops_no_run_and_is_said(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(new_schema(postgres).replace("spokenby:secret", "spokenby:hunter2"))
+    ledger.begin("a", "video", "/talk.mp4")
+    (line,) = caplog.messages
+    assert line.startswith("an attempt is not noted: the database postgres on 127.0.0.1:")
+    assert "check that the server runs" in line
+    assert "hunter2" not in line
+    with pytest.raises(TransientError, match="cannot be reached"):
+        ledger.read()
+
+
 def test_a_file_that_changed_has_not_failed(ledger: Ledger) -> None:
     for number, video in enumerate(["before", "before", "after"]):
         ledger.begin(f"{video} {number}", video, "/talk.mp4")
@@ -102,18 +138,17 @@ def test_a_ledger_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     assert tried(Ledger(tmp_path / "file" / "ledger.sqlite"), "first", "stop", "done") is None
 
 
-def test_processes_share_a_ledger(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
+def test_processes_that_open_a_new_ledger_at_once_share_it(place: Path | str) -> None:
     program = (
         "import sys; from pathlib import Path; from spokenby.site.attempts import Ledger\n"
-        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "ledger = Ledger(sys.argv[1] if '://' in sys.argv[1] else Path(sys.argv[1]))\n"
         "for n in range(8):\n"
         "    ledger.begin('same', 'v', 'p'); ledger.begin(f'{sys.argv[2]} {n}', 'v', 'p')\n"
     )
-    command = [sys.executable, "-c", program, str(path)]
+    command = [sys.executable, "-c", program, str(place)]
     for process in [subprocess.Popen([*command, str(n)]) for n in range(3)]:
         assert process.wait(60) == 0
-    rows = Ledger(path).read()
+    rows = Ledger(place).read()
     assert len(rows) == 25
     assert rows["same"].attempts == 24
 

@@ -68,8 +68,8 @@ def test_a_library_on_a_share_is_refused_and_locks_are_said(
     check_library(settings)
     mounts.append(Mount(str(tmp_path / "share"), "nfs4"))
     assert "is on a network share (nfs4)" in shared_locks(settings)
-    with pytest.raises(InputError, match=r"voice library .* network share .* SPOKENBY_VOICES_URL"):
+    with pytest.raises(InputError, match=r"voice library .* network share .* SPOKENBY_DATABASE"):
         open_library(settings)
     assert not (tmp_path / "share").exists()
-    check_library(Settings(data_dir=tmp_path / "share", voices_url="postgresql://host/voices"))
-    check_library(Settings(data_dir=tmp_path / "share", voices_url=f"sqlite:///{tmp_path}/x"))
+    check_library(Settings(data_dir=tmp_path / "share", database="postgresql://host/voices"))
+    check_library(Settings(data_dir=tmp_path / "share", database=f"sqlite:///{tmp_path}/x"))

@@ -6,16 +6,23 @@ import time
 from pathlib import Path
 
 import pytest
+from postgres import place_for
 
 from spokenby.errors import InputError
+from spokenby.locks import Place
 from spokenby.site.video_locks import Claims
 
 VIDEO = "ab" * 32
 OTHER = "cd" * 32
 
 
-def test_a_video_is_claimed_once(tmp_path: Path) -> None:
-    first, second = Claims(tmp_path / "claims"), Claims(tmp_path / "claims")
+@pytest.fixture(params=["host", "server"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return place_for(request, tmp_path / "claims")
+
+
+def test_a_video_is_claimed_once(place: Place) -> None:
+    first, second = Claims(place), Claims(place)
     assert first.take(VIDEO)
     assert not first.take(VIDEO)
     assert not second.take(VIDEO)
@@ -27,8 +34,8 @@ def test_a_video_is_claimed_once(tmp_path: Path) -> None:
     assert second.take(VIDEO)
 
 
-def test_asking_changes_nothing(tmp_path: Path) -> None:
-    claims, other = Claims(tmp_path), Claims(tmp_path)
+def test_asking_changes_nothing(place: Place) -> None:
+    claims, other = Claims(place), Claims(place)
     assert not claims.is_taken(VIDEO)
     assert other.take(VIDEO)
     assert claims.is_taken(VIDEO)
@@ -37,26 +44,27 @@ def test_asking_changes_nothing(tmp_path: Path) -> None:
     assert not claims.is_taken(VIDEO)
 
 
-def test_the_end_of_a_run_frees_its_claims(tmp_path: Path) -> None:
-    with Claims(tmp_path) as claims:
+def test_the_end_of_a_run_frees_its_claims(place: Place) -> None:
+    with Claims(place) as claims:
         assert claims.take(VIDEO)
         assert claims.take(OTHER)
-    assert Claims(tmp_path).take(OTHER)
-    assert Claims(tmp_path).take(VIDEO)
+    assert Claims(place).take(OTHER)
+    assert Claims(place).take(VIDEO)
 
 
-def test_a_killed_process_frees_its_claims(tmp_path: Path) -> None:
+def test_a_killed_process_frees_its_claims(place: Place) -> None:
     program = (
         "import sys, time; from pathlib import Path; from spokenby.site.video_locks import Claims\n"
-        f"claims = Claims(Path(sys.argv[1])); assert claims.take('{VIDEO}')\n"
+        "place = sys.argv[1] if '://' in sys.argv[1] else Path(sys.argv[1])\n"
+        f"claims = Claims(place); assert claims.take('{VIDEO}')\n"
         "print('taken', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(place)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     assert process.stdout.readline() == "taken\n"
-    claims = Claims(tmp_path)
+    claims = Claims(place)
     assert not claims.take(VIDEO)
     assert claims.take(OTHER)
     process.kill()

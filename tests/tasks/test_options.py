@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from prefect import flow, task
-from prefect.client.orchestration import get_client
 from prefect.futures import wait
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -21,7 +20,7 @@ from spokenby.site.stage_results import read_stored, storage_key
 from spokenby.stages import audio, speech
 from spokenby.types import Digest, SpeechRegions, Video, Waveform
 from tasks.audio import extract_audio, preload_waveform
-from tasks.options import RETRY_TRANSIENT, for_plan, missing_limit, stored_stage
+from tasks.options import RETRY_TRANSIENT, for_plan, stored_stage
 from tasks.speech import detect_speech
 
 CONVERSATION = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
@@ -134,10 +133,3 @@ def test_waveform_is_mapped_and_passed_by_reference(
     assert not waveform.samples.flags.owndata
     with pytest.raises(TypeError, match="by reference"):
         pickle.dumps(waveform)
-
-
-def test_missing_limit_is_told() -> None:
-    assert "spokenby setup" in missing_limit("a-tag-without-a-limit")
-    with get_client(sync_client=True) as client:
-        client.create_concurrency_limit("a-tag-with-a-limit", 2)
-    assert missing_limit("a-tag-with-a-limit") == ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
-from postgres import new_schema, postgres  # noqa: F401 - a fixture
+from postgres import new_schema
 from sqlalchemy import inspect, make_url, text
 
 from spokenby.errors import InputError, TransientError
@@ -800,7 +800,8 @@ def test_the_tables_are_as_the_migrations_make_them(library):
     from alembic.migration import MigrationContext
 
     def ours(_, name, kind, *rest):
-        return not (kind == "table" and name.startswith(("line_words", store.VERSION_TABLE)))
+        others = ("line_words", "attempts", store.VERSION_TABLE)
+        return not (kind == "table" and name.startswith(others))
 
     with library._store.reading() as connection:
         context = MigrationContext.configure(
@@ -827,7 +828,8 @@ def test_a_library_of_a_newer_spokenby(url):
     with pytest.raises(InputError) as refused:
         VoiceLibrary(url)
     assert str(refused.value) == (
-        f"the voice library {library.place} was written by a newer spokenby (schema 0099,"
+        f"the {'voice library' if library._store.sqlite else 'database'} {library.place}"
+        " was written by a newer spokenby (schema 0099,"
         f" this version supports {store.HEAD}): update spokenby"
     )
 
@@ -896,9 +898,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
      "postgresql://u:secret@h:port/x", ""],
 )  # fmt: skip
 def test_addresses_that_are_none(url):
-    with pytest.raises(
-        InputError, match="set SPOKENBY_VOICES_URL to sqlite:///<file> or"
-    ) as refused:
+    with pytest.raises(InputError, match="set SPOKENBY_DATABASE to sqlite:///<file> or") as refused:
         VoiceLibrary(url)
     assert "secret" not in str(refused.value)
 
@@ -918,7 +918,7 @@ def test_a_file_name_with_everything_in_it(tmp_path):
     assert path.exists()
 
 
-def test_a_server_that_cannot_be_reached(postgres):  # noqa: F811
+def test_a_server_that_cannot_be_reached(postgres):
     for address in (
         "postgresql://ada:secret@127.0.0.1:1/voices",
         "postgresql://ada:secret@no-such-host.invalid/voices",
@@ -934,7 +934,7 @@ def test_a_server_that_cannot_be_reached(postgres):  # noqa: F811
         assert "terces" not in str(refused.value)
 
 
-def test_a_user_who_may_do_nothing(postgres):  # noqa: F811
+def test_a_user_who_may_do_nothing(postgres):
     url = new_schema(postgres)
     with psycopg.connect(url) as connection:
         connection.execute("CREATE USER guest PASSWORD 'secret'")

@@ -10,9 +10,10 @@ from conftest import ROOT
 
 from flows.cli import doctor
 from flows.cli.config import config
+from spokenby.connections import shown_address
 from spokenby.errors import InputError
 from spokenby.plan.profiles import Profile
-from spokenby.settings import read_settings
+from spokenby.settings import Settings, read_settings
 from spokenby.site.batch import prepare_batch, site_params
 
 
@@ -39,7 +40,7 @@ def test_each_value_is_shown_with_its_origin(
 ) -> None:
     monkeypatch.setenv("SPOKENBY_ON_DONE", "https://hooks.example/t0ken")
     monkeypatch.setenv("SPOKENBY_WEBHOOK_SECRET", "hunter2")
-    secret = 'voices_url = "postgresql+psycopg://ada:hunter2@host/spokenby"\n'
+    secret = 'database = "postgresql+psycopg://ada:hunter2@host/spokenby"\n'
     site_file.write_text(secret + example())
     monkeypatch.setenv("SPOKENBY_VIDEOS_IN_FLIGHT", "4")
     assert config() == 0
@@ -55,12 +56,26 @@ def test_each_value_is_shown_with_its_origin(
     assert "hunter2" not in printed
     assert shown["on_done"] == ["https://hooks.example/…", "SPOKENBY_ON_DONE"]
     assert shown["webhook_secret"] == ["(hidden)", "SPOKENBY_WEBHOOK_SECRET"]
-    assert shown["voices_url"] == ["postgresql+psycopg://ada:***@host/spokenby", file]
+    assert shown["database"] == ["postgresql+psycopg://ada:***@host/spokenby", file]
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://ada:hunter2@host/x", "postgresql://ada:***@host/x"),
+        ("postgresql://host/x?user=ada&password=hunter2", "postgresql://host/x?user=ada"),
+        ("hunter2", "(hidden: it is not an address)"),
+        ("postgresql://ada:hunter2@host:port/x", "(hidden: it is not an address)"),
+    ],
+)
+def test_no_password_of_a_database_is_shown(address: str, shown: str) -> None:
+    assert shown_address(address).startswith(shown)
+    assert "hunter2" not in shown_address(address) + repr(Settings(database=address))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files have other permissions there")
 def test_doctor_warns_of_secrets_that_others_may_read(site_file: Path) -> None:
-    site_file.write_text('voices_url = "postgresql+psycopg://ada:hunter2@host/spokenby"')
+    site_file.write_text('database = "postgresql+psycopg://ada:hunter2@host/spokenby"')
     site_file.chmod(0o644)
     assert str(site_file) in doctor._privacy(read_settings()).message
     site_file.chmod(0o600)

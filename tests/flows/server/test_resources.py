@@ -6,12 +6,15 @@ Server and worker are two `spokenby serve --only …`, so that each can be kille
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +23,12 @@ from conftest import ROOT, Site, migrate
 from media import Sound, make_video
 from served import LOST, CutRun, Served, children, forget_diarization, wait
 
+from flows.cli import doctor
 from flows.server import resources
+from flows.server.connection import connected
+from flows.server.gpu_limits import drop_limits_of_dead
 from spokenby.engines.av import read_audio
+from spokenby.settings import read_settings
 
 TALK = "telephone talk"
 CLIP_S = 6
@@ -64,7 +71,6 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
     before = served.before  # type: ignore[attr-defined]
     assert before.code == 1, before.out
     for missing in (
-        "limit 2 on the tag gpu: missing",
         "work pool spokenby: missing",
         "deployment transcribe-videos: missing",
         "deployment enroll-voice: missing",
@@ -73,6 +79,41 @@ def test_check_lists_what_a_bare_server_lacks(served: Served) -> None:
         'automation "spokenby: mark dead runs": missing',
     ):
         assert missing in before.out
+
+
+def limits(served: Served) -> dict[str, int]:
+    found = served.api("POST", "/concurrency_limits/filter", {"limit": 200})
+    return {limit["tag"]: limit["concurrency_limit"] for limit in found}
+
+
+def test_a_host_has_its_limit_while_it_has_a_worker(served: Served, here: Here) -> None:
+    tag = read_settings().gpu_tag
+    assert tag == f"gpu-{platform.node()}"
+    assert limits(served) == {tag: 2}
+    assert f"limit 2 on the tag {tag}" in doctor._prefect(read_settings()).message
+    assert served.down("worker") == 0
+    assert limits(served) == {}
+    assert "no GPU worker of this host" in doctor._prefect(read_settings()).message
+    assert f"created: limit 2 on the tag {tag}" in served.up("worker", "--workers-limit", "32")
+    assert limits(served) == {tag: 2}
+
+
+def test_a_worker_that_died_leaves_no_limit(served: Served, here: Here) -> None:
+    tag = read_settings().gpu_tag
+    for host in ("living", "dead"):
+        beat = {"name": host, "heartbeat_interval_seconds": 30}
+        served.api("POST", "/work_pools/spokenby/workers/heartbeat", beat)
+    for name in ("gpu-living", "gpu-dead", "gpu-of-somebody-else"):
+        served.api("POST", "/concurrency_limits/", {"tag": name, "concurrency_limit": 2})
+    with sqlite3.connect(Path(served.environment["PREFECT_HOME"]) / "prefect.db") as database:
+        database.execute("UPDATE worker SET status = 'OFFLINE' WHERE name = 'dead'")
+    database.close()
+    with connected() as client:
+        assert drop_limits_of_dead(client, read_settings()) == ["gpu-dead"]
+        assert drop_limits_of_dead(client, read_settings()) == []
+    assert limits(served).keys() == {tag, "gpu-living", "gpu-of-somebody-else"}
+    for name in ("gpu-living", "gpu-of-somebody-else"):
+        served.api("DELETE", f"/concurrency_limits/tag/{name}")
 
 
 def test_a_parameter_that_no_flow_has_is_refused_before_a_run_exists(served: Served) -> None:
@@ -224,9 +265,10 @@ EIGHT_RUNS = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from prefect import flow, task
+from spokenby.settings import read_settings
 from spokenby.site.gpu_slots import gpu_slot
 
-@task(tags=["gpu"])
+@task(tags=[read_settings().gpu_tag])
 def compute(note):
     begun = time.time()
     with gpu_slot():
@@ -302,10 +344,11 @@ def test_server_restarted_during_a_run_does_not_harm_it(
 
 def test_no_slot_leaks(served: Served) -> None:
     """After the kills above: what a dead task held comes free within its lease of 60 s."""
+    limit = f"/concurrency_limits/tag/{read_settings().gpu_tag}"
     wait(
-        lambda: not served.api("GET", "/concurrency_limits/tag/gpu")["active_slots"],
+        lambda: not served.api("GET", limit)["active_slots"],
         90,
-        lambda: served.api("GET", "/concurrency_limits/tag/gpu"),
+        lambda: served.api("GET", limit),
     )
 
 
