@@ -55,12 +55,10 @@ def transcribe_apart(
         _copy_library(Path(site.voices.removeprefix(_SQLITE)), folder / "voices.sqlite")
     else:
         say(console, f"{profile}: people have no names, as the voice library is not a file")
-    apart = site.model_copy(
-        update={"transcripts_dir": folder / "transcripts", "voices_url": voices}
-    )
+    apart = site.model_copy(update={"transcripts_dir": folder / "transcripts", "database": voices})
     environment = {
         "SPOKENBY_TRANSCRIPTS_DIR": str(apart.transcripts),
-        "SPOKENBY_VOICES_URL": voices,
+        "SPOKENBY_DATABASE": voices,
         "SPOKENBY_LISTENING_COPY": "false",
         "SPOKENBY_ON_DONE": "",
     }
