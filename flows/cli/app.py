@@ -12,6 +12,7 @@ from flows.cli.correcting import correct
 from flows.cli.evaluating import evaluate
 from flows.cli.exporting import export
 from flows.cli.find import find
+from flows.cli.mcp import mcp
 from flows.cli.params import params
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
@@ -37,7 +38,7 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    *(transcribe, plan, view, find, correct, export, evaluate),
+    *(transcribe, plan, view, find, mcp, correct, export, evaluate),
     *(sweep, status, retry, params, config, serve, up, setup),
 ):
     app.command(command)
