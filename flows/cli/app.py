@@ -14,6 +14,7 @@ from flows.cli.exporting import export
 from flows.cli.find import find
 from flows.cli.mcp import mcp
 from flows.cli.params import params
+from flows.cli.redacting import redact
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
 from flows.cli.stopping import MESSAGE, exit_code, interrupt_on_signals
@@ -38,7 +39,7 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    *(transcribe, plan, view, find, mcp, correct, export, evaluate),
+    *(transcribe, plan, view, find, mcp, correct, export, redact, evaluate),
     *(sweep, status, retry, params, config, serve, up, setup),
 ):
     app.command(command)
