@@ -21,6 +21,7 @@ from flows.cli.stopping import MESSAGE, exit_code, interrupt_on_signals
 from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.cli.viewing import view
+from flows.cli.vocabulary import vocabulary
 from flows.server import prefect_settings
 from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.wording import one_line
@@ -39,7 +40,7 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    *(transcribe, plan, view, find, mcp, correct, export, redact, evaluate),
+    *(transcribe, plan, view, find, mcp, correct, vocabulary, export, redact, evaluate),
     *(sweep, status, retry, params, config, serve, up, setup),
 ):
     app.command(command)
