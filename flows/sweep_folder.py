@@ -19,6 +19,7 @@ from flows.parameters import (
     LanguageOrDetect,
     ParamsByStage,
     ProfileOrDefault,
+    VocabularyOrDefault,
     titled,
 )
 from spokenby.progress import is_stopping
@@ -47,6 +48,7 @@ def sweep_folder(
     profile: ProfileOrDefault = None,
     language: LanguageOrDetect = None,
     output: FolderOrDefault = None,
+    vocabulary: VocabularyOrDefault = None,
     stable_s: Annotated[float, Field(ge=0), titled("Seconds without change")] = 60.0,
     limit: Annotated[CountOrUnknown, titled("Maximum number of videos", default=0)] = None,
     newest_first: Annotated[bool, titled("Newest first")] = False,
@@ -67,6 +69,8 @@ def sweep_folder(
         profile: Profile of engines.
         language: Spoken language; detected where the engine can.
         output: Folder that transcripts go to; the site's folder if empty.
+        vocabulary: File of terms and replacements; vocabulary.txt beside a video or in the data
+            folder if empty.
         stable_s: A file that changed within this many seconds counts as still being written.
         limit: Maximum number of videos in one sweep; 0 for all.
         newest_first: Start with the newest file instead of the oldest.
@@ -75,7 +79,9 @@ def sweep_folder(
         params: What is to differ from the profile, by stage: {"merge": {"max_pause": 1.0}}.
     """
     inventory = shared_inventory(
-        lambda: prepare_batch(profile, language=language, output=output, params=params)
+        lambda: prepare_batch(
+            profile, language=language, output=output, vocabulary=vocabulary, params=params
+        )
     )
     batch = inventory.batch
     request = {
@@ -86,7 +92,7 @@ def sweep_folder(
         "max_speakers": None,
         "audio_stream": None,
         "output": str(batch.output.absolute()) if output else None,
-        "vocabulary": None,
+        "vocabulary": str(Path(vocabulary).absolute()) if vocabulary else None,
         "params": params,
     }
     choice = Choice(stable_s, limit, newest_first, max_attempts, queued_paths())

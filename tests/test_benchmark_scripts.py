@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -139,6 +140,23 @@ def test_scaling_takes_off_what_a_run_costs_anyway() -> None:
     assert fits["memory_mb"] == pytest.approx(0, abs=1e-9)
     assert fits["stages"]["diarize"] == pytest.approx(1)
     assert "exponent" in scaling.show("more videos", points, fits)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_chapters_are_compared_with_topics(tmp_path: Path) -> None:
+    import chapters
+
+    turns = [{"speaker": "ab"[n % 2], "content": "well {pause} word " * 100} for n in range(8)]
+    topics = [{"relevant_text_span": [["0", "3"]]}, {"relevant_text_span": [["4", "7"]]}]
+    for name in ("one", "two"):
+        content = {"meeting_transcripts": turns, "topic_list": topics}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    talk = chapters.read(tmp_path / "one.json")
+    assert (talk.topics, talk.starts[4], talk.starts[-1]) == ([4], 800, 1600)
+    assert chapters.errors(talk, [800]) == (0, 0)
+    assert chapters.errors(talk, [700, 900])[0] < chapters.errors(talk, [400, 1200])[0]
+    rows = chapters.measure(argparse.Namespace(qmsum=tmp_path, seed=0))
+    assert ("meetings", "evenly, the right number", 0, 0, 1, 1) in rows
 
 
 @pytest.mark.usefixtures("scripts")

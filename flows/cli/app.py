@@ -12,13 +12,16 @@ from flows.cli.correcting import correct
 from flows.cli.evaluating import evaluate
 from flows.cli.exporting import export
 from flows.cli.find import find
+from flows.cli.mcp import mcp
 from flows.cli.params import params
+from flows.cli.redacting import redact
 from flows.cli.serve import serve, setup, up
 from flows.cli.status import retry, status, sweep
 from flows.cli.stopping import MESSAGE, exit_code, interrupt_on_signals
 from flows.cli.terminal import STOPPED, open_console, say
 from flows.cli.transcribing import plan, transcribe
 from flows.cli.viewing import view
+from flows.cli.vocabulary import vocabulary
 from flows.server import prefect_settings
 from spokenby.errors import SpokenbyError, StoppedError
 from spokenby.wording import one_line
@@ -37,7 +40,7 @@ app.command(
     "flows.cli.voices:app", name="voices", help="Recognize speakers by voice, and name them."
 )
 for command in (
-    *(transcribe, plan, view, find, correct, export, evaluate),
+    *(transcribe, plan, view, find, mcp, correct, vocabulary, export, redact, evaluate),
     *(sweep, status, retry, params, config, serve, up, setup),
 ):
     app.command(command)

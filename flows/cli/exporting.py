@@ -26,6 +26,8 @@ def export(
     Captions: srt, vtt, ass; with names only where the speaker changes: changes.srt, …; without
     names: never.srt, …; video: a copy of the video with captions and chapters, not encoded again.
 
+    Chapters, where the topic changes (a guess): chapters.vtt, chapters.txt (for video sites).
+
     Documents: docx (an interview), minutes.docx, verbatim.docx, md, links.md (names as
     `[[Ada Lovelace]]`), txt, plain.txt (only what was said).
 

@@ -30,6 +30,7 @@ def sweep(
     profile: str | None = None,
     language: str | None = None,
     output: str | None = None,
+    vocabulary: str | None = None,
     stable_s: Annotated[float, Parameter(validator=Number(gte=0))] = 60.0,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     newest_first: bool = False,
@@ -54,6 +55,7 @@ def sweep(
         profile: Profile of engines.
         language: Spoken language as a code such as en; detected if left out.
         output: Folder for transcripts; default data/transcripts.
+        vocabulary: File of terms and replacements, as in `spokenby transcribe`.
         stable_s: A file that changed within this many seconds counts as still being written.
         limit: Maximum number of videos.
         newest_first: Start with the newest file instead of the oldest.
@@ -78,8 +80,11 @@ def sweep(
     console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
     where = tuple(str(Path(folder).absolute()) for folder in folders)
+    vocabulary = str(Path(vocabulary).absolute()) if vocabulary else None
     stop_on_signals(console)
-    inventory = Inventory(prepare_batch(profile, language=language, output=output))
+    inventory = Inventory(
+        prepare_batch(profile, language=language, output=output, vocabulary=vocabulary)
+    )
     statuses: list[VideoStatus]
     with progress_shown(console):
         if dry_run:
@@ -92,6 +97,7 @@ def sweep(
                     inventory.batch.recipe.profile,
                     language,
                     output,
+                    vocabulary,
                     stable_s,
                     limit,
                     newest_first,
@@ -109,6 +115,7 @@ def status(
     profile: str | None = None,
     language: str | None = None,
     output: str | None = None,
+    vocabulary: str | None = None,
 ) -> int:
     """Show which videos are done, running, waiting or failed, and why. Needs no Prefect server.
 
@@ -119,12 +126,14 @@ def status(
 
         spokenby status
         spokenby status recordings/ --profile open
+        spokenby status recordings/ --vocabulary names.txt
 
     Args:
         paths: Videos, or folders to search for videos.
         profile: Profile whose transcripts count.
         language: Transcripts for which spoken language count: as in `spokenby transcribe`.
         output: Folder for transcripts; default data/transcripts.
+        vocabulary: Transcripts made with this file count: as in `spokenby transcribe`.
     """
     prefect_settings.apply()
     from flows.cli.display import progress_shown
@@ -133,7 +142,9 @@ def status(
     from spokenby.site.inventory import Inventory, list_site
 
     console = open_console()
-    inventory = Inventory(prepare_batch(profile, language=language, output=output))
+    inventory = Inventory(
+        prepare_batch(profile, language=language, output=output, vocabulary=vocabulary)
+    )
     with progress_shown(console):
         statuses = list(list_site(paths, inventory))
     _print(console, statuses)

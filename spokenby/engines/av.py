@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -185,13 +185,31 @@ def read_audio(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     """Decode a short file completely: samples, shape (samples,), and their rate in Hz."""
     with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
         rate_hz = container.streams.audio[0].rate
-        resampler = av.AudioResampler("flt", "mono", rate_hz)
-        blocks = [
-            block.to_ndarray()[0]
-            for frame in [*container.decode(audio=0), None]
-            for block in resampler.resample(frame)
-        ]
-    return np.concatenate(blocks), rate_hz
+        return np.concatenate(list(_blocks(container, rate_hz))), rate_hz
+
+
+def read_blocks(path: Path) -> Iterator[npt.NDArray[np.float32]]:
+    """Decode a file of any length, block by block: shape (samples,), mono at 16 kHz.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    try:
+        with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
+            yield from _blocks(container, SAMPLE_RATE_HZ)
+    except av.error.FFmpegError as error:
+        raise InputError(
+            f"{path} cannot be decoded ({error.strerror})", "check the file and the disk"
+        ) from error
+
+
+def _blocks(
+    container: av.container.InputContainer, rate_hz: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    resampler = av.AudioResampler("flt", "mono", rate_hz)
+    for frame in chain(container.decode(audio=0), [None]):
+        for block in resampler.resample(frame):
+            yield block.to_ndarray()[0]
 
 
 def read_picture(path: Path, width: int) -> bytes:

@@ -35,7 +35,7 @@ PASSAGE = 5
 SLIVER: Seconds = 0.5
 """What is left of a turn beside words that go to somebody else goes with them if it is shorter."""
 
-_GENERIC = re.compile(r"Unknown speaker( \w+)?|Speaker \w+|SPEAKER_\d+")
+GENERIC_NAME = re.compile(r"Unknown speaker( \w+)?|Speaker \w+|SPEAKER_\d+")
 """Names that say nothing about who it is."""
 _PIECE = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff][^\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]*"
@@ -230,9 +230,9 @@ class _Work:
             return matching[0]
         name = plain(who.name)
         matching = [each.label for each in self._speakers if plain(each.name) == name]
-        if len(matching) == 1 and not _GENERIC.fullmatch(name):
+        if len(matching) == 1 and not GENERIC_NAME.fullmatch(name):
             return matching[0]
-        if len(matching) > 1 or _GENERIC.fullmatch(name) or not name:
+        if len(matching) > 1 or GENERIC_NAME.fullmatch(name) or not name:
             raise _UnfitError(f"who “{_short(name)}” was is not known here")
         numbers = (re.fullmatch(r"SPEAKER_(\d+)", each.label) for each in self._speakers)
         number = 1 + max((int(found[1]) for found in numbers if found), default=-1)

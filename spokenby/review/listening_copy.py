@@ -8,18 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from spokenby.engines.av import write_opus
+import numpy as np
+import numpy.typing as npt
+
+from spokenby.engines.av import read_blocks, write_opus
 from spokenby.files import explaining
 from spokenby.output.manifest import read_manifest
 from spokenby.stages.audio import create_locked, is_unchanged, open_waveform, sweep
-from spokenby.types import AudioFile, Digest, Progress, no_progress
+from spokenby.types import (
+    SAMPLE_RATE_HZ,
+    AudioFile,
+    Digest,
+    Progress,
+    Seconds,
+    no_progress,
+)
 
 FILE = "audio.webm"
+
+TONE_HZ = 1000
+"""Heard in place of what was taken out."""
+_LOUDNESS = 0.1
+_FADE = SAMPLE_RATE_HZ // 100
+"""Samples."""
 
 
 class ListeningCopy(NamedTuple):
@@ -79,6 +96,41 @@ def listening_copy(
             yield ListeningCopy({FILE: partial}, audio.digest)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def covered(copy: Path, spans: Sequence[tuple[Seconds, Seconds]]) -> Iterator[Path]:
+    """Yield a copy, gone afterwards, of which some spans are a tone; nothing else is heard there.
+
+    Args:
+        copy: another listening copy.
+        spans: start and end, in order.
+
+    Raises:
+        InputError: the copy cannot be decoded.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        elsewhere = "set TMPDIR to a folder with more space"
+        target = Path(folder, FILE)
+        with explaining(Path(folder), elsewhere), Path(folder, "samples").open("w+b") as file:
+            file.writelines(block.tobytes() for block in read_blocks(copy))
+            file.flush()
+            samples = np.memmap(file, np.float32, "r+")
+            for start, end in spans:
+                first, last = (round(time * SAMPLE_RATE_HZ) for time in (start, end))
+                samples[first:last] = _tone(len(samples[first:last]))
+            with target.open("w+b") as encoded:
+                write_opus(samples, encoded)
+            del samples  # Windows deletes no file that is mapped
+        yield target
+
+
+def _tone(length: int) -> npt.NDArray[np.float32]:
+    """Return so many samples of a tone that fades in and out."""
+    places = np.arange(length)
+    edge = np.minimum(places, places[::-1]) / _FADE
+    tone = np.sin(2 * np.pi * TONE_HZ / SAMPLE_RATE_HZ * places)
+    return np.asarray(_LOUDNESS * np.minimum(edge, 1) * tone, np.float32)
 
 
 def _is_there(folder: Path, audio: Digest) -> bool:

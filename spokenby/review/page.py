@@ -48,7 +48,7 @@ _WHOLE = 0.995
 
 _MENU = {
     "Documents": ("prose", "text"),
-    "Captions": ("captions",),
+    "Captions": ("captions", "chapters"),
     "Tables": ("tables", "document"),
     "Annotation": ("annotation",),
     "Editing": ("editing",),
@@ -60,6 +60,7 @@ _KINDS = {
     "minutes": "a table of who said what, and one for decisions",
     "verbatim": "by segment, with pauses and overlaps",
     "plain": "only what was said",
+    "chapters": "where the topic changes",
     "links": "names as [[links]]",
     "docx": "Word, as an interview",
     "TextGrid": "Praat",

@@ -13,9 +13,9 @@ from spokenby.digests import DigestIndex, digest_file
 from spokenby.engines.ffmpeg import copy_with_captions, find_ffmpeg
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.output import exporting, formats, manifest
-from spokenby.output.chapters import as_metadata, chapters_of
 from spokenby.output.exporting import Exported
 from spokenby.output.folders import folder_name, safe_name
+from spokenby.output.formats.chapters import as_metadata, chapters_of
 from spokenby.settings import Settings
 from spokenby.site.batch import Batch
 from spokenby.site.inventory import State, VideoStatus

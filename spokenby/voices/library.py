@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, insert, select, update
 
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.types import Diarization, Digest, Identity, SpeakerEmbeddings, Video
+from spokenby.types import Diarization, Digest, Identity, Seconds, SpeakerEmbeddings, Video
 from spokenby.voices import registry, roster, search
 from spokenby.voices.centroids import refresh_centroids
 from spokenby.voices.exchange import Imported, export_voices, import_voices
@@ -384,6 +384,21 @@ class VoiceLibrary:
         with self._store.reading() as connection:
             voice = registry.resolve(connection, speaker) if speaker else None
             return roster.find_lines(connection, text, voice, limit)
+
+    def read(
+        self, folder: str, start: Seconds, end: Seconds, first: int = 0, limit: int = 100
+    ) -> list[Hit]:
+        """Return the lines of a transcript that are heard between two times, in order.
+
+        Args:
+            folder: as it was noted.
+            start: of the passage.
+            end: of the passage.
+            first: how many lines to skip.
+            limit: maximum number of lines.
+        """
+        with self._store.reading() as connection:
+            return roster.read_lines(connection, folder, start, end, first, limit)
 
     def export(self) -> dict[str, Any]:
         """Return voices, prints and appearances, without the transcripts' lines, as JSON values."""

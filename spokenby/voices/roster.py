@@ -151,6 +151,17 @@ def read_appearances(connection: Connection, voice: Voice) -> list[AppearanceSum
 def find_lines(connection: Connection, text: str, voice: Voice | None, limit: int) -> list[Hit]:
     """Return lines with all words of `text`, said by a voice or by anybody; see `search.py`."""
     rows = search.find_lines(connection, text, voice.number if voice else None, limit)
+    return _hits(connection, rows)
+
+
+def read_lines(
+    connection: Connection, folder: str, start: Seconds, end: Seconds, first: int, limit: int
+) -> list[Hit]:
+    """Return a transcript's lines that are heard between two times."""
+    return _hits(connection, search.read_lines(connection, folder, start, end, first, limit))
+
+
+def _hits(connection: Connection, rows: Sequence[Row[Any]]) -> list[Hit]:
     who = {
         (video, identity.speaker): identity
         for video in {row.video for row in rows}

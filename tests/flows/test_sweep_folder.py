@@ -21,6 +21,7 @@ from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence, tone
 
+from spokenby.errors import InputError
 from spokenby.plan.stages import Stage
 from spokenby.site.attempts import Attempt, Ledger
 
@@ -119,7 +120,10 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
         assert ("2 ready, 1 skipped" in ran.out) == ("sweep" in command)
     assert not site.transcripts.exists()
 
-    first = cli.run("sweep", site.videos, "--max-attempts", 2)
+    names = site.folder / "names.txt"
+    names.write_text("Ada Lovelace\n")
+    sweep = ("sweep", site.videos, "--max-attempts", 2, "--vocabulary", names)
+    first = cli.run(*sweep)
     assert first.code == 1, first.out
     assert "1 failed, 1 done, 1 skipped" in first.out
     assert "left out: 1 unfinished (half.mp4.part)" in first.out
@@ -141,11 +145,11 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
     assert "(1 failed, 1 done, 1 skipped)" in run["state"]["message"]
 
     path.rename(site.videos / "renamed.mp4")
-    second = cli.run("sweep", site.videos, "--max-attempts", 2)
+    second = cli.run(*sweep)
     assert "1 failed, 1 done, 1 skipped" in second.out
     assert site.computed("renamed") == set()
 
-    third = cli.run("sweep", site.videos, "--max-attempts", 2)
+    third = cli.run(*sweep)
     assert third.code == 0, third.out
     assert "1 given up, 2 skipped" in third.out
     state, note = latest_table(site)["broken.mp4"]
@@ -153,8 +157,14 @@ def test_sweeps_over_the_life_of_a_folder(site: Site, cli: Here, growing: Path) 
     assert note.startswith("failed 2 times: inspect: ")
 
     add(site, "broken.mp4", hz=500)
-    fourth = cli.run("sweep", site.videos, "--max-attempts", 2)
+    fourth = cli.run(*sweep)
     assert fourth.code == 0, fourth.out
+    assert site.manifest("broken")["params"]["transcribe"]["vocabulary"] == "Ada Lovelace"
+    broken = site.videos / "broken.mp4"
+    assert "1 done" in cli.run("status", broken, "--vocabulary", names).out
+    assert "1 waiting" in cli.run("status", broken).out
+    with pytest.raises(InputError, match=r"gone\.txt cannot be read .*: check its name"):
+        cli.run("status", "--vocabulary", site.folder / "gone.txt")
     assert latest_table(site)["broken.mp4"][0] == "done"
     assert not ledger_of(site).read()
 

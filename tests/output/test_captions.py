@@ -123,7 +123,7 @@ def shown(text: str, name: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-FILES = [name for name in formats.FORMATS if name[-3:] in {"srt", "vtt", "ass"}]
+FILES = formats.FAMILIES["captions"]
 LONG = [("S0", [(0.0, 9.0, "x" * 10_000)]), ("S1", [(0.0, 0.0, "so")])]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import av
@@ -162,3 +163,12 @@ def test_the_command_says_what_it_wrote_and_goes_on_after_a_bad_path(settings, t
     ):
         with pytest.raises(InputError, match=says):
             export_command(*words, as_=as_)
+
+
+def test_the_docs_example_of_chapters(settings, capsys):
+    page = Path(__file__).parents[2].joinpath("docs", "transcript-format.md").read_text("utf-8")
+    (formats_,) = re.findall(r"\n    spokenby export talk\.mp4 --as (chapters\.\S+)\n", page)
+    video, folder = add(settings)
+    assert export_command(str(video), as_=formats_) == 0
+    assert (folder / "transcript.chapters.txt").read_text() == "0:00 Speaker 7: w0\n"
+    assert "chapters.vtt" in capsys.readouterr().out
