@@ -157,7 +157,7 @@ def _files(
 def _notes(folder: Path, listed: Collection[str], files: Collection[str]) -> Iterator[str]:
     if is_edited(folder):
         yield f"{folder} was edited by hand: the copy is made from its transcript.json"
-    known = {*files, layers.RECOGNIZED, folders.CORRECTIONS}
+    known = {*files, folders.RECOGNIZED, folders.CORRECTIONS}
     if left_out := sorted(set(listed) - known):
         yield f"not in the copy: {', '.join(left_out)}"
     if listening_copy.FILE not in files:
