@@ -141,7 +141,7 @@ def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
             pass
 
 
-def forget_name(folder: Path, video: Digest, voice: int, *, locks: Path, copies: Path) -> None:
+def forget_name(folder: Path, video: Digest, voice: int, *, locks: Place, copies: Path) -> None:
     """Take the name of a voice out of the stored corrections: they give words to its label then.
 
     A page that was opened before cannot save the name again.
