@@ -31,7 +31,7 @@ CONVERSATION = ROOT / "data" / "samples" / "conversation.flac"
 ADA, JOHN, PETER = (29.9, 37.6), (20.4, 27.7), (95.4, 101.2)
 """When one of them speaks alone in the conversation."""
 NOBODY = {"SPOKENBY_DATABASE": "postgresql+psycopg://127.0.0.1:9/voices"}
-"""A library that does not answer."""
+"""A database that does not answer."""
 
 
 def cut(path: Path, *parts: tuple[float, float], noise: float = 0.0, gain: float = 1.0) -> Path:
@@ -293,16 +293,30 @@ def test_two_runs_at_once_make_one_voice_of_one(site: Site) -> None:
     assert {ada, john, peter} == {"Speaker 1", "Speaker 2", "Speaker 3"}
 
 
-def test_library_out_of_reach_is_a_failed_stage_with_its_cause(site: Site) -> None:
+def test_a_library_that_cannot_be_used_is_a_failed_stage_with_its_cause(site: Site) -> None:
     forget_all(site)
-    site.environment |= NOBODY
+    library = site.data / "voices" / "voices.sqlite"
+    library.parent.mkdir()
+    library.write_bytes(b"not a database at all, but text" * 100)
     with Here(site) as here:
         ran = here.run("transcribe", site.videos / "again.mp4")
     assert ran.code == 1
     (line,) = [line for line in ran.out.splitlines() if line.startswith("failed: ")]
     assert line.startswith("failed: again.mp4: identify: ")
-    assert "127.0.0.1" in line
+    assert str(library) in line
     assert not site.transcripts.exists() or not list(site.transcripts.iterdir())
+
+
+def test_without_the_database_that_hosts_share_nobody_begins(site: Site) -> None:
+    site.environment |= NOBODY
+    before = site.manifest("again")
+    with Here(site) as here:
+        ran = here.main("transcribe", site.videos / "again.mp4", "--force", "merge")
+    assert ran.code == 2
+    (line,) = [line for line in ran.out.splitlines() if "cannot be reached" in line]
+    assert "the database voices on 127.0.0.1:9" in line
+    assert "SPOKENBY_DATABASE" in line
+    assert site.manifest("again") == before
 
 
 def test_a_library_on_a_server(site: Site, request: pytest.FixtureRequest) -> None:
