@@ -29,6 +29,8 @@ from spokenby.wording import position
 MARK = "[…]"
 """What stands for words that were taken out."""
 REDACTED_SPEAKER = "Redacted speaker"
+SPEAKER = "speaker"
+"""Why all that somebody says is taken out."""
 
 MARGIN: Seconds = 0.2
 """Sound is taken out so much before and behind a word: recognizers place words this far off."""
@@ -108,7 +110,7 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
             reasons.add((at[place] for place in numbers), "number")
     for place, word in _words(transcript):
         if word.speaker in request.speakers:
-            reasons.add([place], "speaker")
+            reasons.add([place], SPEAKER)
     segments = tuple(
         _segment(segment, [reasons.why((n, m)) for m in range(len(segment.words))])
         for n, segment in enumerate(transcript.segments)
@@ -229,7 +231,9 @@ class _Reasons:
             self.found.add(name)
 
     def why(self, place: _Place) -> str:
-        return ", ".join(sorted(self._why.get(place, ())))
+        """Return what asks for a word; empty for nothing, and one reason for all that one says."""
+        reasons = self._why.get(place, set())
+        return SPEAKER if SPEAKER in reasons else ", ".join(sorted(reasons))
 
 
 def _words(transcript: SpeakerTranscript) -> Iterator[tuple[_Place, SpokenWord]]:
