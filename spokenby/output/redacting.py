@@ -96,7 +96,7 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
     """
     shown = names_of(transcript)
     known = (shown[label] for label in request.speakers)
-    names = _names((*request.names, *(each for each in known if not _says_nothing(each))))
+    names = _names((*request.names, *(each for each in known if not GENERIC_NAME.fullmatch(each))))
     languages = {transcript.language, *(part.transcribed for part in transcript.languages)}
     reasons = _Reasons()
     for words in _by_speaker(transcript).values():
@@ -128,10 +128,6 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
         tuple(sound),
         doubts,
     )
-
-
-def _says_nothing(name: str) -> bool:
-    return name == UNKNOWN_SPEAKER or GENERIC_NAME.fullmatch(name) is not None
 
 
 def _folded(text: str) -> str:
