@@ -29,6 +29,8 @@ from spokenby.wording import position
 MARK = "[…]"
 """What stands for words that were taken out."""
 REDACTED_SPEAKER = "Redacted speaker"
+SPEAKER = "speaker"
+"""Why all that somebody says is taken out."""
 
 MARGIN: Seconds = 0.2
 """Sound is taken out so much before and behind a word: recognizers place words this far off."""
@@ -94,7 +96,7 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
     """
     shown = names_of(transcript)
     known = (shown[label] for label in request.speakers)
-    names = _names((*request.names, *(each for each in known if not _says_nothing(each))))
+    names = _names((*request.names, *(each for each in known if not GENERIC_NAME.fullmatch(each))))
     languages = {transcript.language, *(part.transcribed for part in transcript.languages)}
     reasons = _Reasons()
     for words in _by_speaker(transcript).values():
@@ -108,7 +110,7 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
             reasons.add((at[place] for place in numbers), "number")
     for place, word in _words(transcript):
         if word.speaker in request.speakers:
-            reasons.add([place], "speaker")
+            reasons.add([place], SPEAKER)
     segments = tuple(
         _segment(segment, [reasons.why((n, m)) for m in range(len(segment.words))])
         for n, segment in enumerate(transcript.segments)
@@ -126,10 +128,6 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
         tuple(sound),
         doubts,
     )
-
-
-def _says_nothing(name: str) -> bool:
-    return name == UNKNOWN_SPEAKER or GENERIC_NAME.fullmatch(name) is not None
 
 
 def _folded(text: str) -> str:
@@ -229,7 +227,9 @@ class _Reasons:
             self.found.add(name)
 
     def why(self, place: _Place) -> str:
-        return ", ".join(sorted(self._why.get(place, ())))
+        """Return what asks for a word; empty for nothing, and one reason for all that one says."""
+        reasons = self._why.get(place, set())
+        return SPEAKER if SPEAKER in reasons else ", ".join(sorted(reasons))
 
 
 def _words(transcript: SpeakerTranscript) -> Iterator[tuple[_Place, SpokenWord]]:

@@ -93,7 +93,8 @@ def add_lines(lines: list[str], settings: Settings) -> Path:
 
 
 def _corrections(folder: Path) -> Iterator[Correction]:
-    """Yield the corrections of all videos."""
+    """Yield the corrections of all videos, each once: of a video there may be several copies."""
+    seen = set()
     for path in sorted(folder.glob("*.json")):
         try:
             content = path.read_bytes()
@@ -101,7 +102,11 @@ def _corrections(folder: Path) -> Iterator[Correction]:
             raise InputError(
                 f"{path} cannot be read ({error.strerror})", "check its permissions"
             ) from error
-        yield from read_corrections(content, str(path)).corrections
+        found = read_corrections(content, str(path))
+        for each in found.corrections:
+            if (key := (found.video, each.start, each.old, each.new)) not in seen:
+                seen.add(key)
+                yield each
 
 
 def _changes(correction: Correction) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from spokenby.files import explaining
 from spokenby.output import folders, formats, layers, manifest
 from spokenby.output.folders import is_edited
 from spokenby.output.formats import Document
-from spokenby.output.formats.shared import names_of
+from spokenby.output.formats.shared import plain
 from spokenby.output.formats.tables import inert
 from spokenby.output.redacting import Redacted, Request, Taken, redact
 from spokenby.review import listening_copy, page
@@ -42,23 +42,28 @@ class Copied(NamedTuple):
     """What the copy lacks besides, and why."""
 
 
-def resolve_speaker(transcript: SpeakerTranscript, which: str) -> str:
-    """Return the label of a speaker: by name, the beginning of exactly one name, or label.
+def labels_of(transcript: SpeakerTranscript, which: str) -> list[str]:
+    """Return the labels of a speaker: by name, the beginning of exactly one name, or label.
+
+    One person may have several labels.
 
     Raises:
         InputError: none or several match.
     """
-    names = names_of(transcript)
+    names = {each.label: plain(each.name) or each.label for each in transcript.speakers}
     wanted = " ".join(which.casefold().split())
-    whole = [label for label, name in names.items() if wanted in {name.casefold(), label}]
+    whole = [
+        label for label, name in names.items() if wanted in {name.casefold(), label.casefold()}
+    ]
     found = whole or [
         label for label, name in names.items() if wanted and name.casefold().startswith(wanted)
     ]
-    found = found or [label for label in names if label and label.casefold() == wanted]
-    if len(found) != 1 or found[0] is None:
+    if len({names[label] for label in found}) != 1:
         problem = "matches several speakers" if found else "does not speak here"
-        raise InputError(f"{which!r} {problem}", f"choose from {', '.join(names.values())}")
-    return found[0]
+        raise InputError(
+            f"{which!r} {problem}", f"choose from {', '.join(dict.fromkeys(names.values()))}"
+        )
+    return found
 
 
 def make_copy(
@@ -79,7 +84,7 @@ def make_copy(
         settings: the site.
         names: to take out.
         numbers: take out numbers.
-        speakers: all that they say, and their names; see `resolve_speaker`.
+        speakers: all that they say, and their names; see `labels_of`.
         to: the folder to write; else one in the site's `redacted`.
 
     Raises:
@@ -94,7 +99,7 @@ def make_copy(
     # A warning that a correction does not fit quotes what was said.
     warnings = layer.recognized.transcript.warnings
     transcript = layer.document.transcript.model_copy(update={"warnings": warnings})
-    labels = tuple(resolve_speaker(transcript, which) for which in speakers)
+    labels = tuple(label for which in speakers for label in labels_of(transcript, which))
     redacted = redact(transcript, layer.document.name, Request(tuple(names), numbers, labels))
     same = redacted.transcript.speakers == transcript.speakers
     if not redacted.taken and same and redacted.name == layer.document.name:

@@ -114,7 +114,7 @@ def test_a_speaker_and_the_name() -> None:
     assert transcript.named_warnings == ("Redacted speaker and Speaker 7 sound alike",)
     # The whole turn is silent, also where no word was recognized.
     assert redacted.sound[0] == (0.0, 8 + MARGIN)
-    assert [each.why for each in redacted.taken] == ["speaker", "name, speaker", "speaker", "name"]
+    assert [each.why for each in redacted.taken] == ["speaker", "name"]
 
 
 def test_times_stay_and_sound_is_wider() -> None:

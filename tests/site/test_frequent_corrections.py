@@ -65,7 +65,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
             for n, (old, new) in enumerate(changes)
         )
         content = as_json(Corrections(video=video * 64, corrections=corrections))
-        (settings.corrections / f"{video * 64}.json").write_bytes(content)
+        for ending in ("json", "1.json"):  # the second of another transcript of the video
+            (settings.corrections / f"{video * 64}.{ending}").write_bytes(content)
     video = Video(path="sea.mp4", name="sea", digest="d" * 64, duration=9.0, audio_streams=1)
     lines = [Line(float(n), n + 1.0, None, "By the sea.") for n in range(4)]
     open_library(settings).note_transcript(video, "sea-dddddddd", lines)

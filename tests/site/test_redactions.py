@@ -22,6 +22,7 @@ from spokenby.output import folders, formats, layers, manifest
 from spokenby.output.corrections import Correction, Corrections, as_json
 from spokenby.review import listening_copy, page
 from spokenby.settings import Settings, read_settings
+from spokenby.site.redactions import labels_of
 from tests.review.conversation import Line, transcript_of
 
 VIDEO = "a" * 64
@@ -208,6 +209,19 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(caught.value)
     assert not list(settings.data_dir.glob("redacted/*"))
     assert [path.name for path in settings.transcripts.iterdir()] == [folder.name]
+
+
+def test_one_person_may_have_several_labels() -> None:
+    transcript = transcript_of([*LINES, Line(20, 24, "Zoë B.", "Bye.")])
+    assert labels_of(transcript, " zoë  brixton") == labels_of(transcript, "speaker_02")
+    with pytest.raises(InputError, match="'Zoë' matches several speakers: choose from Quorra"):
+        labels_of(transcript, "Zoë")
+    twice = tuple(
+        each.model_copy(update={"name": "Zoë Brixton"} if "Zoë" in each.name else {})
+        for each in transcript.speakers
+    )
+    transcript = transcript.model_copy(update={"speakers": twice})
+    assert labels_of(transcript, "Zoë") == ["SPEAKER_02", "SPEAKER_03"]
 
 
 def test_the_example_of_the_docs(

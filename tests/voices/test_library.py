@@ -568,6 +568,14 @@ def say(library, name, *lines, folder=None):
     )
 
 
+def test_a_passage_is_read_in_order(lasting):
+    passage = lasting.read("talk-0000", 12.0, 31.0)
+    assert [hit.text for hit in passage] == SAID[1:4]
+    assert {hit.speaker for hit in passage} == {"Speaker 1"}
+    assert lasting.read("talk-0000", 12.0, 31.0, 1, 1) == passage[1:2]
+    assert lasting.read("talk-0000", 15.0, 20.0) == lasting.read("elsewhere", 0.0, 99.0) == []
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
