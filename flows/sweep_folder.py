@@ -85,6 +85,7 @@ def sweep_folder(
         "min_speakers": None,
         "max_speakers": None,
         "audio_stream": None,
+        "channels": None,
         "output": str(batch.output.absolute()) if output else None,
         "vocabulary": None,
         "params": params,

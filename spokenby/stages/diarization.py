@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, Protocol, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from spokenby.stages.tracks import find_tracks, place_on_timeline
 from spokenby.types import (
     Device,
     Diarization,
@@ -17,6 +19,7 @@ from spokenby.types import (
     SpeechRegions,
     StageParams,
     TorchType,
+    Track,
     Turn,
     Waveform,
     no_progress,
@@ -133,22 +136,68 @@ def diarize_speakers(
     """Return who speaks when, speakers numbered by their first turn.
 
     Without speech there are no turns. A warning says if there are fewer speakers than requested.
+    Nobody speaks on two tracks.
     """
+    tracks = waveform.tracks
     if speech and not speech.regions:
-        return Diarization(digest=digest, turns=(), exclusive=())
+        return Diarization(digest=digest, turns=(), exclusive=(), tracks=tracks)
     regular, exclusive = diarizer.diarize(waveform, speech, params, progress, release)
-    turns = tidy_turns(regular, waveform.duration)
-    apart = separate_turns(tidy_turns(exclusive, waveform.duration))
-    names: dict[str, str] = {}
-    for turn in [*turns, *apart]:
-        names.setdefault(turn.speaker, f"SPEAKER_{len(names):02d}")
+    turns = _by_track(tidy_turns(regular, waveform.duration), tracks)
+    apart = _by_track(separate_turns(tidy_turns(exclusive, waveform.duration)), tracks)
+    names = _numbered([*turns, *apart], tracks)
     return Diarization(
         digest=digest,
         computed_in=diarizer.computes_in,
         turns=_renamed(turns, names),
         exclusive=_renamed(apart, names),
         warnings=tuple(_missing(len(names), params)),
+        tracks=tracks,
     )
+
+
+def is_by_track(waveform: Waveform, params: Params) -> bool:
+    """Return whether each track is one speaker: unless more speakers than tracks are requested."""
+    least, _ = params.speaker_range()
+    return bool(waveform.tracks) and least <= len(waveform.tracks)
+
+
+def take_tracks(
+    waveform: Waveform, speech: SpeechRegions, params: Params, *, digest: Digest
+) -> Diarization:
+    """Return who speaks when where each track is one speaker: what speech is on it is theirs."""
+    tracks = waveform.tracks
+    regions = [Turn(start=it.start, end=it.end, speaker="") for it in speech.regions]
+    turns = _by_track(regions, tracks)
+    names = _numbered(turns, tracks)
+    _, most = params.speaker_range()
+    fewer = f"at most {most} speakers were requested, but each of {len(names)} tracks is one"
+    return Diarization(
+        digest=digest,
+        turns=_renamed(turns, names),
+        exclusive=_renamed(turns, names),
+        warnings=(fewer,) if len(names) > most else (),
+        tracks=tracks,
+    )
+
+
+def _by_track(turns: list[Turn], tracks: Sequence[Track]) -> list[Turn]:
+    """Return the turns with the tracks that they begin on as part of their speakers' labels."""
+    if not tracks:
+        return turns
+    on = find_tracks(tracks, np.array([turn.start for turn in turns])).tolist()
+    return [
+        turn.model_copy(update={"speaker": f"{number} {turn.speaker}"})
+        for turn, number in zip(turns, on, strict=True)
+    ]
+
+
+def _numbered(turns: Sequence[Turn], tracks: Sequence[Track]) -> dict[str, str]:
+    """Return labels by the order in which speakers are first heard in the video."""
+    if tracks:
+        starts = place_on_timeline(tracks, np.array([turn.start for turn in turns]))
+        turns = [turns[first] for first in starts.argsort(kind="stable").tolist()]
+    speakers = dict.fromkeys(turn.speaker for turn in turns)
+    return {speaker: f"SPEAKER_{number:02d}" for number, speaker in enumerate(speakers)}
 
 
 def _missing(found: int, params: Params) -> Iterator[str]:

@@ -5,7 +5,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from spokenby.stages.audio import (
     Decoder,
     Params,
     Samples,
+    Source,
     _wav_header,
     create_locked,
     extract_audio,
@@ -55,6 +56,12 @@ class Blocks:
 
     def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
         return False
+
+    def list_sources(self, source: Path, audio_stream: int | None) -> tuple[Source, ...]:
+        return (Source(source, 0, 0),)
+
+    def read_excerpts(self, sources: Sequence[Source]) -> list[Samples]:
+        return []
 
 
 def extract(folder: Path, decoder: Decoder, video: Video = VIDEO, **params: int) -> AudioFile:
