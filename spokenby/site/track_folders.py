@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from zlib import crc32
 
 from spokenby.digests import DigestIndex, digest_file, digest_of
 from spokenby.engines.av import Probe, probe
@@ -108,15 +109,16 @@ def newest_stat(path: Path) -> os.stat_result:
 def recording_stamp(path: Path) -> tuple[int, int, int] | None:
     """Return what changes when a file is written or replaced: size, time, number.
 
-    Of a folder of tracks, the sum of each over its files.
+    Of a folder of tracks, the sum of each over its files, and their names.
     """
     try:
-        files = track_files(path) if is_track_folder(path) else [path]
-        stats = [file.stat() for file in files]
+        files = track_files(path) if is_track_folder(path) else []
+        stats = [file.stat() for file in files or [path]]
     except (OSError, InputError):
         return None
+    names = "/".join(file.name for file in files).encode()
     return (
         sum(stat.st_size for stat in stats),
         sum(stat.st_mtime_ns for stat in stats),
-        sum(stat.st_ino for stat in stats),
+        sum(stat.st_ino for stat in stats) + crc32(names),
     )

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from spokenby.stages import local_speakers
 from spokenby.stages.tracks import find_tracks, place_on_timeline
 from spokenby.types import (
     Device,
@@ -99,6 +100,9 @@ class Params(StageParams):
 MOST_SPEAKERS = 20
 """Upper limit of an automatic count."""
 
+TRIMMED: Seconds = 0.3
+"""At most this is taken off both ends of speech to make it a turn of a track's speaker."""
+
 
 class Diarizer(Protocol):
     """Distinguishes the voices of one recording."""
@@ -166,8 +170,7 @@ def take_tracks(
 ) -> Diarization:
     """Return who speaks when where each track is one speaker: what speech is on it is theirs."""
     tracks = waveform.tracks
-    regions = [Turn(start=it.start, end=it.end, speaker="") for it in speech.regions]
-    turns = _by_track(regions, tracks)
+    turns = _by_track(_trim(speech), tracks)
     names = _numbered(turns, tracks)
     _, most = params.speaker_range()
     fewer = f"at most {most} speakers were requested, but each of {len(names)} tracks is one"
@@ -178,6 +181,32 @@ def take_tracks(
         warnings=(fewer,) if len(names) > most else (),
         tracks=tracks,
     )
+
+
+def _trim(speech: SpeechRegions) -> list[Turn]:
+    """Return the regions as turns, without what was added around them for recognizers.
+
+    They begin and end where the segmentation network hears somebody, if that is near.
+    """
+    active = local_speakers.unpack(speech.local_speakers)
+    frames = local_speakers.count_frames(speech.duration)
+    somebody = (
+        local_speakers.average(np.asarray(active.any(axis=2)), frames) >= 0.5
+        if len(active)
+        else None
+    )
+    turns = []
+    for region in speech.regions:
+        start, end = region.start, region.end
+        if somebody is not None:
+            first, last = local_speakers.to_frame(np.array([start, end])).clip(0, frames - 1)
+            if len(heard := first + np.flatnonzero(somebody[first : last + 1])):
+                begins, ends = local_speakers.to_time(heard[[0, -1]]).tolist()
+                start = max(start, min(begins, start + TRIMMED))
+                end = min(end, max(ends, end - TRIMMED))
+        if start < end:
+            turns.append(Turn(start=round(start, 3), end=round(end, 3), speaker=""))
+    return turns
 
 
 def _by_track(turns: list[Turn], tracks: Sequence[Track]) -> list[Turn]:

@@ -57,7 +57,7 @@ OPEN_FRAMES = 4
 MARGIN_FRAMES = 5
 """Own speech is widened by 0.1 s: its beginning and its end are soft."""
 
-SUM_ERROR = 0.02
+SUM_ERROR = 0.2
 """A track that is the sum of the others but for this share of its energy is their mix."""
 
 Floats = npt.NDArray[np.float64]
