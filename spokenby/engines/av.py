@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import av
 import numpy as np
@@ -334,8 +334,16 @@ def write_video(
             container.mux(stream.encode(None))
 
 
+class Sliced(Protocol):
+    """Samples of which a slice is asked for at a time, as of an array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.float32]: ...
+
+
 def write_opus(
-    samples: npt.NDArray[np.float32],
+    samples: Sliced,
     target: BinaryIO,
     *,
     bits_per_s: int = 28_000,
@@ -356,7 +364,7 @@ def write_opus(
         stream = file.add_stream("libopus", rate=SAMPLE_RATE_HZ, layout="mono", options=options)
         stream.bit_rate = bits_per_s
         for start in range(0, len(samples), _OPUS_BLOCK):
-            block = samples[None, start : start + _OPUS_BLOCK]
+            block = samples[start : start + _OPUS_BLOCK][None]
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "flt", "mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, start
             file.mux(stream.encode(frame))

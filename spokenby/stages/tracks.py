@@ -45,8 +45,12 @@ LEAST_ACTIVE: Seconds = 3.0
 LEAST_TURN: Seconds = 0.5
 """Mean length for which a track stays the loudest one: people take turns, sounds alternate fast."""
 
-LEAK_MARGIN = 6.0
-"""A track is not heard where it has less than so many times (8 dB) what leaks into it."""
+LEAK_QUANTILE = 0.15
+"""Of how a track's energy compares with the loudest one's: so low, it is what leaks, even where
+both mostly speak at once."""
+
+LEAK_MARGIN = 10.0
+"""A track is not heard where it has less than so many times (10 dB) what leaks into it."""
 
 CLOSED_FRAMES = 15
 """Shorter stretches of leaking between own speech, 0.3 s, stay."""
@@ -182,8 +186,8 @@ def find_own(tracks: Sequence[Energies]) -> npt.NDArray[np.bool_]:
         near = np.stack([np.roll(energy, shift) for shift in (-2, 0, 2)]).max(axis=0)
         for number, track in enumerate(energies):
             if number != other:
-                leaking = np.median(track[speaks] / near[speaks])
-                own[number] &= track > LEAK_MARGIN * leaking * near
+                leaking = np.quantile(track[speaks] / near[speaks], LEAK_QUANTILE)
+                own[number] &= track > min(LEAK_MARGIN * float(leaking), 1.0) * near
     for number, track in enumerate(own):
         track |= (loudest == number) & (energies[number] > ACTIVE)  # noqa: PLW2901
         own[number] = _tidy(track)
@@ -200,15 +204,27 @@ def _tidy(own: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(padded[CLOSED_FRAMES:-CLOSED_FRAMES], np.bool_)
 
 
-def mix(samples: npt.NDArray[np.float32], tracks: Sequence[Track]) -> npt.NDArray[np.float32]:
-    """Return the tracks as they sound together, shape (samples,); without tracks, the samples."""
-    if not tracks:
-        return samples
-    spans = [(round(t.start * SAMPLE_RATE_HZ), round(t.end * SAMPLE_RATE_HZ)) for t in tracks]
-    mixed = np.zeros(max(last - first for first, last in spans), np.float32)
-    for first, last in spans:
-        mixed[: last - first] += samples[first:last]
-    return np.clip(mixed, -1, 1, out=mixed)
+class Together:
+    """The tracks of a waveform as they sound together; without tracks, its samples.
+
+    A slice is mixed when it is asked for: all of a long recording need not fit memory.
+    """
+
+    def __init__(self, samples: npt.NDArray[np.float32], tracks: Sequence[Track]) -> None:
+        edges = [[round(time * SAMPLE_RATE_HZ) for time in (t.start, t.end)] for t in tracks]
+        self._tracks = [samples[first:last] for first, last in edges] or [samples]
+
+    def __len__(self) -> int:
+        return max(map(len, self._tracks))
+
+    def __getitem__(self, part: slice) -> npt.NDArray[np.float32]:
+        first, *others = (track[part] for track in self._tracks)
+        if not others:
+            return first
+        mixed = np.zeros(max(map(len, [first, *others])), np.float32)
+        for samples in [first, *others]:
+            mixed[: len(samples)] += samples
+        return np.clip(mixed, -1, 1, out=mixed)
 
 
 def _stack(tracks: Sequence[Energies]) -> npt.NDArray[np.float32]:

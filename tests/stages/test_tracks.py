@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from recordings import CONVERSATION, sound_of
+from scipy.signal import fftconvolve
 from scoring import reference
 
 from spokenby.stages import tracks
@@ -112,6 +113,29 @@ def test_crosstalk_is_silenced_and_own_speech_stays(crosstalk: float, second: fl
             assert own[number][spoken(1 - number) & ~spoken(number)].mean() < 0.05
 
 
+def test_crosstalk_that_echoes_in_a_room_is_silenced() -> None:
+    time = np.arange(4800)
+    echoes = np.random.default_rng(1).normal(0, 1, len(time)) * np.exp(-time / 1200) * (time > 80)
+    echoes = (db(-15) * echoes / np.linalg.norm(echoes)).astype(np.float32)
+    left, right = microphones()[:2]
+    leaks = [fftconvolve(row, echoes)[: len(row)] for row in (right, left)]
+    own = tracks.find_own(measured(np.stack([left + leaks[0], right + leaks[1]])))
+    for number in (0, 1):
+        assert own[number][spoken(number)].mean() > 0.99
+        assert own[number][spoken(1 - number) & ~spoken(number)].mean() < 0.1
+
+
+def test_who_speaks_only_over_others_silences_nobody() -> None:
+    """Hardly anything of the second one is heard without the first, who goes on."""
+    left, right = microphones()[:2]
+    talk = left[spoken(0).repeat(tracks.FRAME_SAMPLES)[: len(left)]][: 8 * SAMPLE_RATE_HZ]
+    over = np.zeros_like(talk)
+    heard = right[spoken(1).repeat(tracks.FRAME_SAMPLES)[: len(right)]][: 2 * SAMPLE_RATE_HZ]
+    over[5 * SAMPLE_RATE_HZ : 7 * SAMPLE_RATE_HZ] = heard
+    own = tracks.find_own(measured(np.stack([talk + 0.1 * over, over + 0.1 * talk])))
+    assert own[0].mean() > 0.8
+
+
 def test_who_agrees_softly_while_another_speaks_is_heard() -> None:
     left, right = microphones()[:2]
     (begin, *_) = np.flatnonzero(spoken(0)) * tracks.FRAME_SAMPLES
@@ -170,5 +194,9 @@ def test_tracks_sound_together_on_one_timeline() -> None:
     samples = np.concatenate([np.full(60, 0.25), np.zeros(30), np.full(50, 0.5)]).astype("f4")
     rate = SAMPLE_RATE_HZ
     parts = [Track(start=0, end=60 / rate), Track(start=90 / rate, end=140 / rate)]
-    assert tracks.mix(samples, parts).tolist() == [0.75] * 50 + [0.25] * 10
-    assert tracks.mix(samples, []) is samples
+    together = tracks.Together(samples, parts)
+    assert len(together) == 60
+    assert together[:].tolist() == [0.75] * 50 + [0.25] * 10
+    assert together[45:55].tolist() == [0.75] * 5 + [0.25] * 5
+    assert together[50:60].tolist() == [0.25] * 10
+    assert tracks.Together(samples, [])[100:].tolist() == samples[100:].tolist()
