@@ -8,7 +8,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from spokenby.stages import local_speakers
+from spokenby.stages import intervals, local_speakers
 from spokenby.stages.tracks import find_tracks, place_on_timeline
 from spokenby.types import (
     Device,
@@ -100,8 +100,11 @@ class Params(StageParams):
 MOST_SPEAKERS = 20
 """Upper limit of an automatic count."""
 
-TRIMMED: Seconds = 0.3
-"""At most this is taken off both ends of speech to make it a turn of a track's speaker."""
+PADDED: Seconds = 0.15
+"""At most this is taken off an end of speech beside a pause to make it a turn of its track."""
+
+PAD_PAUSE: Seconds = 1.0
+"""Beside shorter pauses speech is not widened."""
 
 
 class Diarizer(Protocol):
@@ -186,7 +189,7 @@ def take_tracks(
 def _trim(speech: SpeechRegions) -> list[Turn]:
     """Return the regions as turns, without what was added around them for recognizers.
 
-    They begin and end where the segmentation network hears somebody, if that is near.
+    Beside a pause they begin and end where the segmentation network hears somebody, if it is near.
     """
     active = local_speakers.unpack(speech.local_speakers)
     frames = local_speakers.count_frames(speech.duration)
@@ -196,14 +199,16 @@ def _trim(speech: SpeechRegions) -> list[Turn]:
         else None
     )
     turns = []
-    for region in speech.regions:
+    edges = intervals.array(speech.regions)
+    pauses = np.r_[np.inf, edges[1:, 0] - edges[:-1, 1], np.inf] >= PAD_PAUSE - 2 * PADDED
+    for region, before, after in zip(speech.regions, pauses[:-1], pauses[1:], strict=False):
         start, end = region.start, region.end
         if somebody is not None:
             first, last = local_speakers.to_frame(np.array([start, end])).clip(0, frames - 1)
             if len(heard := first + np.flatnonzero(somebody[first : last + 1])):
                 begins, ends = local_speakers.to_time(heard[[0, -1]]).tolist()
-                start = max(start, min(begins, start + TRIMMED))
-                end = min(end, max(ends, end - TRIMMED))
+                start = max(start, min(begins, start + PADDED * before))
+                end = min(end, max(ends, end - PADDED * after))
         if start < end:
             turns.append(Turn(start=round(start, 3), end=round(end, 3), speaker=""))
     return turns
