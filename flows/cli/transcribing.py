@@ -140,6 +140,7 @@ def transcribe(
         spokenby transcribe recordings/ --num-speakers 3 --output minutes/
         spokenby transcribe talk.mp4 --force diarize
         spokenby transcribe talk.mp4 --vocabulary names.txt
+        spokenby transcribe interview.m4a --channels split
         spokenby transcribe talk.mp4 --set merge.max_pause=2
         spokenby transcribe talks/ --on-done "python examples/obsidian.py notes/"
 
