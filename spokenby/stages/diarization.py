@@ -173,7 +173,7 @@ def take_tracks(
 ) -> Diarization:
     """Return who speaks when where each track is one speaker: what speech is on it is theirs."""
     tracks = waveform.tracks
-    turns = _by_track(_trim(speech), tracks)
+    turns = _by_track(_trim(speech, params.clustering.max_gap), tracks)
     names = _numbered(turns, tracks)
     _, most = params.speaker_range()
     fewer = f"at most {most} speakers were requested, but each of {len(names)} tracks is one"
@@ -186,8 +186,10 @@ def take_tracks(
     )
 
 
-def _trim(speech: SpeechRegions) -> list[Turn]:
+def _trim(speech: SpeechRegions, max_gap: Seconds) -> list[Turn]:
     """Return the regions as turns, without what was added around them for recognizers.
+
+    They are joined across gaps of at most `max_gap`, as the turns of voices are.
 
     Beside a pause they begin and end where the segmentation network hears somebody, if it is near.
     """
@@ -198,7 +200,7 @@ def _trim(speech: SpeechRegions) -> list[Turn]:
         if len(active)
         else None
     )
-    turns = []
+    turns: list[Turn] = []
     edges = intervals.array(speech.regions)
     pauses = np.r_[np.inf, edges[1:, 0] - edges[:-1, 1], np.inf] >= PAD_PAUSE - 2 * PADDED
     for region, before, after in zip(speech.regions, pauses[:-1], pauses[1:], strict=False):
@@ -210,7 +212,9 @@ def _trim(speech: SpeechRegions) -> list[Turn]:
                 start = max(start, min(begins, start + PADDED * before))
                 end = min(end, max(ends, end - PADDED * after))
         if start < end:
-            turns.append(Turn(start=round(start, 3), end=round(end, 3), speaker=""))
+            joins = turns and start - turns[-1].end <= max_gap
+            begin = turns.pop().start if joins else round(start, 3)
+            turns.append(Turn(start=begin, end=round(end, 3), speaker=""))
     return turns
 
 

@@ -153,13 +153,13 @@ def test_turns_of_tracks_begin_where_somebody_is_heard() -> None:
     """Speech is widened for recognizers; more than a little is left as it is."""
     masks = np.zeros((5, local_speakers.CHUNK_FRAMES), np.int64)
     masks[0, 60:120] = 1  # of a chunk of 589 frames in 10 s: from 1.04 to 2.04 s
-    speech = speech_of((0.9, 2.15), (2.4, 9.0)).model_copy(
+    speech = speech_of((0.9, 2.15), (2.5, 4.0), (4.25, 9.0)).model_copy(
         update={"local_speakers": local_speakers.pack(masks), "duration": 20.0}
     )
     found = rows(take_tracks(SPLIT, speech, Params(), digest="d").turns)
     assert found == [
         (pytest.approx(1.04, abs=0.02), 2.15, "SPEAKER_00"),
-        (2.4, 9.0, "SPEAKER_00"),
+        (2.5, 9.0, "SPEAKER_00"),
     ]
 
 
