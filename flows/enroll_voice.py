@@ -52,7 +52,8 @@ def enroll_voice(
         )
     if (start or end) and len(clips) != 1:
         raise InputError("a start or end applies to one recording", "name only that recording")
-    batch = prepare_batch(profile)
+    # One person is heard, whatever the site says of its videos.
+    batch = prepare_batch(profile, channels="mix")
     make_models_ready(batch, find_hub_token, with_upstream(Stage.EMBED))
     problems: list[str] = []
     heard: list[tuple[Video, Futures]] = []

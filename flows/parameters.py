@@ -6,11 +6,12 @@ empty field, which the server refuses.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from spokenby.plan.profiles import PARAMS, Profile
+from spokenby.stages.audio import Channels
 from spokenby.stages.transcription import EACH_PART
 from spokenby.types import LANGUAGE_LABELS, language_code
 
@@ -82,6 +83,12 @@ IndexOrDefault = Annotated[
     BeforeValidator(_negative),
     WithJsonSchema({"type": "integer", "minimum": -1}),
     Field(json_schema_extra={"default": -1, "title": "Audio stream"}),
+]
+ChannelsOrDefault = Annotated[
+    Channels | None,
+    BeforeValidator(_nothing),
+    WithJsonSchema({"type": "string", "enum": ["default", *get_args(Channels)]}),
+    Field(json_schema_extra={"default": "default", "title": "Channels"}),
 ]
 
 

@@ -91,6 +91,7 @@ def sweep_folder(
         "min_speakers": None,
         "max_speakers": None,
         "audio_stream": None,
+        "channels": None,
         "output": str(batch.output.absolute()) if output else None,
         "vocabulary": str(Path(vocabulary).absolute()) if vocabulary else None,
         "params": params,

@@ -14,6 +14,7 @@ from flows import final_states
 from flows.hub_token import find_hub_token
 from flows.in_flight import VideosInFlight
 from flows.parameters import (
+    ChannelsOrDefault,
     CountOrUnknown,
     FolderOrDefault,
     FormatsOrDefault,
@@ -66,6 +67,7 @@ def transcribe_videos(
     min_speakers: Annotated[CountOrUnknown, titled("Minimum number of speakers", default=0)] = None,
     max_speakers: Annotated[CountOrUnknown, titled("Maximum number of speakers", default=0)] = None,
     audio_stream: IndexOrDefault = None,
+    channels: ChannelsOrDefault = None,
     output: FolderOrDefault = None,
     formats: FormatsOrDefault = None,
     vocabulary: VocabularyOrDefault = None,
@@ -86,6 +88,8 @@ def transcribe_videos(
         min_speakers: At least this many people speak, if known, else 0.
         max_speakers: At most this many people speak, if known, else 0.
         audio_stream: Which of a video's audio streams, from 0; -1 for its default one.
+        channels: Whether each channel, or each of several audio streams, is one speaker: auto
+            splits where they sound like different speakers.
         output: Folder that transcripts go to; the site's folder if empty.
         formats: Files that a transcript gets, such as json,srt,docx; the site's if empty.
         vocabulary: File of terms and replacements; vocabulary.txt beside a video or in the data
@@ -101,6 +105,7 @@ def transcribe_videos(
             min_speakers=min_speakers,
             max_speakers=max_speakers,
             audio_stream=audio_stream,
+            channels=channels,
             output=output,
             formats=formats,
             vocabulary=vocabulary,

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
-from spokenby.plan.planning import Plan
+from spokenby.plan.planning import Plan, upstream_of
 from spokenby.plan.stages import READS_AUDIO, Stage
 from spokenby.progress import Step, announce
 from spokenby.site.batch import Batch
@@ -145,7 +145,7 @@ class VideoGraph:
             sound = self._extracted()[Stage.EXTRACT]
             waveform = self._start("preload", audio.preload_waveform, sound, part)
         regions = self._start_stage(Stage.SPEECH, speech.detect_speech, waveform, recipe.speech)
-        given = regions if recipe.diarize.needs_speech else None
+        given = regions if Stage.SPEECH in upstream_of(recipe)[Stage.DIARIZE] else None
         turns = self._start_stage(
             Stage.DIARIZE, diarization.diarize_speakers, waveform, given, recipe.diarize
         )

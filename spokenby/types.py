@@ -163,7 +163,8 @@ class StageParams(Frozen):
     NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "model"})
 
     ONLY_IF_SET: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came later, in the key only where they are not empty: results stay valid."""
+    """Fields that came later, in the key only where they differ from their default: results of
+    before stay valid."""
 
     def in_key(self) -> dict[str, Any]:
         """Return the fields that decide on the result, as JSON values.
@@ -172,11 +173,12 @@ class StageParams(Frozen):
         every key, among the stage's: they were fields of the stage once.
         """
         engines = {name: value for name, value in self if isinstance(value, StageParams)}
-        unset = {name for name in self.ONLY_IF_SET if not getattr(self, name)}
+        fields = type(self).model_fields
+        unset = {name for name in self.ONLY_IF_SET if getattr(self, name) == fields[name].default}
         out = engines.keys() | self.NOT_IN_KEY | unset
         key = self.model_dump(mode="json", by_alias=True, exclude=out)
         for engine, params in engines.items():
-            if engine == type(self).model_fields["engine"].default:
+            if engine == fields["engine"].default:
                 key |= params.in_key()
             elif engine == key["engine"]:
                 key[engine] = params.in_key()
@@ -199,6 +201,12 @@ class Span(Frozen):
         return self.end - self.start
 
 
+class Track(Span):
+    """What one speaker was recorded on, where it lies in the extracted audio: see `tracks.py`."""
+
+    name: str = Field(default="", description="whose it is, as the file says; empty if it does not")
+
+
 class Video(Frozen):
     """A file to transcribe, as probed. `path` is where it lies now; only `digest` enters keys."""
 
@@ -208,6 +216,9 @@ class Video(Frozen):
     duration: Seconds
     audio_streams: int = Field(description="how many audio streams the file has, at least 1")
     recorded: str = Field(default="", description="date, as 2026-03-05, if the file says it")
+    tracks: tuple[tuple[str, str], ...] = Field(
+        default=(), description="of a folder of tracks: each file's name, and whose it is"
+    )
     stamp: tuple[int, int, int] | None = Field(
         default=None,
         exclude=True,
@@ -233,13 +244,15 @@ class EngineResult(StageResult):
 class AudioFile(StageResult):
     """A video's audio: a WAV file of 32-bit float samples, mono, 16 kHz.
 
-    `name` is relative to the site's audio folder: a result holds no absolute path.
+    `name` is relative to the site's audio folder: a result holds no absolute path. Where each
+    track of the video is a speaker, the file holds them one after the other.
     """
 
     name: str
     duration: Seconds
     sha256: str = Field(description="of the samples; a disk that changes a bit does not tell")
     warnings: tuple[str, ...] = Field(default=(), description="what the audio lacks, for people")
+    tracks: tuple[Track, ...] = ()
 
 
 class Waveform:
@@ -247,14 +260,18 @@ class Waveform:
 
     `samples` has shape (samples,), float32 in -1…1, and is memory-mapped read-only: passing a
     waveform on costs nothing, and pickling one, which would copy hundreds of megabytes, is refused.
+    `tracks`, if there are any, are the parts in which each speaker is heard alone.
     """
 
-    __slots__ = ("digest", "rate_hz", "samples")
+    __slots__ = ("digest", "rate_hz", "samples", "tracks")
 
-    def __init__(self, samples: npt.NDArray[np.float32], digest: Digest) -> None:
+    def __init__(
+        self, samples: npt.NDArray[np.float32], digest: Digest, tracks: tuple[Track, ...] = ()
+    ) -> None:
         self.samples = samples
         self.rate_hz = SAMPLE_RATE_HZ
         self.digest = digest
+        self.tracks = tracks
 
     @property
     def duration(self) -> Seconds:
@@ -300,12 +317,14 @@ class Diarization(EngineResult):
     """Who spoke when. Both tuples are sorted by start, then end.
 
     `turns` may overlap where several speak at once; `exclusive` never does, and is what words are
-    assigned by. Speakers are numbered by their first turn.
+    assigned by. Speakers are numbered by their first turn. With `tracks`, times are those of the
+    waveform in which they lie one after the other.
     """
 
     turns: tuple[Turn, ...]
     exclusive: tuple[Turn, ...]
     warnings: tuple[str, ...] = Field(default=(), description="what was requested and not found")
+    tracks: tuple[Track, ...] = ()
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -457,6 +476,11 @@ class Speaker(Frozen):
     confidence: float | None = Field(default=None, description="that it is this voice, 0 to 1")
     talk_time: Seconds
     words: int
+    track: str = Field(
+        default="",
+        exclude_if=lambda name: not name,
+        description="name of the track that nobody else speaks on, as the file says it",
+    )
 
 
 class SpeakerTranscript(StageResult):

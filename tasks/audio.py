@@ -51,5 +51,6 @@ def preload_waveform(
     part: Span | None = None,
 ) -> Waveform:
     """Map a video's samples, or a part of them, into memory; nothing is read before it is used."""
-    waveform = audio.open_waveform(read_settings().audio / audio_file.name, audio_file.digest)
+    path = read_settings().audio / audio_file.name
+    waveform = audio.open_waveform(path, audio_file.digest, audio_file.tracks)
     return audio.cut_waveform(waveform, part) if part else waveform

@@ -23,6 +23,8 @@ def diarize_speakers(
     digest: Digest,
 ) -> Diarization:
     """Find who spoke when; the next video may listen while the voices of this one are compared."""
+    if speech and diarization.is_by_track(waveform, params):
+        return timed(diarization.take_tracks, waveform, speech, params, digest=digest)
     with ExitStack() as held:
         diarizer = held.enter_context(
             on_gpu(video.path, Stage.DIARIZE, load_diarizer(params, read_settings().models))

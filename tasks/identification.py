@@ -18,6 +18,7 @@ from spokenby.site.voice_library import (
     rewrite_transcripts,
     unmatched_people,
 )
+from spokenby.stages.tracks import on_timeline
 from spokenby.types import JoinedVoices, Span, SpeechRegions, Video, Waveform
 from spokenby.voices import enrollment, matching
 from spokenby.voices.library import Change, Enrolled, Voiceprint
@@ -50,7 +51,7 @@ def identify_speakers(video: Video, voices: JoinedVoices, params: matching.Param
         library = open_library(settings)
         embeddings = voices.embeddings
         confirm_claim(video.digest)
-        identities = library.identify(video, embeddings, voices.diarization, params)
+        identities = library.identify(video, embeddings, on_timeline(voices.diarization), params)
         return Identified(
             embeddings.digest, identities, unmatched_people(settings.voices, embeddings.model)
         )

@@ -36,6 +36,8 @@ class Options:
         language: Spoken language as a code such as en; detected by
             default; auto-per-part decodes each passage in its own language.
         audio_stream: Which audio stream of a video, counted from 0.
+        channels: mix: all channels together; split: each channel, or each of several audio streams,
+            is one speaker; auto: split where they sound like different speakers.
         output: Folder for transcripts; default data/transcripts.
         formats: Files that a transcript's folder gets, such as srt,docx; transcript.json is always
             one. See spokenby export --help.
@@ -53,6 +55,7 @@ class Options:
     max_speakers: Speakers = None
     language: str | None = None
     audio_stream: int | None = None
+    channels: str | None = None
     output: str | None = None
     formats: str | None = None
     vocabulary: str | None = None
@@ -82,6 +85,7 @@ class Options:
             "min_speakers": self.min_speakers,
             "max_speakers": self.max_speakers,
             "audio_stream": self.audio_stream,
+            "channels": self.channels,
             "output": self.output,
             "formats": self.formats,
             "vocabulary": self.vocabulary,
@@ -136,6 +140,7 @@ def transcribe(
         spokenby transcribe recordings/ --num-speakers 3 --output minutes/
         spokenby transcribe talk.mp4 --force diarize
         spokenby transcribe talk.mp4 --vocabulary names.txt
+        spokenby transcribe interview.m4a --channels split
         spokenby transcribe talk.mp4 --set merge.max_pause=2
         spokenby transcribe talks/ --on-done "python examples/obsidian.py notes/"
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import av
 import numpy as np
@@ -40,6 +40,9 @@ _DECODED = 50
 """Pictures at most for one to show: of a large video, one may take 20 ms."""
 
 _COVER = av.stream.Disposition.attached_pic
+
+_EXCERPTS = 40
+_EXCERPT_S: Seconds = 4.0
 
 _OPUS_BLOCK = 10 * SAMPLE_RATE_HZ
 
@@ -212,6 +215,72 @@ def _blocks(
             yield block.to_ndarray()[0]
 
 
+def read_excerpts(
+    path: Path, wanted: Sequence[tuple[int, int | None]], duration: Seconds
+) -> list[npt.NDArray[np.float32]]:
+    """Return the same excerpts of each stream or channel at 16 kHz, each joined; [] if unreadable.
+
+    They are `_EXCERPTS` of `_EXCERPT_S`, evenly over the file; of a shorter file, all of it.
+
+    Args:
+        path: of the file.
+        wanted: number of the stream, and the channel, or `None` for the mean of all.
+        duration: of the file.
+    """
+    whole = duration <= _EXCERPTS * _EXCERPT_S
+    length = duration if whole else _EXCERPT_S
+    joined: list[list[npt.NDArray[np.float32]]] = [[] for _ in wanted]
+    try:
+        with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
+            streams = {number: container.streams.audio[number] for number, _ in wanted}
+            begin = (container.start_time or 0) / av.time_base
+            for at in [0.0] if whole else np.linspace(0, duration - length, _EXCERPTS).tolist():
+                if not whole:
+                    container.seek(int((begin + at) * av.time_base))
+                heard = _read_excerpt(container, streams, begin + at, length)
+                for samples, (number, channel) in zip(joined, wanted, strict=True):
+                    one = heard[number]
+                    alone = one.mean(axis=0) if channel is None else one[min(channel, len(one) - 1)]
+                    samples.append(alone - alone.mean())
+    except (OSError, ValueError, av.error.FFmpegError):
+        return []
+    return [np.concatenate(samples) for samples in joined]
+
+
+def _read_excerpt(
+    container: av.container.InputContainer,
+    streams: Mapping[int, av.AudioStream],
+    begin: Seconds,
+    length: Seconds,
+) -> dict[int, npt.NDArray[np.float32]]:
+    """Return so many seconds of each stream from a time on, shape (channels, samples)."""
+    count = round(length * SAMPLE_RATE_HZ)
+    heard, resamplers = {}, {}
+    for number, stream in streams.items():
+        channels = stream.codec_context.channels
+        heard[number] = np.zeros((channels, count), np.float32)
+        resamplers[number] = av.AudioResampler("fltp", stream.codec_context.layout, SAMPLE_RATE_HZ)
+    number_of = {stream.index: number for number, stream in streams.items()}
+    places: dict[int, int] = {}
+    for packet in container.demux(*streams.values()):
+        number = number_of[packet.stream.index]
+        for frame in packet.decode():
+            if not isinstance(frame, av.AudioFrame) or frame.time is None:
+                continue
+            place = places.setdefault(number, round((frame.time - begin) * SAMPLE_RATE_HZ))
+            for block in resamplers[number].resample(frame):
+                samples = block.to_ndarray()
+                inside = samples[:, max(-place, 0) : max(count - place, 0)]
+                if inside.shape[1]:
+                    first = max(place, 0)
+                    heard[number][:, first : first + inside.shape[1]] = inside
+                place += samples.shape[1]
+            places[number] = place
+        if len(places) == len(streams) and min(places.values()) >= count:
+            break
+    return heard
+
+
 def read_picture(path: Path, width: int) -> bytes:
     """Return a picture of a video as JPEG, so many pixels wide; empty if none can be read.
 
@@ -283,8 +352,16 @@ def write_video(
             container.mux(stream.encode(None))
 
 
+class Sliced(Protocol):
+    """Samples of which a slice is asked for at a time, as of an array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[np.float32]: ...
+
+
 def write_opus(
-    samples: npt.NDArray[np.float32],
+    samples: Sliced,
     target: BinaryIO,
     *,
     bits_per_s: int = 28_000,
@@ -305,7 +382,7 @@ def write_opus(
         stream = file.add_stream("libopus", rate=SAMPLE_RATE_HZ, layout="mono", options=options)
         stream.bit_rate = bits_per_s
         for start in range(0, len(samples), _OPUS_BLOCK):
-            block = samples[None, start : start + _OPUS_BLOCK]
+            block = samples[start : start + _OPUS_BLOCK][None]
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "flt", "mono")
             frame.sample_rate, frame.pts = SAMPLE_RATE_HZ, start
             file.mux(stream.encode(frame))

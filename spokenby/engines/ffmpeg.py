@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
@@ -20,10 +20,10 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 
-from spokenby.engines.av import FORMATS, AudioStream, Probe, choose_stream, probe
+from spokenby.engines.av import FORMATS, AudioStream, Probe, choose_stream, probe, read_excerpts
 from spokenby.errors import InputError, TransientError
 from spokenby.files import replacing
-from spokenby.stages.audio import Samples
+from spokenby.stages.audio import Samples, Source
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, no_progress
 
 _BLOCK_BYTES = 2**18  # 4 s of samples
@@ -183,6 +183,23 @@ class FfmpegDecoder:
         """See `spokenby.stages.audio.Decoder`."""
         return choose_stream(probe(source), audio_stream).channels == 2
 
+    def list_sources(self, source: Path, audio_stream: int | None) -> tuple[Source, ...]:
+        """See `spokenby.stages.audio.Decoder`."""
+        probed = probe(source)
+        if audio_stream is None and len(probed.audio) > 1:
+            return tuple(
+                Source(source, stream.index, name=_name_in(stream.title), language=stream.language)
+                for stream in probed.audio
+            )
+        stream = choose_stream(probed, audio_stream)
+        return tuple(Source(source, stream.index, channel) for channel in range(stream.channels))
+
+    def read_excerpts(self, sources: Sequence[Source]) -> list[Samples]:
+        """See `spokenby.stages.audio.Decoder`."""
+        path = sources[0].path
+        wanted = [(source.stream or 0, source.channel) for source in sources]
+        return read_excerpts(path, wanted, probe(path).duration)
+
     def _run(
         self,
         arguments: list[str],
@@ -295,18 +312,36 @@ def _filters(stream: AudioStream, channel: int | None = None, *, highpass: bool 
     # fill all that came before again. See `_samples_of`.
     # rematrix_maxval=1 keeps a downmix from clipping, which ffmpeg ensures for integers only.
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:rematrix_maxval=1,atrim=start=0"
-    if stream.channels > 2 and re.match(r"\d+ channels|ambisonic", stream.layout):
+    if (
+        channel is None
+        and stream.channels > 2
+        and re.match(r"\d+ channels|ambisonic", stream.layout)
+    ):
         # Channels without a layout are microphones, one per person. ffmpeg would take them for
         # loudspeakers and leave out the fourth, the subwoofer.
         shares = [f"{1 / stream.channels:.6f}*c{channel}" for channel in range(stream.channels)]
         resample = f"pan=mono|c0={'+'.join(shares)},{resample}"
     if channel is not None:
         # Stereo first: a part of the file may be mono.
-        resample = f"aformat=channel_layouts=stereo,pan=mono|c0=c{channel},{resample}"
+        stereo = "aformat=channel_layouts=stereo," if stream.channels == 2 else ""
+        resample = f"{stereo}pan=mono|c0=c{channel},{resample}"
     if highpass:
         # In floats, and before samples are held in range. Of the second order: 20 dB less at 6 Hz.
         resample += f",aformat=sample_fmts=fltp,highpass=f={_HIGHPASS_HZ}"
     return resample
+
+
+_GENERIC = re.compile(
+    r"(?i)[\W\d_]*((simple|audio|recording|track|stream|channel|sound|handler|stereo|mono|mix|mic"
+    r"|microphone|aux|desktop|system|default|capture|input|output|device|main|media|core|apple)"
+    r"[\W\d_]*)*"
+)
+"""Titles of streams that programs give by themselves: no name of a person."""
+
+
+def _name_in(title: str) -> str:
+    """Return the title of a stream where it may be somebody's name, else nothing."""
+    return "" if _GENERIC.fullmatch(title) else " ".join(title.split())
 
 
 _END = b""

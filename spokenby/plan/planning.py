@@ -17,9 +17,9 @@ def upstream_of(recipe: Recipe) -> Mapping[Stage, tuple[Stage, ...]]:
     """Return what each stage builds on with the engines of a recipe.
 
     pyannote detects speech itself: it starts as soon as the audio is extracted, and its turns stay
-    valid when speech detection changes.
+    valid when speech detection changes. But where each track is a speaker, turns are its speech.
     """
-    if recipe.diarize.needs_speech:
+    if recipe.diarize.needs_speech or recipe.extract.channels != "mix":
         return UPSTREAM
     return {**UPSTREAM, Stage.DIARIZE: (Stage.EXTRACT,)}
 

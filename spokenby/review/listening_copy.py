@@ -21,6 +21,7 @@ from spokenby.engines.av import read_blocks, write_opus
 from spokenby.files import explaining
 from spokenby.output.manifest import read_manifest
 from spokenby.stages.audio import create_locked, is_unchanged, open_waveform, sweep
+from spokenby.stages.tracks import Together
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     AudioFile,
@@ -91,7 +92,8 @@ def listening_copy(
             file = create_locked(partial)
         with file:  # open, and so locked, until it was copied
             with explaining(sounds, elsewhere):
-                write_opus(waveform.samples, file, progress=progress)
+                sound = Together(waveform.samples, audio.tracks)
+                write_opus(sound, file, progress=progress)
                 file.flush()
             yield ListeningCopy({FILE: partial}, audio.digest)
     finally:

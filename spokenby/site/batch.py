@@ -22,6 +22,7 @@ from spokenby.plan.profiles import (
 )
 from spokenby.plan.stages import Stage, with_upstream
 from spokenby.settings import Settings, origins, read_settings
+from spokenby.site.find_videos import is_track_folder
 from spokenby.site.shares import shared_locks
 from spokenby.site.stage_results import read_stored
 from spokenby.site.vocabularies import Vocabularies
@@ -50,9 +51,15 @@ class Batch(NamedTuple):
     def for_video(self, path: str) -> "Batch":
         """Return the batch with the vocabulary of a video in its recipe. Given params stay.
 
+        A folder of tracks is split, whatever is said of channels.
+
         Raises:
             InputError: the vocabulary cannot be used.
         """
+        if is_track_folder(Path(path)) and self.recipe.extract.channels != "split":
+            extract = self.recipe.extract.model_copy(update={"channels": "split"})
+            recipe = self.recipe.model_copy(update={"extract": extract})
+            return self._replace(recipe=recipe).for_video(path)
         found = self.vocabularies.of_video(path) if self.vocabularies else Vocabulary()
         if found == Vocabulary():
             return self
@@ -113,6 +120,7 @@ def prepare_batch(
     min_speakers: int | None = None,
     max_speakers: int | None = None,
     audio_stream: int | None = None,
+    channels: str | None = None,
     output: str | Path | None = None,
     formats: str | None = None,
     vocabulary: str | Path | None = None,
@@ -128,6 +136,7 @@ def prepare_batch(
         min_speakers: likewise.
         max_speakers: likewise.
         audio_stream: likewise.
+        channels: likewise.
         output: folder of the transcripts; the site's if `None`.
         formats: which files it gets, with commas between; the site's if `None`. transcript.json is
             always one.
@@ -146,7 +155,7 @@ def prepare_batch(
     of_site = site_params(settings)
     chosen, reason = choose_profile(profile or settings.profile, settings.models, **of_site)
     given: Params = {
-        "extract": {"audio_stream": audio_stream},
+        "extract": {"audio_stream": audio_stream, "channels": channels},
         "diarize": {
             "num_speakers": num_speakers,
             "min_speakers": min_speakers,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from natsort import natsorted
 
-from spokenby.digests import DigestIndex, digest_file
+from spokenby.digests import DigestIndex
 from spokenby.engines.ffmpeg import copy_with_captions, find_ffmpeg
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.output import exporting, formats, manifest
@@ -18,7 +18,9 @@ from spokenby.output.folders import folder_name, safe_name
 from spokenby.output.formats.chapters import as_metadata, chapters_of
 from spokenby.settings import Settings
 from spokenby.site.batch import Batch
+from spokenby.site.find_videos import is_track_folder
 from spokenby.site.inventory import State, VideoStatus
+from spokenby.site.track_folders import digest_recording
 
 VIDEO = "video"
 """What asks for a copy of the video with captions: no format, as it needs the video."""
@@ -47,7 +49,7 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
     named = Path(path)
     if named.name == formats.TRANSCRIPT and named.is_file():
         return [Found(named.resolve().parent)]
-    if named.is_dir():
+    if named.is_dir() and not is_track_folder(named):
         if (named / formats.TRANSCRIPT).is_file():
             return [Found(named.resolve())]
         inside = [
@@ -63,7 +65,7 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
                 f"no transcript in {path}", "name the folder of a transcript, or its video"
             )
         return [Found(folder.resolve()) for folder in natsorted(inside)]
-    digest = digest_file(named, DigestIndex(settings.digest_index))
+    digest = digest_recording(named, DigestIndex(settings.digest_index))
     expected = settings.transcripts / folder_name(named.stem, digest)
     for folder in [
         expected,
@@ -152,7 +154,7 @@ def video_of(folder: Path, settings: Settings) -> Path:
     digest = about["video"]["digest"]
     index = DigestIndex(settings.digest_index)
     for place in index.places(digest):
-        if place.is_file() and digest_file(place, index) == digest:
+        if place.exists() and digest_recording(place, index) == digest:
             return place
     raise InputError(
         f"{about['video']['name']}, the video of {folder}, is not known on this machine",

@@ -26,6 +26,9 @@ AUDIO_SUFFIXES = frozenset(
 SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 """What counts in a folder. A file that is named itself may be called anything."""
 
+TRACKS = ".tracks"
+"""Ending of a folder that is one recording: a file for each person."""
+
 OnProblem = Callable[[str | Path, InputError], None]
 """Takes the path and what is wrong with it."""
 
@@ -147,7 +150,7 @@ def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator
         ) from None
     except OSError as error:
         raise _unreadable(error) from error
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and path.suffix.lower() == TRACKS):
         yield _with_text_name(path)
     elif stat.S_ISDIR(mode):
         yield from _walk(path, on_problem, left_out)
@@ -166,15 +169,27 @@ def _walk(top: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]
         if real in seen:
             continue
         seen.add(real)
-        for name in names:
+        as_one = [name for name in folders if Path(name).suffix.lower() == TRACKS]
+        folders[:] = [name for name in folders if name not in as_one]
+        for name in [*names, *as_one]:
             path = Path(folder, name)
             if why := _why_left_out(path, names):
                 left_out[path] = why
-            elif path.suffix.lower() in SUFFIXES:
+            elif path.suffix.lower() in SUFFIXES | {TRACKS}:
                 try:
                     yield _with_text_name(path)
                 except InputError as error:
                     on_problem(path, error)
+
+
+def is_track_folder(path: Path) -> bool:
+    """Return whether a path is a folder that counts as one recording."""
+    return path.suffix.lower() == TRACKS and path.is_dir()
+
+
+def is_recording(path: Path, beside: Collection[str]) -> bool:
+    """Return whether a folder search takes a file for a recording, by the names in its folder."""
+    return path.suffix.lower() in SUFFIXES and not _why_left_out(path, beside)
 
 
 def _why_left_out(path: Path, beside: Collection[str]) -> str:

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-from spokenby.digests import DigestIndex, digest_file
-from spokenby.engines.av import probe
+from spokenby.digests import DigestIndex
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
 from spokenby.output import manifest
 from spokenby.plan.planning import stage_digests
@@ -21,6 +20,12 @@ from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
 from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
+from spokenby.site.track_folders import (
+    digest_recording,
+    probe_recording,
+    recording_stamp,
+    track_names,
+)
 from spokenby.site.video_locks import Claims
 from spokenby.types import Digest, TranscriptSummary, Video
 
@@ -222,9 +227,9 @@ def inspect(path: Path) -> Video:
         SpokenbyError: it cannot be read, or is not a video.
     """
     with showing(str(path), INSPECT) as progress:
-        probed = probe(path)
-        stamp = file_stamp(path)
-        digest = digest_file(path, DigestIndex(read_settings().digest_index), progress)
+        probed = probe_recording(path)
+        stamp = recording_stamp(path)
+        digest = digest_recording(path, DigestIndex(read_settings().digest_index), progress)
     announce(Step(str(path), INSPECT, "done", 1.0))
     return Video(
         path=str(path),
@@ -233,6 +238,7 @@ def inspect(path: Path) -> Video:
         duration=probed.duration,
         audio_streams=len(probed.audio),
         recorded=probed.recorded,
+        tracks=track_names(path),
         stamp=stamp,
     )
 
@@ -244,11 +250,11 @@ def confirm_unchanged(video: Video) -> None:
         TransientError: it holds others, or is gone.
     """
     path = Path(video.path)
-    if video.stamp and file_stamp(path) == video.stamp:
+    if video.stamp and recording_stamp(path) == video.stamp:
         return
     try:
         # Without the index: a copied file may have the size and time of the one before.
-        same = digest_file(path) == video.digest
+        same = digest_recording(path) == video.digest
     except InputError as error:
         raise TransientError(
             f"{path} was there when the run began and can no longer be read", "put it back"
@@ -260,17 +266,8 @@ def confirm_unchanged(video: Video) -> None:
 
 
 def _size(path: Path) -> int:
-    stamp = file_stamp(path)
+    stamp = recording_stamp(path)
     return stamp[0] if stamp else 0
-
-
-def file_stamp(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written or replaced: size, time, number."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatus]:
@@ -288,7 +285,7 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
 
     def read(path: Path) -> Digest:
         with showing(str(path), INSPECT) as progress:
-            digest = digest_file(path, inventory.index, progress)
+            digest = digest_recording(path, inventory.index, progress)
         announce(Step(str(path), INSPECT, "done", 1.0))
         return digest
 
@@ -331,7 +328,7 @@ def list_failed(videos: Sequence[str], settings: Settings) -> Iterator[tuple[Att
         raise problems[0].error
     looked = look_at(
         dict.fromkeys(found),
-        lambda path: digest_file(path, index),
+        lambda path: digest_recording(path, index),
         lambda path, digest: VideoStatus(path, State.WAITING, digest),
     )
     places: dict[Digest, str] = {}
@@ -432,7 +429,7 @@ def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None
     if status.state is not State.FAILED or status.stage == FIND:
         return
     try:
-        video = digest_file(Path(status.path), inventory.index)
+        video = digest_recording(Path(status.path), inventory.index)
         key = inventory.transcript_key(status.path, video)
     except SpokenbyError:
         return

@@ -6,10 +6,10 @@ from pathlib import Path
 from time import sleep, time
 from typing import NamedTuple
 
-from spokenby.digests import digest_file
 from spokenby.errors import TransientError
 from spokenby.site.find_videos import look_for_videos
 from spokenby.site.inventory import Inventory, State, VideoStatus, bad_path
+from spokenby.site.track_folders import digest_recording, newest_stat
 from spokenby.types import Digest
 
 
@@ -53,7 +53,7 @@ def survey(folders: Sequence[str], inventory: Inventory, choice: Choice) -> list
         if path not in known and is_full():
             return _later(str(path), choice)
         try:
-            return known.get(path) or digest_file(path, inventory.index)
+            return known.get(path) or digest_recording(path, inventory.index)
         except TransientError:
             return _skipped(path, "still being written: it changed while it was read")
 
@@ -105,7 +105,7 @@ def _stats(paths: Collection[Path]) -> dict[Path, stat_result]:
     stats = {}
     for path in paths:
         try:
-            stats[path] = path.stat()
+            stats[path] = newest_stat(path)
         except OSError:  # gone since it was found
             continue
     return stats

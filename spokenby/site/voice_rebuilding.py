@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spokenby.digests import DigestIndex, digest_file
+from spokenby.digests import DigestIndex
 from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.engines.loading import load_embedder
 from spokenby.errors import InputError, SpokenbyError, StoppedError
@@ -25,9 +25,10 @@ from spokenby.settings import Settings
 from spokenby.site.batch import Batch, prepare_batch
 from spokenby.site.find_videos import find_videos, look_for_videos
 from spokenby.site.gpu_slots import gpu_slot
-from spokenby.site.inventory import confirm_unchanged, file_stamp
+from spokenby.site.inventory import confirm_unchanged
 from spokenby.site.model_files import FindToken, make_models_ready
 from spokenby.site.stage_results import read_stored
+from spokenby.site.track_folders import digest_recording, recording_stamp, track_names
 from spokenby.site.voice_library import folder_at, open_library
 from spokenby.stages import audio, embeddings
 from spokenby.stages.embeddings import Embedder
@@ -139,7 +140,7 @@ class _Sounds:
         if isinstance(stored, AudioFile):
             path = self._settings.audio / stored.name
             if audio.is_unchanged(path, stored):
-                yield audio.open_waveform(path, digest)
+                yield audio.open_waveform(path, digest, stored.tracks)
                 return
         source = self._find(video, name)
         with self._extracted(source, name, video, params, digest) as waveform:
@@ -160,7 +161,8 @@ class _Sounds:
             digest=video,
             duration=0,
             audio_streams=1,
-            stamp=file_stamp(source),
+            tracks=track_names(source),
+            stamp=recording_stamp(source),
         )
         settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -176,17 +178,17 @@ class _Sounds:
                     confirm=confirm_unchanged,
                     progress=progress,
                 )
-            yield audio.open_waveform(Path(folder) / file.name, digest)
+            yield audio.open_waveform(Path(folder) / file.name, digest, file.tracks)
 
     def _find(self, video: Digest, name: str) -> Path:
         """Return a file with a video's bytes: where it was transcribed from, or one of `paths`."""
         for path in self._index.places(video):
-            if path.exists() and digest_file(path, self._index) == video:
+            if path.exists() and digest_recording(path, self._index) == video:
                 return path
         for path in sorted(self._files, key=lambda path: path.stem != name):
             if path not in self._digests:
                 with showing(str(path), "inspect") as progress:
-                    self._digests[path] = digest_file(path, self._index, progress)
+                    self._digests[path] = digest_recording(path, self._index, progress)
             if self._digests[path] == video:
                 return path
         raise InputError(

@@ -1,4 +1,7 @@
-"""Extract a video's audio to a file of 32-bit floats, mono, 16 kHz, and map it into memory."""
+"""Extract a video's audio to a file of 32-bit floats, mono, 16 kHz, and map it into memory.
+
+Where each channel or stream is a speaker, the file holds them one after the other: tracks.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ import shutil
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ from pydantic import Field
 
 from spokenby.errors import InputError, TransientError
 from spokenby.files import explaining, replacing
+from spokenby.stages import tracks
 from spokenby.types import (
     SAMPLE_RATE_HZ,
     AudioFile,
@@ -29,6 +33,7 @@ from spokenby.types import (
     Seconds,
     Span,
     StageParams,
+    Track,
     Video,
     Waveform,
     no_progress,
@@ -55,15 +60,41 @@ _FLOAT = np.dtype("<f4")
 _FORMAT_FLOAT = 3
 _LARGEST = 0xFFFFFFFF
 
+_LOUDEST_GAIN = 100.0
+"""A quiet track is raised to the level of the loudest by 40 dB at most."""
+
+_BLOCK = 3000 * tracks.FRAME_SAMPLES
+"""Samples of a track that are changed at a time: 60 s."""
+
 Samples = npt.NDArray[np.float32]
+
+Channels = Literal["mix", "split", "auto"]
 
 
 class Params(StageParams):
     """Which of a video's sounds is transcribed."""
 
+    ONLY_IF_SET: ClassVar[frozenset[str]] = frozenset({"channels"})
+
+    channels: Channels = Field(
+        default="mix",
+        description="mix: all channels together; split: each channel, or each audio stream of"
+        " several, is one speaker; auto: split where they sound like different speakers",
+    )
     audio_stream: int | None = Field(
         default=None, ge=0, description="counted from 0; empty: the one players play"
     )
+
+
+class Source(NamedTuple):
+    """A part of a recording that may hear a speaker of its own: a stream, or a channel of one."""
+
+    path: Path
+    stream: int | None
+    channel: int | None = None
+    name: str = ""
+    """Whose it is, as the file says."""
+    language: str = ""
 
 
 class Decoder(Protocol):
@@ -88,13 +119,21 @@ class Decoder(Protocol):
             audio_stream: which, counted from 0; `None` for the one that players play.
             write: called with each block.
             progress: told how far it is.
-            channel: of stereo, 0 or 1; `None` for the mix of all channels.
+            channel: counted from 0; `None` for the mix of all channels.
             highpass: remove what is below hearing, and with it an offset.
         """
         ...
 
     def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
         """Return whether the stream has two channels."""
+        ...
+
+    def list_sources(self, source: Path, audio_stream: int | None) -> tuple[Source, ...]:
+        """Return all streams if there are several and none is chosen, else one's channels."""
+        ...
+
+    def read_excerpts(self, sources: Sequence[Source]) -> list[Samples]:
+        """Return the same few minutes of each sound at most, taken evenly; empty: unreadable."""
         ...
 
 
@@ -132,37 +171,63 @@ def extract_audio(
         with replacing(target, or_keep=True) as partial, create_locked(partial) as file:
             confirm(video)
             try:
-                heard, warnings = _decode_best(
-                    file, decoder, Path(video.path), params.audio_stream, progress
-                )
+                sources, found = _find_sources(decoder, video, params)
+                if sources:
+                    _check_room(target_root, len(sources) * video.duration)
+                    heard = _decode_tracks(file, decoder, sources, progress)
+                else:
+                    heard = _decode_best(
+                        file, decoder, Path(video.path), params.audio_stream, progress
+                    )
             except InputError:
                 confirm(video)  # what cannot be decoded may be another file
                 raise
             confirm(video)
-            if not heard.count:
+            if not heard.length:
                 raise InputError(
                     f"the audio of {video.path} holds no samples",
                     "play it to see whether it is damaged",
                 )
             file.seek(0)
-            file.write(_wav_header(heard.count))
-    duration = heard.count / SAMPLE_RATE_HZ
-    if duration < video.duration - SHORT_BY:
-        warnings += (f"the audio ends at {duration:.1f} s, the video at {video.duration:.1f} s",)
+            file.write(_wav_header(heard.length))
+    duration = heard.length / SAMPLE_RATE_HZ
+    end = max((track.duration for track in heard.tracks), default=duration)
+    warnings = (*found, *heard.warnings)
+    if end < video.duration - SHORT_BY:
+        warnings += (f"the audio ends at {end:.1f} s, the video at {video.duration:.1f} s",)
     return AudioFile(
-        digest=digest, name=target.name, duration=duration, sha256=heard.sha256, warnings=warnings
+        digest=digest,
+        name=target.name,
+        duration=duration,
+        sha256=heard.sha256,
+        warnings=warnings,
+        tracks=heard.tracks,
     )
 
 
-class _Meter:
-    """Measures samples, and writes them behind the place of a header in `file`, if there is one."""
+class _Heard(NamedTuple):
+    """What was written: how many samples, their digest, what people should know."""
 
-    def __init__(self, file: BinaryIO | None = None) -> None:
+    length: int
+    sha256: str
+    warnings: tuple[str, ...]
+    tracks: tuple[Track, ...] = ()
+
+
+class _Meter:
+    """Measures samples, and writes them behind the place of a header in `file`, if there is one.
+
+    A later track of the file is written from its sample `begin` on, with silence before it.
+    """
+
+    def __init__(self, file: BinaryIO | None = None, begin: int = 0) -> None:
         self.count = 0
         self._file = file
         self._hash = hashlib.sha256()
         self._energy = self._offset = 0.0
-        if file:
+        if file and begin:
+            file.seek(len(_wav_header(0)) + begin * _FLOAT.itemsize)
+        elif file:
             file.seek(0)
             file.truncate()
             file.write(_wav_header(0))
@@ -196,17 +261,132 @@ class _Meter:
         return math.sqrt(self._offset / max(self.count, 1))
 
 
+def _find_sources(
+    decoder: Decoder, video: Video, params: Params
+) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """Return the sources to split a recording into, none for their mix, and what to say of it.
+
+    Raises:
+        InputError: there is nothing to split.
+    """
+    path = Path(video.path)
+    if video.tracks:
+        return tuple(Source(path / file, None, name=name) for file, name in video.tracks), ()
+    sources = decoder.list_sources(path, params.audio_stream)
+    if params.channels == "split":
+        if len(sources) < 2:
+            raise InputError(
+                f"{path} is mono: there are no channels to split", "leave out --channels split"
+            )
+        return sources, ()
+    if not _are_speakers(decoder, sources):
+        return (), ()
+    several = f"the {len(sources)} {'streams' if sources[0].channel is None else 'channels'}"
+    if params.channels == "auto":
+        return sources, (f"{several} sound like different speakers: each was transcribed as one",)
+    return (), (
+        f"{several} sound like different speakers: --channels split transcribes each as one",
+    )
+
+
+def _are_speakers(decoder: Decoder, sources: Sequence[Source]) -> bool:
+    """Return whether stereo or several streams are different speakers, by excerpts of them.
+
+    More channels are loudspeakers; streams of several languages are translations.
+    """
+    of_streams = sources[0].channel is None
+    if len(sources) < 2 or (len(sources) > 2 and not of_streams):
+        return False
+    if len({source.language for source in sources if source.language}) > 1:
+        return False
+    energies = [tracks.measure(samples) for samples in decoder.read_excerpts(sources)]
+    mixes = tracks.find_mixes(energies)
+    return tracks.are_speakers([each for n, each in enumerate(energies) if n not in mixes])
+
+
+def _decode_tracks(
+    file: BinaryIO, decoder: Decoder, sources: Sequence[Source], progress: Progress
+) -> _Heard:
+    """Write each sound by itself, one after the other, all as loud as the loudest.
+
+    Where a track holds only what leaks into it from another one, it is silenced.
+    """
+    found: list[Track] = []
+    warnings: list[str] = []
+    count = 0
+    for number, source in enumerate(sources):
+        begin = count + round(tracks.GAP_S * SAMPLE_RATE_HZ) if found else 0
+        meter = _Meter(file, begin)
+        said = decoder.decode(
+            source.path,
+            source.stream,
+            meter.write,
+            lambda done, before=number: progress((before + done) / len(sources)),  # type: ignore[misc]
+            channel=source.channel,
+            highpass=True,
+        )
+        warnings += [f"{_track_name(number, source)}: {each}" for each in said]
+        if meter.count:
+            count = begin + meter.count
+            start, end = begin / SAMPLE_RATE_HZ, count / SAMPLE_RATE_HZ
+            found.append(Track(start=start, end=end, name=source.name))
+        else:
+            warnings.append(f"{_track_name(number, source)} is empty")
+    if not found:
+        return _Heard(0, "", ())
+    ends = [track.duration for track in found]
+    if len({source.path for source in sources}) > 1 and max(ends) - min(ends) > SHORT_BY:
+        warnings.append(
+            f"the tracks are {min(ends):.1f} to {max(ends):.1f} s long: they were taken to begin"
+            " at the same time"
+        )
+    file.flush()
+    samples = np.memmap(file, _FLOAT, "r+", len(_wav_header(0)), (count,))
+    parts = [samples[round(t.start * SAMPLE_RATE_HZ) :][: _samples_in(t)] for t in found]
+    energies = [tracks.measure(part) for part in parts]
+    mixes = tracks.find_mixes(energies)
+    for number in mixes:
+        energies[number] = np.zeros_like(energies[number])
+        warnings.append(f"{_track_name(number, found[number])} is the mix of the others: left out")
+    levels = [tracks.measure_level(each) for each in energies]
+    for number, level in enumerate(levels):
+        if level <= tracks.AUDIBLE and number not in mixes:
+            warnings.append(f"{_track_name(number, found[number])} is silent")
+    for part, level, own in zip(parts, levels, tracks.find_own(energies), strict=True):
+        audible = level > tracks.AUDIBLE
+        gain = min(math.sqrt(max(levels) / level), _LOUDEST_GAIN) if audible else 0.0
+        _silence(part, gain * own)
+    digest = hashlib.sha256()
+    for first in range(0, count, _BLOCK):
+        digest.update(samples[first : first + _BLOCK].data)
+    return _Heard(count, digest.hexdigest(), tuple(warnings), tuple(found))
+
+
+def _silence(samples: Samples, gains: npt.NDArray[np.float64]) -> None:
+    """Multiply samples in place by the gains of their frames, faded from one to the next."""
+    middles = (np.arange(len(gains)) + 0.5) * tracks.FRAME_SAMPLES
+    for first in range(0, len(samples), _BLOCK):
+        block = samples[first : first + _BLOCK]
+        block *= np.interp(np.arange(first, first + len(block)), middles, gains).astype(_FLOAT)
+        np.clip(block, -1, 1, out=block)
+
+
+def _samples_in(track: Track) -> int:
+    return round(track.duration * SAMPLE_RATE_HZ)
+
+
+def _track_name(number: int, track: Track | Source) -> str:
+    return f"track {number + 1} ({track.name})" if track.name else f"track {number + 1}"
+
+
 def _decode_best(
     file: BinaryIO,
     decoder: Decoder,
     source: Path,
     audio_stream: int | None,
     progress: Progress,
-) -> tuple[_Meter, tuple[str, ...]]:
-    """Write the mix of all channels, or what has to be heard in its place.
-
-    Return its measures and what people should know.
-    """
+) -> _Heard:
+    """Write the mix of all channels, or what has to be heard in its place."""
     best = None
     heard = _Meter(file)
     warnings = decoder.decode(source, audio_stream, heard.write, progress)
@@ -226,17 +406,17 @@ def _decode_best(
         offset, heard = heard.offset, _Meter(file)
         decoder.decode(source, audio_stream, heard.write, progress, channel=best, highpass=True)
         warnings += (f"an offset of {offset:.2f} was filtered out of the audio",)
-    return heard, warnings
+    return _Heard(heard.count, heard.sha256, warnings)
 
 
-def open_waveform(path: Path, digest: Digest) -> Waveform:
-    """Map a file that `extract_audio` wrote; nothing is read yet.
+def open_waveform(path: Path, digest: Digest, parts: tuple[Track, ...] = ()) -> Waveform:
+    """Map a file that `extract_audio` wrote, with its tracks; nothing is read yet.
 
     Raises:
         TransientError: the file is missing, cut off or of another kind: extract it again.
     """
     mapped = np.memmap(path, _FLOAT, "r", len(_wav_header(0)), (_count_samples(path),))
-    return Waveform(np.asarray(mapped, dtype=np.float32), digest)
+    return Waveform(np.asarray(mapped, dtype=np.float32), digest, parts)
 
 
 def cut_waveform(waveform: Waveform, part: Span) -> Waveform:

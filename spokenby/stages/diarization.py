@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, Protocol, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from spokenby.stages import intervals, local_speakers
+from spokenby.stages.tracks import find_tracks, place_on_timeline
 from spokenby.types import (
     Device,
     Diarization,
@@ -17,6 +20,7 @@ from spokenby.types import (
     SpeechRegions,
     StageParams,
     TorchType,
+    Track,
     Turn,
     Waveform,
     no_progress,
@@ -96,6 +100,12 @@ class Params(StageParams):
 MOST_SPEAKERS = 20
 """Upper limit of an automatic count."""
 
+PADDED: Seconds = 0.15
+"""At most this is taken off an end of speech beside a pause to make it a turn of its track."""
+
+PAD_PAUSE: Seconds = 1.0
+"""Beside shorter pauses speech is not widened."""
+
 
 class Diarizer(Protocol):
     """Distinguishes the voices of one recording."""
@@ -133,22 +143,99 @@ def diarize_speakers(
     """Return who speaks when, speakers numbered by their first turn.
 
     Without speech there are no turns. A warning says if there are fewer speakers than requested.
+    Nobody speaks on two tracks.
     """
+    tracks = waveform.tracks
     if speech and not speech.regions:
-        return Diarization(digest=digest, turns=(), exclusive=())
+        return Diarization(digest=digest, turns=(), exclusive=(), tracks=tracks)
     regular, exclusive = diarizer.diarize(waveform, speech, params, progress, release)
-    turns = tidy_turns(regular, waveform.duration)
-    apart = separate_turns(tidy_turns(exclusive, waveform.duration))
-    names: dict[str, str] = {}
-    for turn in [*turns, *apart]:
-        names.setdefault(turn.speaker, f"SPEAKER_{len(names):02d}")
+    turns = _by_track(tidy_turns(regular, waveform.duration), tracks)
+    apart = _by_track(separate_turns(tidy_turns(exclusive, waveform.duration)), tracks)
+    names = _numbered([*turns, *apart], tracks)
     return Diarization(
         digest=digest,
         computed_in=diarizer.computes_in,
         turns=_renamed(turns, names),
         exclusive=_renamed(apart, names),
         warnings=tuple(_missing(len(names), params)),
+        tracks=tracks,
     )
+
+
+def is_by_track(waveform: Waveform, params: Params) -> bool:
+    """Return whether each track is one speaker: unless more speakers than tracks are requested."""
+    least, _ = params.speaker_range()
+    return bool(waveform.tracks) and least <= len(waveform.tracks)
+
+
+def take_tracks(
+    waveform: Waveform, speech: SpeechRegions, params: Params, *, digest: Digest
+) -> Diarization:
+    """Return who speaks when where each track is one speaker: what speech is on it is theirs."""
+    tracks = waveform.tracks
+    turns = _by_track(_trim(speech, params.clustering.max_gap), tracks)
+    names = _numbered(turns, tracks)
+    _, most = params.speaker_range()
+    fewer = f"at most {most} speakers were requested, but each of {len(names)} tracks is one"
+    return Diarization(
+        digest=digest,
+        turns=_renamed(turns, names),
+        exclusive=_renamed(turns, names),
+        warnings=(fewer,) if len(names) > most else (),
+        tracks=tracks,
+    )
+
+
+def _trim(speech: SpeechRegions, max_gap: Seconds) -> list[Turn]:
+    """Return the regions as turns, without what was added around them for recognizers.
+
+    They are joined across gaps of at most `max_gap`, as the turns of voices are.
+
+    Beside a pause they begin and end where the segmentation network hears somebody, if it is near.
+    """
+    active = local_speakers.unpack(speech.local_speakers)
+    frames = local_speakers.count_frames(speech.duration)
+    somebody = (
+        local_speakers.average(np.asarray(active.any(axis=2)), frames) >= 0.5
+        if len(active)
+        else None
+    )
+    turns: list[Turn] = []
+    edges = intervals.array(speech.regions)
+    pauses = np.r_[np.inf, edges[1:, 0] - edges[:-1, 1], np.inf] >= PAD_PAUSE - 2 * PADDED
+    for region, before, after in zip(speech.regions, pauses[:-1], pauses[1:], strict=False):
+        start, end = region.start, region.end
+        if somebody is not None:
+            first, last = local_speakers.to_frame(np.array([start, end])).clip(0, frames - 1)
+            if len(heard := first + np.flatnonzero(somebody[first : last + 1])):
+                begins, ends = local_speakers.to_time(heard[[0, -1]]).tolist()
+                start = max(start, min(begins, start + PADDED * before))
+                end = min(end, max(ends, end - PADDED * after))
+        if start < end:
+            joins = turns and start - turns[-1].end <= max_gap
+            begin = turns.pop().start if joins else round(start, 3)
+            turns.append(Turn(start=begin, end=round(end, 3), speaker=""))
+    return turns
+
+
+def _by_track(turns: list[Turn], tracks: Sequence[Track]) -> list[Turn]:
+    """Return the turns with the tracks that they begin on as part of their speakers' labels."""
+    if not tracks:
+        return turns
+    on = find_tracks(tracks, np.array([turn.start for turn in turns])).tolist()
+    return [
+        turn.model_copy(update={"speaker": f"{number} {turn.speaker}"})
+        for turn, number in zip(turns, on, strict=True)
+    ]
+
+
+def _numbered(turns: Sequence[Turn], tracks: Sequence[Track]) -> dict[str, str]:
+    """Return labels by the order in which speakers are first heard in the video."""
+    if tracks:
+        starts = place_on_timeline(tracks, np.array([turn.start for turn in turns]))
+        turns = [turns[first] for first in starts.argsort(kind="stable").tolist()]
+    speakers = dict.fromkeys(turn.speaker for turn in turns)
+    return {speaker: f"SPEAKER_{number:02d}" for number, speaker in enumerate(speakers)}
 
 
 def _missing(found: int, params: Params) -> Iterator[str]:

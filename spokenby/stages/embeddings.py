@@ -10,6 +10,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from spokenby.stages import intervals
+from spokenby.stages.tracks import place_on_timeline
 from spokenby.stages.voice_similarity import measure_likeness, split_voice
 from spokenby.types import (
     Device,
@@ -108,9 +109,8 @@ def embed_speakers(
         part = split_voice(vectors[m])
         if part.any():
             likeness[row, row] = measure_likeness([vectors[m[~part]], vectors[m[part]]])[0, 1]
-            parts[row] = [
-                segments[side[length[side].argmax()]][0].start for side in (m[~part], m[part])
-            ]
+            begin = [segments[side[length[side].argmax()]][0].start for side in (m[~part], m[part])]
+            parts[row] = place_on_timeline(waveform.tracks, np.array(begin))
     return SpeakerEmbeddings(
         digest=digest,
         computed_in=embedder.computes_in,

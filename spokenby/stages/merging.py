@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,6 +14,7 @@ from pydantic import Field, field_validator
 
 from spokenby.stages import intervals, voice_similarity
 from spokenby.stages.intervals import INSTANT, Floats
+from spokenby.stages.tracks import find_tracks, on_timeline, place_on_timeline
 from spokenby.stages.transcription import EACH_PART, SURE_LANGUAGE
 from spokenby.stages.vocabulary import normalize_replacements, replace_words
 from spokenby.stages.words import SENTENCE_ENDS
@@ -22,6 +24,7 @@ from spokenby.types import (
     EdgeDecisions,
     Identity,
     JoinedVoices,
+    LanguagePart,
     Seconds,
     Segment,
     Speaker,
@@ -30,7 +33,10 @@ from spokenby.types import (
     SpeechRegions,
     SpokenWord,
     StageParams,
+    Track,
     Transcript,
+    Turn,
+    WindowNote,
     Word,
 )
 from spokenby.wording import count_of
@@ -43,6 +49,9 @@ SHORTEST_PART: Seconds = 5.0
 
 MOVED_WORDS = 4
 """So many words at most change their speaker where a change moves to the end of a sentence."""
+
+LATEST_CUT: Seconds = 5.0
+"""So long after somebody else has begun, a segment is cut inside of a sentence."""
 
 
 class Params(StageParams):
@@ -147,17 +156,19 @@ def merge_transcript(
 
     Last, words are replaced as the vocabulary says: `transcript` keeps what was heard.
 
+    Where each track is a speaker, all this is done on the tracks, one after the other, and their
+    segments are placed in the video in the end: those of different speakers may overlap.
+
     Warnings name speakers by their label: names may change with the voice library.
     """
     diarization = voices.diarization
     if not (speech.regions or transcript.words):  # what a diarizer took for speakers is noise
         diarization = diarization.model_copy(update={"turns": (), "exclusive": ()})
-    labels = tuple(
-        dict.fromkeys(turn.speaker for turn in diarization.turns + diarization.exclusive)
-    )
-    regular, exclusive = (
-        intervals.by_speaker(turns, labels) for turns in (diarization.turns, diarization.exclusive)
-    )
+    tracks, timeline = diarization.tracks, on_timeline(diarization)
+    labels = tuple(dict.fromkeys(turn.speaker for turn in timeline.turns + timeline.exclusive))
+    regular = intervals.by_speaker(timeline.turns, labels)
+    exclusive = intervals.by_speaker(diarization.exclusive, labels)
+    named = _names_of_tracks(diarization.turns, tracks)
 
     words = transcript.words
     starts, ends = _capped(words, intervals.union(intervals.array(speech.regions)), params.max_word)
@@ -165,7 +176,8 @@ def merge_transcript(
     owners = keep_sentences(owners, words, starts, params.sentence_reach)
     for decision in edges.decisions if edges else ():
         owners[decision.word] = labels.index(voices.joined.get(decision.speaker, decision.speaker))
-    overlaps = intervals.covered(intervals.shared(regular), starts, ends) > INSTANT
+    in_video = (place_on_timeline(tracks, times) for times in (starts, ends))
+    overlaps = intervals.covered(intervals.shared(regular), *in_video) > INSTANT
 
     reason = (
         f"no turn within {params.max_edge_distance:g} s"
@@ -197,24 +209,33 @@ def merge_transcript(
     speakers = tuple(
         Speaker(
             label=label,
-            name=f"Speaker {number}",
+            name=named.get(label) or f"Speaker {number}",
+            track=named.get(label, ""),
             talk_time=intervals.length(turns),
             words=counts[label],
         )
         for number, (label, turns) in enumerate(zip(labels, regular, strict=True), 1)
     )
     coverage = _share_with_words(spoken, speech, params.max_pause)
+    segments = list(_segments(written, params.max_pause))
+    duration, seconds = speech.duration, speech.speech
+    if tracks:
+        segments = _in_turns([_placed_segment(segment, tracks) for segment in segments])
+        transcript = _placed_notes(transcript, tracks)
+        duration = max(track.duration for track in tracks)
+        regions = place_on_timeline(tracks, intervals.array(speech.regions))
+        seconds = intervals.length(intervals.union(regions))
     return SpeakerTranscript(
         digest=digest,
         language=transcript.language,
         language_probability=transcript.language_probability,
         languages=transcript.languages,
-        duration=speech.duration,
-        speech=speech.speech,
+        duration=duration,
+        speech=seconds,
         coverage=coverage,
         speakers=speakers,
-        segments=tuple(_segments(written, params.max_pause)),
-        turns=diarization.turns,
+        segments=tuple(segments),
+        turns=timeline.turns,
         doubtful=transcript.doubtful,
         replaced=replaced,
         warnings=(
@@ -228,15 +249,21 @@ def merge_transcript(
 def name_speakers(
     transcript: SpeakerTranscript, identities: Sequence[Identity]
 ) -> SpeakerTranscript:
-    """Show the speakers as the voice library knows them; who is not in it stays as before."""
-    known = {
-        identity.speaker: identity.model_dump(include={"name", "voice", "confidence"})
-        for identity in identities
-    }
-    speakers = (
-        speaker.model_copy(update=known.get(speaker.label)) for speaker in transcript.speakers
-    )
-    return transcript.model_copy(update={"speakers": tuple(speakers)})
+    """Show the speakers as the voice library knows them; who is not in it stays as before.
+
+    A voice that nobody gave a name has that of its track, if that has one.
+    """
+    known = {identity.speaker: identity for identity in identities}
+
+    def show(speaker: Speaker) -> Speaker:
+        if not (identity := known.get(speaker.label)):
+            return speaker
+        update = identity.model_dump(include={"name", "voice", "confidence"})
+        if speaker.track and not identity.known:
+            update["name"] = speaker.track
+        return speaker.model_copy(update=update)
+
+    return transcript.model_copy(update={"speakers": tuple(map(show, transcript.speakers))})
 
 
 def join_words(words: Sequence[Word]) -> str:
@@ -346,6 +373,72 @@ def segment_of(words: Sequence[SpokenWord]) -> Segment:
         confidence=_mean_confidence(words),
         overlap=any(word.overlap for word in words),
         words=tuple(words),
+    )
+
+
+def _names_of_tracks(turns: Sequence[Turn], tracks: Sequence[Track]) -> dict[str, str]:
+    """Return the names of tracks that one speaker has for itself, by the speaker's label."""
+    if not tracks:
+        return {}
+    on = find_tracks(tracks, np.array([turn.start for turn in turns])).tolist()
+    pairs = {(turn.speaker, number) for turn, number in zip(turns, on, strict=True)}
+    alone = Counter(number for _, number in pairs)
+    return {label: tracks[n].name for label, n in sorted(pairs) if alone[n] == 1 and tracks[n].name}
+
+
+def _placed_segment(segment: Segment, tracks: Sequence[Track]) -> Segment:
+    """Return a segment of a track with its times in the video."""
+    times = place_on_timeline(tracks, intervals.array(segment.words))
+    words = (
+        word.model_copy(update={"start": start, "end": end})
+        for word, (start, end) in zip(segment.words, times.tolist(), strict=True)
+    )
+    return segment_of(tuple(words))
+
+
+def _in_turns(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments in the order in which they begin.
+
+    Whoever speaks while somebody else goes on comes behind the sentence in which they begin: the
+    segment of the other one is cut there.
+    """
+    begins = sorted(((it.start, it.speaker) for it in segments), key=lambda pair: pair[0])
+    times = [start for start, _ in begins]
+    pieces = []
+    for segment in segments:
+        inside = begins[bisect_right(times, segment.start) : bisect_left(times, segment.end)]
+        due = [start for start, speaker in inside if speaker != segment.speaker]
+        first = 0
+        for place, (before, word) in enumerate(pairwise(segment.words), 1):
+            if not due or word.start < due[0]:
+                continue
+            if before.text.endswith(SENTENCE_ENDS) or word.start > due[0] + LATEST_CUT:
+                pieces.append(segment_of(segment.words[first:place]))
+                first, due = place, [start for start in due if start > word.start]
+        pieces.append(segment_of(segment.words[first:]))
+    return sorted(pieces, key=lambda segment: segment.start)
+
+
+def _placed_notes(transcript: Transcript, tracks: Sequence[Track]) -> Transcript:
+    """Return a transcript of tracks whose notes on words and languages have times in the video."""
+
+    def placed(spans: Sequence[WindowNote | LanguagePart]) -> tuple[WindowNote | LanguagePart, ...]:
+        moved = []
+        for span in spans:
+            for track in tracks:  # a language may go on over several
+                start, end = max(span.start, track.start), min(span.end, track.end)
+                if start < end:
+                    begin = {"start": round(start - track.start, 3)}
+                    moved.append(
+                        span.model_copy(update=begin | {"end": round(end - track.start, 3)})
+                    )
+        return tuple(sorted(moved, key=lambda span: (span.start, span.end)))
+
+    return transcript.model_copy(
+        update={
+            "doubtful": placed(transcript.doubtful),
+            "languages": placed(transcript.languages),
+        }
     )
 
 

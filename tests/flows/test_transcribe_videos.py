@@ -7,15 +7,19 @@ import re
 import shlex
 import shutil
 import sys
+from difflib import SequenceMatcher
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from commands import Here
 from conftest import ROOT, Site
 from media import Sound, make_video, silence
 from output.test_corrections import at
 from scoring import SAMPLE_RTTM, diarization_error
 
+from spokenby.engines.av import read_audio
 from spokenby.output.corrections import Corrections, as_json
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Profile, make_recipe
@@ -161,6 +165,47 @@ def test_vocabulary_site_file_and_on_done_in_runs_that_compute_nothing(
     undone = site_copy.transcript("conversation")
     assert undone.model_copy(update={"digest": before.digest}) == before
     assert "vocabulary" not in site_copy.manifest("conversation")
+
+
+def test_channels_and_files_of_a_folder_are_speakers(site: Site) -> None:
+    """The examples of the documentation: Ada and John, who cuts in, each with a microphone."""
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    said_in_sample = CONVERSATION.with_suffix(".txt").read_text("utf-8")
+    lines = [line.split(": ") for line in said_in_sample.splitlines()]
+    samples, rate = soundfile.read(CONVERSATION.with_suffix(".flac"), dtype="float32")
+    ada, john = np.zeros((2, 11 * rate), np.float32)
+    ada[: 9 * rate] = samples[: 9 * rate]
+    john[7 * rate : 9 * rate + rate // 2] = samples[round(9.7 * rate) :][: 2 * rate + rate // 2]
+    heard = np.stack([ada + 0.1 * john, 0.04 * (john + 0.1 * ada)])
+    make_video(site.videos / "interview.m4a", Sound(heard, rate, "stereo"), picture=False)
+    folder = site.videos / "meeting.tracks"
+    folder.mkdir()
+    make_video(folder / "Ada Lovelace.wav", Sound(heard[:1], codec="pcm_s16le"), picture=False)
+    make_video(folder / "Bob.m4a", Sound(heard[1:]), picture=False)
+    commands = re.findall(r"    spokenby transcribe ((?:interview|meeting)\S+)(.*)", page)
+    assert [name for name, _ in commands] == ["interview.m4a", "meeting.tracks"]
+    with Here(site) as cli:
+        for name, options in commands:
+            ran = cli.run("transcribe", site.videos / name, *options.split())
+            assert ran.code == 0, ran.out
+    for name in ("interview", "meeting"):
+        transcript = site.transcript(name)
+        said = {
+            speaker.label: " ".join(
+                segment.text for segment in transcript.segments if segment.speaker == speaker.label
+            )
+            for speaker in transcript.speakers
+        }
+        first, second = said.values()
+        for text, (who, right) in zip((first, second), lines[:2], strict=True):
+            found, expected = (re.findall(r"\w+", each.lower()) for each in (text, right))
+            assert SequenceMatcher(None, found, expected).ratio() > 0.95, (who, text)
+        assert transcript.duration == pytest.approx(11, abs=0.1)
+        assert next(s.start for s in transcript.segments if s.text in second) > 6.5
+        assert any(segment.overlap for segment in transcript.segments)
+        copy = site.output(name) / "audio.webm"
+        assert len(read_audio(copy)[0]) / 48_000 == pytest.approx(11, abs=0.2)
+    assert [speaker.name for speaker in transcript.speakers] == ["Ada Lovelace", "Bob"]
 
 
 def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site) -> None:

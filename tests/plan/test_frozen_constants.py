@@ -20,13 +20,13 @@ from spokenby.types import StageParams
 ROOT = Path(__file__).parents[2]
 
 FROZEN = {
-    "extract 2": "1718d424ead4b0a2",
+    "extract 2": "4b75fd672019186c",
     "speech 4": "391b1e3a31116a0f",
-    "diarize 6": "5853e42eefb3bb99",
-    "embed 5": "23d81f3d52b1ec89",
+    "diarize 6": "107bc5e374586457",
+    "embed 5": "0db26576b9bb23b3",
     "transcribe 3": "38701bea3d315a23",
     "edges 2": "ebaa075e2ab26d2d",
-    "merge 3": "680730f96e9d4386",
+    "merge 3": "148c620af18228ac",
 }
 """By stage and VERSION."""
 

@@ -174,6 +174,7 @@ def test_diarizing_lets_go_of_engine_and_lane_before_voices_are_compared(
 
     class Waveform:
         duration = 9.0
+        tracks = ()
 
     monkeypatch.setattr(diarization, "load_diarizer", load)
     speech = SpeechRegions(digest="s", regions=(Span(start=0, end=9),), windows=(), duration=9.0)

@@ -5,12 +5,14 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from media import Sound, make_video
+from media import Sound, beeps, beeps_at, make_video, silence, tone
 
 from spokenby.engines.av import read_audio
 from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
@@ -19,6 +21,7 @@ from spokenby.stages.audio import (
     Decoder,
     Params,
     Samples,
+    Source,
     _wav_header,
     create_locked,
     extract_audio,
@@ -27,6 +30,7 @@ from spokenby.stages.audio import (
     open_waveform,
     sweep,
 )
+from spokenby.stages.tracks import are_speakers, measure
 from spokenby.types import AudioFile, Progress, Video, no_progress
 
 VIDEO = Video(path="talk.mp4", name="talk", digest="d", duration=3.0, audio_streams=1)
@@ -56,8 +60,14 @@ class Blocks:
     def is_stereo(self, source: Path, audio_stream: int | None) -> bool:
         return False
 
+    def list_sources(self, source: Path, audio_stream: int | None) -> tuple[Source, ...]:
+        return (Source(source, 0, 0),)
 
-def extract(folder: Path, decoder: Decoder, video: Video = VIDEO, **params: int) -> AudioFile:
+    def read_excerpts(self, sources: Sequence[Source]) -> list[Samples]:
+        return []
+
+
+def extract(folder: Path, decoder: Decoder, video: Video = VIDEO, **params: Any) -> AudioFile:
     return extract_audio(
         video, folder, decoder, Params(**params), digest="abc", confirm=lambda video: None
     )
@@ -331,3 +341,123 @@ def test_a_file_that_is_being_written_is_never_swept(tmp_path: Path) -> None:
             sweeper.join()
     sweep(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def split(folder: Path, path: Path, channels: str = "split", **params: int) -> AudioFile:
+    video = VIDEO.model_copy(update={"path": str(path), "duration": 0.0})
+    return extract(folder, DECODER, video, channels=channels, **params)
+
+
+def tracks_of(folder: Path, audio: AudioFile) -> list[Samples]:
+    """Return the samples of each track; between them is silence."""
+    samples = open_waveform(folder / audio.name, audio.digest, audio.tracks).samples
+    spans = [(round(16_000 * it.start), round(16_000 * it.end)) for it in audio.tracks]
+    assert spans[0][0] == 0
+    assert spans[-1][1] == len(samples)
+    for (_, end), (begin, _) in pairwise(spans):
+        assert begin - end == 30 * 16_000
+        assert not samples[end:begin].any()
+    assert is_unchanged(folder / audio.name, audio)
+    return [samples[first:last] for first, last in spans]
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending"), [("pcm_f32le", "wav"), ("aac", "m4a"), ("libopus", "webm")]
+)
+def test_channels_are_tracks_one_behind_the_other(tmp_path: Path, codec: str, ending: str) -> None:
+    left, right = beeps(4, 0.5, 3, rate_hz=48_000), beeps(4, 1.5, rate_hz=48_000)
+    channels = np.concatenate([left + 0.05 * right, 0.04 * (right + 0.05 * left)])
+    sound = Sound(channels, 48_000, "stereo", codec)
+    audio = split(tmp_path, make_video(tmp_path / f"a.{ending}", sound, picture=False))
+    assert audio.warnings == ()
+    left, right = tracks_of(tmp_path, audio)
+    # The quiet one is as loud as the other, and without its crosstalk.
+    assert beeps_at(left) == pytest.approx([0.5, 3.0], abs=0.02)
+    assert beeps_at(right) == pytest.approx([1.5], abs=0.02)
+    assert np.abs(right).max() == pytest.approx(np.abs(left).max(), rel=0.15)
+    for samples, foreign in ((left, 1.5), (right, 0.5)):
+        assert np.abs(samples[round(16_000 * foreign) :][1600:3200]).max() < 0.002
+
+
+def test_streams_are_tracks_with_their_names_and_starts(tmp_path: Path) -> None:
+    sounds = [
+        Sound(beeps(3, 0.5), title="Ada"),
+        Sound(beeps(2, 0.3), title="Track 2", start=1.0),
+        Sound(silence(3), title="Bob"),
+    ]
+    path = make_video(tmp_path / "a.mkv", *sounds)
+    audio = split(tmp_path, path)
+    assert [track.name for track in audio.tracks] == ["Ada", "", "Bob"]
+    assert audio.warnings == ("track 3 (Bob) is silent",)
+    assert [beeps_at(samples) for samples in tracks_of(tmp_path, audio)] == [
+        pytest.approx([0.5], abs=0.02),
+        pytest.approx([1.3], abs=0.02),
+        [],
+    ]
+
+
+def test_a_stream_that_is_the_mix_of_the_others_is_left_out(tmp_path: Path) -> None:
+    one, two = beeps(6, 0.5, 2.5), beeps(6, 1.5, 3.5, 4.5)
+    sounds = [Sound(both, title=name) for both, name in ((one + two, ""), (one, "A"), (two, "B"))]
+    audio = split(tmp_path, make_video(tmp_path / "obs.mkv", *sounds))
+    assert audio.warnings == ("track 1 is the mix of the others: left out",)
+    mixed, first, second = tracks_of(tmp_path, audio)
+    assert not mixed.any()
+    assert beeps_at(first) == pytest.approx([0.5, 2.5], abs=0.02)
+    assert beeps_at(second) == pytest.approx([1.5, 3.5, 4.5], abs=0.02)
+
+
+def test_mono_has_no_channels_to_split(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "mono.m4a", Sound(beeps(2, 1)), picture=False)
+    with pytest.raises(InputError, match=r"mono\.m4a is mono: there are no channels to split"):
+        split(tmp_path, path)
+    stereo = make_video(
+        tmp_path / "a.mkv", Sound(beeps(2, 1)), Sound(tone(2, channels=2), layout="stereo")
+    )
+    assert len(split(tmp_path, stereo, audio_stream=1).tracks) == 2
+
+
+def turn_about(seconds: float) -> Samples:
+    """Return two channels of sound, each of which is loud for so long, then the other."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 8 * 16_000)).astype(np.float32)
+    left = (np.arange(noise.shape[1]) / (seconds * 16_000)).astype(int) % 2 == 0
+    return noise * np.where([left, ~left], 1.0, 0.01).astype(np.float32)
+
+
+def test_auto_splits_where_channels_are_speakers_and_says_so(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.m4a", Sound(turn_about(1.5), layout="stereo"), picture=False)
+    audio = split(tmp_path, path, "auto")
+    assert len(audio.tracks) == 2
+    said = "the 2 channels sound like different speakers"
+    assert audio.warnings == (f"{said}: each was transcribed as one",)
+    mixed = split(tmp_path / "mix", path, "mix")
+    assert mixed.tracks == ()
+    assert mixed.warnings == (f"{said}: --channels split transcribes each as one",)
+
+
+@pytest.mark.parametrize("name", ["music", "languages", "surround"])
+def test_auto_leaves_what_is_no_two_speakers_as_it_is(tmp_path: Path, name: str) -> None:
+    fast, slow = turn_about(0.1), turn_about(1.5)
+    sounds = {
+        "music": [Sound(fast, layout="stereo")],
+        "languages": [
+            Sound(slow[:1], language="eng"),
+            Sound(slow[1:], language="deu"),
+        ],
+        "surround": [Sound(np.concatenate([slow, 0 * slow[:1]]), layout="2.1")],
+    }[name]
+    path = make_video(tmp_path / "a.mkv", *sounds)
+    audio, mixed = split(tmp_path, path, "auto"), split(tmp_path / "mix", path, "mix")
+    assert audio == mixed
+    assert (audio.tracks, audio.warnings) == ((), ())
+
+
+def test_long_recordings_are_judged_by_excerpts(tmp_path: Path) -> None:
+    path = make_video(
+        tmp_path / "a.wav",
+        Sound(np.tile(turn_about(2), 25), layout="stereo", codec="pcm_s16le"),
+        picture=False,
+    )
+    excerpts = DECODER.read_excerpts(DECODER.list_sources(path, None))
+    assert [len(each) for each in excerpts] == [160 * 16_000] * 2
+    assert are_speakers([measure(each) for each in excerpts])

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from spokenby.stages.diarization import MOST_SPEAKERS, Params, diarize_speakers
-from spokenby.types import Span, SpeechRegions, Turn, Waveform
+from spokenby.stages import local_speakers
+from spokenby.stages.diarization import (
+    MOST_SPEAKERS,
+    Params,
+    diarize_speakers,
+    is_by_track,
+    take_tracks,
+)
+from spokenby.types import Span, SpeechRegions, Track, Turn, Waveform
 
 
 def turns(*rows):
@@ -123,3 +130,68 @@ def test_speaker_range(given, expected):
 def test_impossible_ranges_are_refused(wrong):
     with pytest.raises(ValidationError):
         Params(**wrong)
+
+
+TRACKS = (Track(start=0, end=20), Track(start=50, end=65))
+SPLIT = Waveform(np.zeros(65 * 16_000, np.float32), "", TRACKS)
+
+
+def test_each_track_is_one_speaker() -> None:
+    found = take_tracks(SPLIT, speech_of((5, 7), (9, 12), (51, 53)), Params(), digest="d")
+    # Numbered by when they are first heard in the video: the second track at 1 s.
+    assert rows(found.turns) == [
+        (5, 7, "SPEAKER_01"),
+        (9, 12, "SPEAKER_01"),
+        (51, 53, "SPEAKER_00"),
+    ]
+    assert found.exclusive == found.turns
+    assert found.tracks == TRACKS
+    assert found.warnings == ()
+
+
+def test_turns_of_tracks_begin_where_somebody_is_heard() -> None:
+    """Speech is widened for recognizers; more than a little is left as it is."""
+    masks = np.zeros((5, local_speakers.CHUNK_FRAMES), np.int64)
+    masks[0, 60:120] = 1  # of a chunk of 589 frames in 10 s: from 1.04 to 2.04 s
+    speech = speech_of((0.9, 2.15), (2.5, 4.0), (4.25, 9.0)).model_copy(
+        update={"local_speakers": local_speakers.pack(masks), "duration": 20.0}
+    )
+    found = rows(take_tracks(SPLIT, speech, Params(), digest="d").turns)
+    assert found == [
+        (pytest.approx(1.04, abs=0.02), 2.15, "SPEAKER_00"),
+        (2.5, 9.0, "SPEAKER_00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "by_track"),
+    [
+        ({}, True),
+        ({"num_speakers": 1}, True),
+        ({"num_speakers": 3}, False),
+        ({"min_speakers": 3}, False),
+        ({"max_speakers": 9}, True),
+    ],
+)
+def test_tracks_are_diarized_where_more_speakers_than_tracks_are_requested(params, by_track):
+    assert is_by_track(SPLIT, Params(**params)) is by_track
+    assert not is_by_track(WAVEFORM, Params(**params))
+
+
+def test_fewer_speakers_than_tracks_is_no_request_to_join_them() -> None:
+    found = take_tracks(SPLIT, speech_of((5, 7), (51, 53)), Params(max_speakers=1), digest="d")
+    assert len(found.speakers) == 2
+    assert found.warnings == ("at most 1 speakers were requested, but each of 2 tracks is one",)
+
+
+def test_nobody_speaks_on_two_tracks() -> None:
+    one_voice = [(1, 2, "a"), (6, 7, "b"), (52, 53, "a")]
+    found = diarize_speakers(
+        SPLIT, None, Fixed(one_voice, one_voice), Params(num_speakers=3), digest="d"
+    )
+    assert rows(found.turns) == [
+        (1, 2, "SPEAKER_00"),
+        (6, 7, "SPEAKER_02"),
+        (52, 53, "SPEAKER_01"),
+    ]
+    assert found.tracks == TRACKS

@@ -14,16 +14,19 @@ from spokenby.stages.merging import (
     join_words,
     keep_sentences,
     merge_transcript,
+    name_speakers,
 )
 from spokenby.types import (
     Diarization,
     EdgeDecision,
     EdgeDecisions,
+    Identity,
     LanguagePart,
     Span,
     SpeakerEmbeddings,
     SpeakerTranscript,
     SpeechRegions,
+    Track,
     Transcript,
     Turn,
     WindowNote,
@@ -65,6 +68,7 @@ def merge(
     per_speaker = np.zeros(len(speakers))
     alike = dict.fromkeys(("likeness", "parts"), np.empty((0, 2))) | params.pop("alike", {})
     edges, missing = params.pop("edges", None), params.pop("missing", ())
+    tracks = params.pop("tracks", ())
     regions = [(s, e) for s, e, _ in turns] if regions is None else regions
     joined = join_voices(
         Diarization(
@@ -72,6 +76,7 @@ def merge(
             turns=turns_of(turns),
             exclusive=turns_of(turns if exclusive is None else exclusive),
             warnings=missing,
+            tracks=tracks,
         ),
         SpeakerEmbeddings(
             digest="e",
@@ -613,3 +618,75 @@ def test_noise_under_two_labels_that_sound_alike_is_nobody():
     alike = {"likeness": np.ones((2, 2)), "parts": np.full((2, 2), np.nan)}
     merged = merge([], TWO, regions=[], merge_same_voice=True, alike=alike)
     assert (merged.speakers, merged.turns) == ((), ())
+
+
+TRACKS = (Track(start=0, end=20), Track(start=50, end=65, name="Ada"))
+"""The second one begins at 50 s of the waveform, and at the start of the video."""
+
+
+def said(start, text):
+    return [
+        (start + number, start + number + 0.8, word) for number, word in enumerate(text.split())
+    ]
+
+
+def test_words_of_tracks_are_placed_in_the_video() -> None:
+    words = [*said(1, "We begin late. Shall we?"), *said(53.5, "Oh!"), *said(60, "Yes.")]
+    turns = [(1, 6.2, A), (53.5, 54.5, B), (60, 61, B)]
+    doubtful = [WindowNote(start=59, end=62, reason="unsure")]
+    languages = [LanguagePart(start=0, end=64, language="en", probability=1, transcribed="en")]
+    result = merge(words, turns, tracks=TRACKS, doubtful=doubtful, languages=languages)
+    shown = [(it.start, it.end, it.speaker, it.text, it.overlap) for it in result.segments]
+    # A's sentence is whole, and what B says in it comes behind.
+    assert shown == [
+        (1.0, 3.8, A, "We begin late.", True),
+        (3.5, 4.3, B, "Oh!", True),
+        (4.0, 5.8, A, "Shall we?", True),
+        (10.0, 10.8, B, "Yes.", False),
+    ]
+    assert [(it.start, it.end, it.speaker) for it in result.turns] == [
+        (1.0, 6.2, A),
+        (3.5, 4.5, B),
+        (10.0, 11.0, B),
+    ]
+    assert result.duration == 20
+    assert result.speech == pytest.approx(6.2)  # both at once count once
+    assert [(it.start, it.end) for it in result.doubtful] == [(9, 12)]
+    assert [(it.start, it.end) for it in result.languages] == [(0, 14), (0, 20)]
+
+
+def test_words_of_tracks_are_replaced_before_they_are_placed() -> None:
+    """What one speaker says in the middle of another's words does not part them."""
+    words = [*said(1, "in half an hour"), *said(52.1, "when")]
+    turns = [(1, 5, A), (52, 53, B)]
+    result = merge(words, turns, tracks=TRACKS, replacements="half an hour => 30 minutes")
+    assert [it.text for it in result.segments] == ["in 30 minutes", "when"]
+
+
+def test_a_long_sentence_is_cut_where_somebody_else_speaks_for_long() -> None:
+    words = [*said(1, "and " * 18), *said(52, "right")]
+    result = merge(words, [(1, 19, A), (52, 53, B)], tracks=TRACKS)
+    assert [it.speaker for it in result.segments] == [A, B, A]
+    assert [it.start for it in result.segments] == sorted(it.start for it in result.segments)
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ((), ["Speaker 1", "Ada"]),
+        ((Identity(speaker=B, voice=7, name="Speaker 7"),), ["Speaker 1", "Ada"]),
+        ((Identity(speaker=B, voice=7, name="Ada L.", known=True),), ["Speaker 1", "Ada L."]),
+        ((Identity(speaker=A, voice=3, name="Speaker 3"),), ["Speaker 3", "Ada"]),
+    ],
+)
+def test_a_track_names_its_speaker_unless_somebody_named_the_voice(known, shown) -> None:
+    result = merge([(1, 2), (52, 53)], [(1, 2, A), (52, 53, B)], tracks=TRACKS)
+    named = name_speakers(result, known)
+    assert [it.name for it in named.speakers] == shown
+    assert [it.track for it in named.speakers] == ["", "Ada"]
+
+
+def test_a_track_of_several_people_names_nobody() -> None:
+    turns = [(1, 2, A), (52, 53, B), (54, 55, C)]
+    result = merge([(1, 2), (52, 53), (54, 55)], turns, tracks=TRACKS)
+    assert [it.name for it in result.speakers] == ["Speaker 1", "Speaker 2", "Speaker 3"]
