@@ -228,11 +228,14 @@ def read_excerpts(
         duration: of the file.
     """
     whole = duration <= _EXCERPTS * _EXCERPT_S
-    length = duration if whole else _EXCERPT_S
+    # Of a file that does not say how long it is, the first few minutes.
+    length = (duration or _EXCERPTS * _EXCERPT_S) if whole else _EXCERPT_S
     joined: list[list[npt.NDArray[np.float32]]] = [[] for _ in wanted]
     try:
         with path.open("rb") as file, av.open(file, "r", options=_READING) as container:
             streams = {number: container.streams.audio[number] for number, _ in wanted}
+            if any(stream.codec_context is None for stream in streams.values()):
+                return []  # a codec that ffmpeg does not know
             begin = (container.start_time or 0) / av.time_base
             for at in [0.0] if whole else np.linspace(0, duration - length, _EXCERPTS).tolist():
                 if not whole:

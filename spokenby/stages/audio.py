@@ -276,10 +276,13 @@ def _find_sources(
     if params.channels == "split":
         if len(sources) < 2:
             raise InputError(
-                f"{path} is mono: there are no channels to split", "leave out --channels split"
+                f"{path} is mono: there are no channels to split", "choose the channels mix or auto"
             )
         return sources, ()
-    if not _are_speakers(decoder, sources):
+    speakers = _are_speakers(decoder, sources)
+    if speakers is None and params.channels == "auto":
+        return (), ("the channels could not be compared: they were transcribed together",)
+    if not speakers:
         return (), ()
     several = f"the {len(sources)} {'streams' if sources[0].channel is None else 'channels'}"
     if params.channels == "auto":
@@ -289,17 +292,19 @@ def _find_sources(
     )
 
 
-def _are_speakers(decoder: Decoder, sources: Sequence[Source]) -> bool:
+def _are_speakers(decoder: Decoder, sources: Sequence[Source]) -> bool | None:
     """Return whether stereo or several streams are different speakers, by excerpts of them.
 
-    More channels are loudspeakers; streams of several languages are translations.
+    More channels are loudspeakers; streams of several languages are translations. `None`: the
+    excerpts cannot be read.
     """
-    of_streams = sources[0].channel is None
-    if len(sources) < 2 or (len(sources) > 2 and not of_streams):
+    if len(sources) < 2 or (len(sources) > 2 and sources[0].channel is not None):
         return False
     if len({source.language for source in sources if source.language}) > 1:
         return False
     energies = [tracks.measure(samples) for samples in decoder.read_excerpts(sources)]
+    if not energies:
+        return None
     mixes = tracks.find_mixes(energies)
     return tracks.are_speakers([each for n, each in enumerate(energies) if n not in mixes])
 

@@ -175,8 +175,8 @@ def take_tracks(
     tracks = waveform.tracks
     turns = _by_track(_trim(speech, params.clustering.max_gap), tracks)
     names = _numbered(turns, tracks)
-    _, most = params.speaker_range()
-    fewer = f"at most {most} speakers were requested, but each of {len(names)} tracks is one"
+    most = params.num_speakers or params.max_speakers or len(names)
+    fewer = f"each of {len(names)} tracks is one speaker, although {most} at most was requested"
     return Diarization(
         digest=digest,
         turns=_renamed(turns, names),

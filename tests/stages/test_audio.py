@@ -461,3 +461,21 @@ def test_long_recordings_are_judged_by_excerpts(tmp_path: Path) -> None:
     excerpts = DECODER.read_excerpts(DECODER.list_sources(path, None))
     assert [len(each) for each in excerpts] == [160 * 16_000] * 2
     assert are_speakers([measure(each) for each in excerpts])
+
+
+def test_auto_says_where_it_cannot_compare_channels(tmp_path: Path) -> None:
+    path = make_video(
+        tmp_path / "a.wav",
+        Sound(turn_about(1.5), layout="stereo", codec="pcm_s16le"),
+        picture=False,
+    )
+
+    class Unreadable(FfmpegDecoder):
+        def read_excerpts(self, sources: Sequence[Source]) -> list[Samples]:
+            return []
+
+    video = VIDEO.model_copy(update={"path": str(path), "duration": 0.0})
+    decoder = Unreadable(find_ffmpeg())
+    audio = extract(tmp_path, decoder, video, channels="auto")
+    assert audio.tracks == ()
+    assert audio.warnings == ("the channels could not be compared: they were transcribed together",)

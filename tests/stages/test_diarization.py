@@ -181,7 +181,7 @@ def test_tracks_are_diarized_where_more_speakers_than_tracks_are_requested(param
 def test_fewer_speakers_than_tracks_is_no_request_to_join_them() -> None:
     found = take_tracks(SPLIT, speech_of((5, 7), (51, 53)), Params(max_speakers=1), digest="d")
     assert len(found.speakers) == 2
-    assert found.warnings == ("at most 1 speakers were requested, but each of 2 tracks is one",)
+    assert found.warnings == ("each of 2 tracks is one speaker, although 1 at most was requested",)
 
 
 def test_nobody_speaks_on_two_tracks() -> None:
