@@ -136,10 +136,11 @@ def score(
         reference: what is right.
         hypothesis: what a system says.
         settings: of the comparison of turns.
-        language: of the words, if the hypothesis does not know; else English is assumed.
+        language: of the words. If it is not known, that which the hypothesis found, else English:
+            systems that are to be compared must be given the same, or each has other rules.
         known_people: names that the system knows: who of them is not named, was missed.
     """
-    language = hypothesis.language or language or "en"
+    language = language or hypothesis.language or "en"
     reference, hypothesis = _cropped(reference), _cropped(hypothesis, reference)
     figures: dict[str, Rate] = {}
     # Apart: a reference's turns and its text may call a person differently.
@@ -210,14 +211,14 @@ class _Turns(NamedTuple):
 
 
 def pyannote_annotation(turns: Sequence[Turn]) -> Any:
-    """Return turns as pyannote's Annotation."""
+    """Return turns as pyannote's Annotation; where turns of one speaker overlap, they are one."""
     from pyannote.core import Annotation as Labels
     from pyannote.core import Segment
 
     labels = Labels()
     for track, turn in enumerate(turns):
         labels[Segment(turn.start, turn.end), track] = turn.speaker
-    return labels
+    return labels.support()
 
 
 def scored_regions(reference: Annotation, hypothesis: Annotation) -> Any:

@@ -78,6 +78,20 @@ def test_overlap_is_scored_unless_left_out():
     assert score(reference, found, Settings(skip_overlap=True)).figures["der"] == (0, 4)
 
 
+def test_turns_of_one_speaker_that_overlap_count_once():
+    found = score(turns("A 0 4, A 2 6"), turns("x 0 3, x 2 6, x 5 6")).figures
+    assert found["der"] == (0, 6)
+
+
+def test_every_system_is_normalized_by_the_same_language():
+    reference = Annotation(lines=(Line("It's colour number two"),))
+    lines = (Line("it is color number 2"),)
+    for taken_for in ("en", "nn", ""):
+        found = score(reference, Annotation(lines=lines, language=taken_for), language="en")
+        assert (found.figures["wer"].errors, found.language) == (0, "en")
+    assert score(reference, Annotation(lines=lines, language="nn")).figures["wer"].errors > 0
+
+
 def test_collar_is_on_each_side():
     reference, found = turns("A 1 5"), turns("x 1.2 5")
     assert score(reference, found).figures["der"].errors == pytest.approx(0.2)
