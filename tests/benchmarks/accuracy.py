@@ -19,10 +19,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,9 +46,11 @@ from spokenby.evaluation.annotations import Annotation, Line, annotation_of
 from spokenby.evaluation.readers import read_json, read_rttm
 from spokenby.evaluation.scores import Score, check_libraries, score
 from spokenby.evaluation.summary import Together, take_together
+from spokenby.evaluation.words import align, joined, normalize
 from spokenby.models import find_model
 from spokenby.output.formats import open_transcript
 from spokenby.output.manifest import read_manifest
+from spokenby.review.page import LOW_CONFIDENCE
 from spokenby.types import SAMPLE_RATE_HZ, Turn
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -60,6 +62,17 @@ JOINED, ONE = "faster-whisper, batched + Senko", "one speaker"
 """Put together from the others' results: words given to Senko's turns; a perfect recognizer of
 words and speech that takes everybody for one person."""
 RELEASES = {SENKO: ("senko", "0.2.2"), WHISPERX: ("whisperx", "3.8.6")}
+
+
+CONFIDENCES = (0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.01)
+
+
+class Judged(NamedTuple):
+    """A word that was heard: whether it is right, and marked as doubtful for the reader."""
+
+    confidence: float
+    right: bool
+    marked: bool
 
 
 class Cost(NamedTuple):
@@ -116,9 +129,15 @@ def enroll(site: Site, people: Mapping[str, np.ndarray], folder: Path) -> None:
 
 def read_spokenby(folder: Path, name: str) -> Annotation:
     """Return what spokenby wrote about a recording."""
-    (place,) = (folder / "data" / "transcripts").glob(f"{name}-????????")
+    place = output(folder, name)
     about = read_manifest(place) or {}
     return annotation_of(open_transcript(place), about.get("identities", ()))
+
+
+def output(folder: Path, name: str) -> Path:
+    """Return spokenby's folder of a recording."""
+    (place,) = (folder / "data" / "transcripts").glob(f"{name}-????????")
+    return place
 
 
 def run_peer(
@@ -177,7 +196,7 @@ def results_of(
 ) -> Results | None:
     """Return what a system says, computed unless it is there; `None` if it was not wanted."""
     recordings = [each for each in material.recordings if system != TINY or each.language == "en"]
-    folder = work / "systems" / system.replace(", ", "-").replace(".", "-")
+    folder = folder_of(work, system)
     done = folder / "done.json"
     known = {each.name: fingerprint(each) for each in recordings}
     before = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
@@ -197,6 +216,11 @@ def results_of(
     read = read_spokenby if system in {OURS, TINY} else read_peer
     said = {each.name: read(folder, each.name) for each in recordings}
     return Results(said, Cost(*before["cost"]), before["versions"])
+
+
+def folder_of(work: Path, system: str) -> Path:
+    """Return where the results of a system are."""
+    return work / "systems" / system.replace(", ", "-").replace(".", "-")
 
 
 def fingerprint(recording: Recording) -> float:
@@ -269,19 +293,18 @@ def together(scores: Scores, system: str, names: Iterable[str]) -> dict[str, Tog
     return take_together([found[name].figures for name in names if name in found])
 
 
-def show(material: Material, scores: Scores, results: Mapping[str, Results]) -> str:
+def show(material: Material, scores: Scores, results: Mapping[str, Results]) -> list[str]:
     """Return the tables."""
     conditions: dict[str, list[Recording]] = {}
     for each in material.recordings:
         conditions.setdefault(each.condition, []).append(each)
-    tables = [
+    return [
         show_words(conditions, scores),
         show_speakers(conditions, scores),
         show_both(conditions, scores),
-        show_names(conditions, scores),
+        show_names(conditions, scores, strangers_named(material, results)),
         show_costs(results),
     ]
-    return "\n\n".join(filter(None, tables))
 
 
 def percent(figures: Mapping[str, Together], key: str) -> float | None:
@@ -379,14 +402,80 @@ def show_both(conditions: Mapping[str, Sequence[Recording]], scores: Scores) -> 
     return f"Words with their speakers, %\n\n{shown}" if shown else ""
 
 
-def show_names(conditions: Mapping[str, Sequence[Recording]], scores: Scores) -> str:
+def strangers_named(material: Material, results: Mapping[str, Results]) -> tuple[int, int]:
+    """Return how many names were given where nobody is enrolled, and to how many speakers."""
+    said = results[OURS].said if OURS in results else {}
+    others = [
+        said[each.name]
+        for each in material.recordings
+        if each.name in said
+        if not {turn.speaker for turn in each.reference.turns or ()} & material.people.keys()
+    ]
+    speakers = sum(len({turn.speaker for turn in each.turns or ()}) for each in others)
+    return sum(len(each.names) for each in others), speakers
+
+
+def show_names(
+    conditions: Mapping[str, Sequence[Recording]], scores: Scores, strangers: tuple[int, int]
+) -> str:
     """Return how right names are."""
     columns = [
         (OURS, "name_wrong", "names wrong"),
         (OURS, "name_missed", "enrolled people not named"),
     ]
     shown = by_condition(conditions, scores, columns, "name_missed")
-    return f"Names of enrolled people, %\n\n{shown}" if shown else ""
+    others = "Names given where nobody is enrolled: {} to {} speakers".format(*strangers)
+    return f"Names of enrolled people, %\n\n{shown}\n\n{others}" if shown else ""
+
+
+def judge_words(material: Material, folder: Path) -> Iterator[Judged]:
+    """Yield each word of spokenby's where the true text is known."""
+    for each in material.recordings:
+        if each.heard or not each.reference.lines:
+            continue
+        transcript = open_transcript(output(folder, each.name)).transcript
+        heard = [word for segment in transcript.segments for word in segment.words]
+        # Word by word: a number of several words may count as wrong.
+        right, found = (
+            [" ".join(normalize(text, each.language)) for text in texts]
+            for texts in (joined(each.reference.lines).split(), [word.text for word in heard])
+        )
+        hits = {
+            step.hypothesis
+            for step in align(right, found)
+            if step.reference is not None and step.hypothesis is not None
+            if right[step.reference] == found[step.hypothesis]
+        }
+        for number, word in enumerate(heard):
+            marked = word.confidence < LOW_CONFIDENCE or any(
+                note.start <= word.start < note.end for note in transcript.doubtful
+            )
+            if found[number]:  # no filler
+                yield Judged(word.confidence, number in hits, marked)
+
+
+def show_confidence(judged: Sequence[Judged]) -> str:
+    """Return how often words are right by how sure the recognizer is, and what marks find."""
+    rows = []
+    for low, high in pairwise(CONFIDENCES):
+        some = [word for word in judged if low <= word.confidence < high]
+        if some:
+            mean = sum(word.confidence for word in some) / len(some)
+            share = sum(word.right for word in some) / len(some)
+            label = f"{low:g} to {min(high, 1):g}"
+            rows.append([label, len(some), round(mean, 2), round(100 * share, 1)])
+    if not rows:
+        return ""
+    wrong = sum(not word.right for word in judged)
+    marked = sum(word.marked for word in judged)
+    both = sum(word.marked and not word.right for word in judged)
+    return (
+        f"Words of spokenby by their confidence\n\n"
+        f"{table(['confidence', 'words', 'mean', 'right, %'], rows)}\n\n"
+        f"Of {len(judged)} words, {wrong} are wrong. {marked} are marked as doubtful, of which "
+        f"{both} are wrong: {100 * both / max(marked, 1):.0f} % of the marks are right, and they "
+        f"find {100 * both / max(wrong, 1):.0f} % of the wrong words."
+    )
 
 
 def show_costs(results: Mapping[str, Results]) -> str:
@@ -490,16 +579,18 @@ def main() -> None:
             except Missing as error:
                 failed[system] = str(error)
                 say(f"{system} is left out: {error}")
+        judged = list(judge_words(material, folder_of(work, OURS))) if OURS in results else []
     if BATCHED in results and SENKO in results:
         words, turns = results[BATCHED].said, results[SENKO].said
-        joined = {name: give_to_turns(words[name], turns[name]) for name in words}
-        results[JOINED] = Results(joined, None, {})
+        given = {name: give_to_turns(words[name], turns[name]) for name in words}
+        results[JOINED] = Results(given, None, {})
     ones = {each.name: as_one_speaker(each.reference) for each in material.recordings}
     results[ONE] = Results(ones, None, {})
     scores = score_all(material, results)
-    text = show(material, scores, results)
-    text += "".join(f"\n\n{system}: not run: {why}" for system, why in failed.items())
-    finish("accuracy", options, text, as_json(material, scores, results, failed))
+    tables = [*show(material, scores, results), show_confidence(judged)]
+    tables += [f"{system}: not run: {why}" for system, why in failed.items()]
+    found = {**as_json(material, scores, results, failed), "words": judged}
+    finish("accuracy", options, "\n\n".join(filter(None, tables)), found)
 
 
 if __name__ == "__main__":

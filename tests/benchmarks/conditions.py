@@ -404,7 +404,7 @@ def through_channels(recordings: Sequence[Recording]) -> Iterator[Recording]:
             },
         }
         for number, (channel, sound) in enumerate(changed.items()):
-            condition = f"{base.condition}: {channel}"
+            condition = f"{base.condition.rpartition(',')[0]}: {channel}"
             yield replace(base, name=f"{base.name}_{number}", condition=condition, sound=sound)
 
 
