@@ -19,7 +19,7 @@ from tasks.again import Again
 from tasks.artifacts import link_to_page, link_to_video, tell_prefect
 
 KEY = "overview"
-EVERY_S: Seconds = 5.0
+EVERY_S: Seconds = 2.0
 """Between updates; one costs about 20 ms."""
 
 

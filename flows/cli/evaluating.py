@@ -156,6 +156,8 @@ def _find(
                     continue
                 for bad in each.reference.bad:
                     work.complain(bad)
+                if each.corrected:
+                    say(work.console, f"{each.name}: measured without people's corrections")
                 if each.reference.folder:
                     yield each
                 else:
@@ -191,6 +193,8 @@ def _measure(found: Sequence[Measured], site: Any, work: _Work) -> Iterator[_Row
                     language=each.annotation.language,
                     known_people=people if system == OURS else (),
                 )
+                for note in figures.notes:
+                    say(work.console, f"{each.name}, {system}: {note}")
                 row = _Row(each.name, group, system, figures, reference.sources)
                 if work.pictures:
                     _draw(row, reference, annotation, work)
@@ -283,20 +287,21 @@ def _show_together(console: Console, group: str, rows: Sequence[_Row]) -> None:
     table = Table(one_line(group), *map(one_line, systems))
     for key, figure in FIGURES.items():
         if any(key in found for found in figures.values()):
-            table.add_row(
-                figure.title, *(_interval(figures[system].get(key), key) for system in systems)
-            )
+            taken = [figures[system].get(key) for system in systems]
+            most = max(each.recordings for each in taken if each)
+            table.add_row(figure.title, *(_interval(each, key, most) for each in taken))
     print_table(console, table)
 
 
-def _interval(together: Together | None, key: str) -> str:
+def _interval(together: Together | None, key: str, most: int) -> str:
+    """Return a figure with its interval; where others are of more recordings, of how many."""
     if together is None:
         return ""
     value = _written(together.rate.value, key)
-    if math.isnan(together.low):
-        return value
-    low, high = (_written(each, key).split()[0] for each in (together.low, together.high))
-    return f"{value} ({low} to {high})"
+    if not math.isnan(together.low):
+        low, high = (_written(each, key).split()[0] for each in (together.low, together.high))
+        value = f"{value} ({low} to {high})"
+    return f"{value} in {together.recordings} of {most}" if together.recordings < most else value
 
 
 def _groups(rows: Sequence[_Row]) -> list[str]:

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,28 @@ def _rows(path: Path, ids: Collection[str], id_at: int, least: int) -> Iterator[
 
     A file that is named after the recording may list it under any one name.
     """
-    rows = []
+    status = path.stat()
+    listed = _listed(path, status.st_mtime_ns, status.st_size, id_at, least)
+    wanted = set(listed) if path.stem in ids and len(listed) == 1 else set(ids)
+    if listed and path.stem in ids and not set(listed) & wanted:
+        raise ValueError(f"lists {', '.join(sorted(listed)[:3])}, … but not {path.stem}")
+    yield from sorted(row for name in wanted for row in listed.get(name, ()))
+
+
+@lru_cache(maxsize=256)
+def _listed(
+    path: Path, _changed: int, _size: int, id_at: int, least: int
+) -> dict[str, list[tuple[int, str]]]:
+    """Return the numbered lines of each recording: a list is read once, however many it holds."""
+    rows: dict[str, list[tuple[int, str]]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         fields = line.split()
         if not fields or line.lstrip().startswith((";;", "#")):
             continue
         if len(fields) < least:
             raise ValueError(f"line {number} has {len(fields)} fields, not {least}")
-        rows.append((number, line, fields[id_at]))
-    listed = {row[2] for row in rows}
-    wanted = listed if path.stem in ids and len(listed) == 1 else set(ids)
-    if rows and path.stem in ids and not listed & wanted:
-        raise ValueError(f"lists {', '.join(sorted(listed)[:3])}, … but not {path.stem}")
-    yield from ((number, line) for number, line, name in rows if name in wanted)
+        rows.setdefault(fields[id_at], []).append((number, line))
+    return rows
 
 
 def _span(number: int, start: str, end: str, *, lasts: bool = False) -> tuple[float, float]:
@@ -122,10 +132,11 @@ _HEAD = re.compile(r"^\s*(?:\[([^\]\n]{1,40})\]:?|([^\W\d_][^:\n<>]{0,39}):)\s+"
 
 
 def read_captions(path: Path, _ids: Collection[str]) -> Annotation:
-    """Read captions: lines with times, with speakers where `<v Name>`, `Name:` or `[Name]` begins.
+    """Read captions: lines with times, with speakers if half of them have one or more.
 
-    One without a name goes on with the speaker before, in a file that has any. Captions are timed
-    for reading: they are no turns.
+    `<v Name>`, `Name:` or `[Name]` begins what somebody says, and one without goes on with the
+    speaker before. Fewer are text: `[Applause]`, `Remember: be nice`. Captions are timed for
+    reading: they are no turns.
     """
     import pysubs2
 
@@ -133,15 +144,18 @@ def read_captions(path: Path, _ids: Collection[str]) -> Annotation:
         # As text: undecodable bytes are the file's fault, not the library's.
         text = path.read_text(encoding="utf-8-sig")
         ending = path.suffix[1:].lower()
-        events = pysubs2.SSAFile.from_string(text, format_=ending, keep_html_tags=True)
+        file = pysubs2.SSAFile.from_string(text, format_=ending, keep_html_tags=True)
     except pysubs2.Pysubs2Error as error:
         raise ValueError(f"no captions: {error}") from error
     lines: list[Line] = []
-    for event in sorted(events, key=lambda event: event.start):
-        said = event.text.replace(r"\N", "\n")
-        found = _VOICE.match(said) or _HEAD.match(said)
+    events = sorted(file, key=lambda event: event.start)
+    texts = [event.text.replace(r"\N", "\n") for event in events]
+    heads = [_VOICE.match(said) or _HEAD.match(said) for said in texts]
+    if 2 * sum(map(bool, heads)) < len(heads):
+        heads = [None] * len(heads)
+    for event, whole, found in zip(events, texts, heads, strict=True):
         speaker = next(filter(None, found.groups())).strip() if found else None
-        said = re.sub(r"<[^>]*>|\{[^}]*\}", "", said[found.end() :] if found else said)
+        said = re.sub(r"<[^>]*>|\{[^}]*\}", "", whole[found.end() :] if found else whole)
         speaker = html.unescape(speaker) if speaker else lines[-1].speaker if lines else None
         if text := " ".join(html.unescape(said).split()):
             lines.append(Line(text, speaker, event.start / 1000, event.end / 1000))
@@ -224,7 +238,8 @@ def read_json(path: Path, _ids: Collection[str]) -> Annotation:
     ]
     words = tuple(word for line in lines for word in line.words)
     language = str(found.get("language") or "")
-    return Annotation(_sorted(turns) or None, tuple(lines), words or None, language=language)
+    spoken = _sorted(turns) if turns or not lines else None  # lines by nobody tell no turns
+    return Annotation(spoken, tuple(lines), words or None, language=language)
 
 
 def _segment(each: dict[str, Any]) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 from spokenby.errors import InputError
 from spokenby.evaluation import words
 from spokenby.evaluation.annotations import Annotation, Line, TimedWord
-from spokenby.types import Seconds, Turn
+from spokenby.types import Seconds, Turn, language_code
 
 TCP_COLLAR_S = 5.0
 """How far apart the times of two words may be that tcpWER takes for the same: MeetEval's advice."""
 CLOSE_S = 0.1
+MOST_SPEAKERS = 20
+"""Of so many, MeetEval finds the best pairs; for more it takes hours and refuses."""
 
 _NEEDED = {
     "pyannote.metrics": "pyannote.metrics",
@@ -61,7 +64,7 @@ FIGURES = {
     ),
     "edges": Figure("word edges", "mean distance of starts and ends of words", "s"),
     "edges_off": Figure("far off", f"starts and ends of words more than {CLOSE_S:g} s off"),
-    "uncovered": Figure("uncovered", "speech without any words nearby"),
+    "uncovered": Figure("uncovered", "speech that no line of the transcript covers"),
     "name_wrong": Figure("names wrong", "names given that are wrong: 100 - precision"),
     "name_missed": Figure("names missed", "people known by name not named: 100 - recall"),
 }
@@ -92,13 +95,17 @@ class WordMark(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """How right a system is on a recording. Figures that the reference cannot tell are absent."""
+    """How right a system is on a recording.
+
+    Figures that the reference cannot tell are absent; `notes` say why where that surprises.
+    """
 
     figures: Mapping[str, Rate] = field(default_factory=dict)
     speakers: tuple[int, int] | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     marks: tuple[WordMark, ...] = ()
     language: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def check_libraries() -> None:
@@ -136,11 +143,15 @@ def score(
         reference: what is right.
         hypothesis: what a system says.
         settings: of the comparison of turns.
-        language: of the words. If it is not known, that which the hypothesis found, else English:
-            systems that are to be compared must be given the same, or each has other rules.
+        language: of the words, the same for all systems; else what the hypothesis says, or English.
         known_people: names that the system knows: who of them is not named, was missed.
     """
-    language = language or hypothesis.language or "en"
+    language = _code(language or hypothesis.language or "en")
+    notes = []
+    if (reference.scored or reference.ignored) and any(
+        line.start is None for each in (reference, hypothesis) for line in each.lines or ()
+    ):
+        notes.append("without times, nobody knows which words are in the scored regions: no WER")
     reference, hypothesis = _cropped(reference), _cropped(hypothesis, reference)
     figures: dict[str, Rate] = {}
     # Apart: a reference's turns and its text may call a person differently.
@@ -153,18 +164,37 @@ def score(
         by_turns, speakers = turns.mapping, turns.speakers
     marks: tuple[WordMark, ...] = ()
     if reference.lines is not None and hypothesis.lines is not None:
+        # What tells no speakers at all has none wrong; to find none where others speak is wrong.
+        says_who = (
+            hypothesis.turns is not None
+            or not hypothesis.lines
+            or any(line.speaker for line in hypothesis.lines)
+        )
         figures |= _words(reference.lines, hypothesis.lines, language)
-        by_words, spoken = _speakers_of_words(reference.lines, hypothesis.lines, language)
-        figures |= spoken
-        figures |= _permuted(reference.lines, hypothesis.lines, language)
+        if says_who and any(line.speaker for line in reference.lines):
+            by_words, wder = _speakers_of_words(reference.lines, hypothesis.lines, language)
+            figures |= {"wder": wder} if wder.total else {}
+        if says_who and reference.lines and all(line.speaker for line in reference.lines):
+            most = max(len({x.speaker for x in y.lines or ()}) for y in (reference, hypothesis))
+            if most > MOST_SPEAKERS:
+                notes.append(f"{most} speakers, and MeetEval takes {MOST_SPEAKERS}: no cpWER")
+            else:
+                figures |= _permuted(reference.lines, hypothesis.lines, language)
         marks = tuple(_marks(reference.lines, hypothesis, by_words, language))
     if reference.words and hypothesis.words:
         figures |= _edges(reference.words, hypothesis.words)
     if reference.turns and hypothesis.lines is not None:
         figures |= _uncovered(reference, hypothesis.lines)
-    figures |= _names(reference, hypothesis, (by_turns, by_words), known_people)
+    figures |= _names(reference, hypothesis, language, known_people)
     shown = {key: figures[key] for key in FIGURES if key in figures}
-    return Score(shown, speakers, by_turns or by_words, marks, language)
+    return Score(shown, speakers, by_turns or by_words, marks, language, tuple(notes))
+
+
+def _code(language: str) -> str:
+    try:
+        return language_code(language)
+    except ValueError:  # the normalizer for other languages is the same for all
+        return language
 
 
 def _cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation:
@@ -211,14 +241,14 @@ class _Turns(NamedTuple):
 
 
 def pyannote_annotation(turns: Sequence[Turn]) -> Any:
-    """Return turns as pyannote's Annotation; where turns of one speaker overlap, they are one."""
+    """Return turns as pyannote's Annotation."""
     from pyannote.core import Annotation as Labels
     from pyannote.core import Segment
 
     labels = Labels()
     for track, turn in enumerate(turns):
         labels[Segment(turn.start, turn.end), track] = turn.speaker
-    return labels.support()
+    return labels.support()  # of one speaker, nobody can say two things at once
 
 
 def scored_regions(reference: Annotation, hypothesis: Annotation) -> Any:
@@ -272,35 +302,36 @@ def _words(reference: Sequence[Line], hypothesis: Sequence[Line], language: str)
 
 def _speakers_of_words(
     reference: Sequence[Line], hypothesis: Sequence[Line], language: str
-) -> tuple[dict[str, str], dict[str, Rate]]:
+) -> tuple[dict[str, str], Rate]:
     """Return who each label is by its words, and the WDER.
 
     It is that of Shafey and others (2019): of words that are heard, rightly or as others, those
     with the wrong speaker. A word of nobody is one.
     """
-    if not any(line.speaker for line in reference) or not any(x.speaker for x in hypothesis):
-        return {}, {}
+    pairs = _pairs(reference, hypothesis, language)
+    who = words.best_pairs((name, label) for name, label in pairs if label)
+    wrong = sum(label is None or who.get(label) != name for name, label in pairs)
+    return who, Rate(wrong, len(pairs))
+
+
+def _pairs(
+    reference: Sequence[Line], hypothesis: Sequence[Line], language: str
+) -> list[tuple[str, str | None]]:
+    """Return who said each word that was heard, and the label that it got."""
     right, found = words.tokens(reference, language), words.tokens(hypothesis, language)
     steps = words.align([token.text for token in right], [token.text for token in found])
-    pairs = [
+    return [
         (speaker, found[step.hypothesis].speaker)
         for step in steps
         if step.reference is not None and step.hypothesis is not None
         if (speaker := right[step.reference].speaker)
     ]
-    who = words.best_pairs((name, label) for name, label in pairs if label)
-    wrong = sum(label is None or who.get(label) != name for name, label in pairs)
-    return who, {"wder": Rate(wrong, len(pairs))}
 
 
 def _permuted(
     reference: Sequence[Line], hypothesis: Sequence[Line], language: str
 ) -> dict[str, Rate]:
     """Return cpWER, and tcpWER where both sides have times, by MeetEval."""
-    if not reference or not all(line.speaker for line in reference):
-        return {}
-    if hypothesis and not any(line.speaker for line in hypothesis):
-        return {}
     from meeteval.io import SegLST
     from meeteval.wer import (
         cp_word_error_rate,
@@ -379,27 +410,55 @@ def _uncovered(reference: Annotation, lines: Sequence[Line]) -> dict[str, Rate]:
 def _names(
     reference: Annotation,
     hypothesis: Annotation,
-    mappings: Sequence[Mapping[str, str]],
+    language: str,
     known_people: Collection[str],
 ) -> dict[str, Rate]:
-    """Compare people's names, as the voice library gives them, with labels of the reference."""
+    """Compare people's names, as the voice library gives them, with labels of the reference.
+
+    A name is right where whom its label means most of the time is called so: by the turns, or by
+    the words.
+    """
+    met: list[tuple[str, str, float]] = []
+    labels: set[str] = set()
+    if reference.turns is not None:
+        regions = scored_regions(reference, hypothesis)
+        right, found = (
+            pyannote_annotation(each.turns or ()).crop(regions) for each in (reference, hypothesis)
+        )
+        labels |= set(right.labels())
+        shared = right * found
+        met += [
+            (name, label, float(shared[row, column]))
+            for row, name in enumerate(right.labels())
+            for column, label in enumerate(found.labels())
+        ]
+    by_turns, met = _most(met), []
+    if reference.lines is not None:
+        labels |= {line.speaker for line in reference.lines if line.speaker}
+        pairs = Counter(_pairs(reference.lines, hypothesis.lines or (), language))
+        met = [(name, label, count) for (name, label), count in pairs.items() if label]
+    by_words = _most(met)
     known = {_same(name) for name in (*known_people, *hypothesis.names.values())}
-    turns, lines = reference.turns or (), reference.lines or ()
-    labels = {turn.speaker for turn in turns} | {line.speaker for line in lines if line.speaker}
     there = {_same(label) for label in labels} & known
     # A reference that calls its speakers A and B knows nobody by name.
     if not there:
         return {}
-    right = {
+    rightly = [
         _same(name)
         for label, name in hypothesis.names.items()
-        if _same(name) in {_same(each.get(label, "")) for each in mappings}
-    }
+        if _same(name) in {_same(who.get(label, "")) for who in (by_turns, by_words)}
+    ]
     given = len(hypothesis.names)
     return {
-        "name_wrong": Rate(given - len(right), given),
-        "name_missed": Rate(len(there - right), len(there)),
+        "name_wrong": Rate(given - len(rightly), given),
+        "name_missed": Rate(len(there - set(rightly)), len(there)),
     }
+
+
+def _most(met: Sequence[tuple[str, str, float]]) -> dict[str, str]:
+    """Return for each label whom it means most: several labels may mean one person."""
+    ordered = sorted(each for each in met if each[2] > 0)
+    return {label: name for name, label, _ in sorted(ordered, key=lambda each: each[2])}
 
 
 def _same(name: str) -> str:
@@ -412,22 +471,34 @@ def _marks(
     """Yield heard words that are wrong; those left out have no place of their own."""
     heard = [word for line in hypothesis.lines or () for word in line.words]
     speakers = [line.speaker for line in hypothesis.lines or () for _ in line.words]
+    spaced = words.raw("", language) is not None
+
+    def units(text: str) -> list[str]:
+        """Return what is aligned of a word: itself, or where none are, its characters."""
+        normal = words.normalize(text, language)
+        return [" ".join(normal)] if spaced and normal else normal
+
     said = [
         (text, line.speaker)
         for line in reference
-        for text in (line.text.split() if words.raw("", language) is not None else line.text)
+        for text in (line.text.split() if spaced else line.text)
     ]
-    right = [" ".join(words.normalize(text, language)) for text, _ in said]
-    found = [" ".join(words.normalize(word.text, language)) for word in heard]
-    for step in words.align(right, found):
-        if step.hypothesis is None or not found[step.hypothesis]:
+    right = [(unit, place) for place, (text, _) in enumerate(said) for unit in units(text)]
+    found = [(unit, place) for place, word in enumerate(heard) for unit in units(word.text)]
+    steps = words.align([unit for unit, _ in right], [unit for unit, _ in found])
+    parts: dict[int, list[tuple[str, bool, bool]]] = defaultdict(list)
+    for step in steps:
+        if step.hypothesis is None:
             continue
-        label = speakers[step.hypothesis]
-        word = heard[step.hypothesis]._replace(speaker=label)
+        unit, place = found[step.hypothesis]
         if step.reference is None:
-            yield WordMark(word, "", other_speaker=False)
+            parts[place].append(("", False, True))
             continue
-        text, speaker = said[step.reference]
-        other = bool(speaker) and mapping.get(label or "") != speaker
-        if other or right[step.reference] != found[step.hypothesis]:
-            yield WordMark(word, text, other)
+        text, speaker = said[right[step.reference][1]]
+        other = bool(speaker) and mapping.get(speakers[place] or "") != speaker
+        parts[place].append((text, other, right[step.reference][0] != unit))
+    for place, found_parts in sorted(parts.items()):
+        texts, others, wrong = zip(*found_parts, strict=True)
+        if any(others) or any(wrong):
+            word = heard[place]._replace(speaker=speakers[place])
+            yield WordMark(word, "".join(texts), any(others))

@@ -35,7 +35,7 @@ PASSAGE = 5
 SLIVER: Seconds = 0.5
 """What is left of a turn beside words that go to somebody else goes with them if it is shorter."""
 
-_GENERIC = re.compile(r"(Unknown s|S)peaker \w+")
+_GENERIC = re.compile(r"Unknown speaker( \w+)?|Speaker \w+|SPEAKER_\d+")
 """Names that say nothing about who it is."""
 _PIECE = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff][^\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]*"
@@ -206,10 +206,10 @@ class _Work:
 
     def _between(self, start: Seconds, end: Seconds) -> list[int]:
         """Return the places of words that are half inside a time at least."""
-        near = np.flatnonzero((self._starts >= start - 30) & (self._starts <= end))
+        near = (self._starts >= start - _LONGEST_WORD) & (self._starts <= end)
         return [
             place
-            for place in near.tolist()
+            for place in np.flatnonzero(near).tolist()
             if start <= (self._items[place].word.start + self._items[place].word.end) / 2 <= end
         ]
 
@@ -356,18 +356,18 @@ class _Work:
                     kept.append(Turn(start=first, end=last, speaker=turn.speaker))
                 elif last > first:
                     taken.append((first, last))
-        spans = [(turn.start, turn.end) for turn in kept if turn.speaker == taker]
-        joined: list[tuple[Seconds, Seconds]] = []
-        apart: list[tuple[Seconds, Seconds]] = []
         low, high = min(first for first, _ in taken), max(last for _, last in taken)
-        for first, last in spans:
-            (joined if first <= high and last >= low else apart).append((first, last))
-        low, high = min([low, *(f for f, _ in joined)]), max([high, *(e for _, e in joined)])
-        others = [turn for turn in kept if turn.speaker != taker]
-        own_turns = [
-            Turn(start=first, end=last, speaker=taker) for first, last in [*apart, (low, high)]
-        ]
-        self._turns = sorted([*others, *own_turns], key=lambda turn: (turn.start, turn.end))
+        joined: list[Turn] = []
+        apart: list[Turn] = []
+        for turn in kept:
+            meets = turn.speaker == taker and turn.start <= high and turn.end >= low
+            (joined if meets else apart).append(turn)
+        whole = Turn(
+            start=min([low, *(turn.start for turn in joined)]),
+            end=max([high, *(turn.end for turn in joined)]),
+            speaker=taker,
+        )
+        self._turns = sorted([*apart, whole], key=lambda turn: (turn.start, turn.end))
 
     def share_by_hand(self) -> float:
         by_hand = sum(item.by_hand for item in self._items)
@@ -411,11 +411,9 @@ class _Work:
 
     def _stays(self, note: WindowNote) -> bool:
         """Return whether a place is doubtful still: not all its words were written or checked."""
-        inside = [
-            item
-            for item in self._items
-            if item.word.start < note.end and item.word.end > note.start
-        ]
+        near = (self._starts >= note.start - _LONGEST_WORD) & (self._starts < note.end)
+        items = [self._items[place] for place in np.flatnonzero(near).tolist()]
+        inside = [item for item in items if item.word.end > note.start]
         return not inside or not all(item.by_hand for item in inside)
 
 
@@ -431,6 +429,7 @@ class _Found(NamedTuple):
 
 
 _MAX_PAUSE = Params().max_pause
+_LONGEST_WORD: Seconds = 30.0
 
 
 def _is(word: SpokenWord, other: SpokenWord) -> bool:

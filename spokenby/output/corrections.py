@@ -23,7 +23,7 @@ from spokenby.types import (
 )
 
 MOST_BYTES = 32_000_000
-"""A larger file is refused unread; a thousand corrections take 200 kB."""
+"""A larger file is refused; a thousand corrections take 200 kB."""
 
 _Time = Annotated[Seconds, Field(ge=0, le=1e7, allow_inf_nan=False)]
 _Line = Annotated[str, StringConstraints(max_length=200)]

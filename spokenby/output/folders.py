@@ -25,6 +25,8 @@ from spokenby.types import Digest
 MANIFEST = "manifest.json"
 CORRECTIONS = "corrections.json"
 """People's work: it says nothing about whether a folder's other files were edited."""
+RECOGNIZED = "recognized.json"
+"""The transcript without corrections, where there are some."""
 
 Files = Mapping[str, bytes | Path]
 """By name, what a file is to hold, or another file of which it is to be a copy."""

@@ -8,9 +8,11 @@ the corrections outlives the folder.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +21,11 @@ from spokenby.files import explaining, replacing
 from spokenby.output import folders, formats, manifest
 from spokenby.output.correcting import Corrected, Unfit, apply
 from spokenby.output.corrections import Correction, Corrections, as_json, read_corrections
-from spokenby.output.folders import CORRECTIONS
+from spokenby.output.folders import CORRECTIONS, RECOGNIZED
 from spokenby.output.formats import TRANSCRIPT, Document
 from spokenby.output.formats.document import write_json
 from spokenby.types import Digest
 from spokenby.wording import count_of
-
-RECOGNIZED = "recognized.json"
 
 _SAID = 3
 """So many corrections that do not fit are named in a warning."""
@@ -140,20 +140,21 @@ def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
             pass
 
 
-def forget_name(folder: Path, video: Digest, copies: Path, voice: int) -> None:
-    """Take the name of a voice out of the stored corrections: they give words to its label then."""
-    for path in (folder / CORRECTIONS, _copy_of(video, copies)):
-        if not (content := _read(path)):
-            continue
-        corrections = read_corrections(content, str(path))
-        changed = corrections.model_copy(
-            update={
-                "corrections": tuple(_nameless(each, voice) for each in corrections.corrections)
-            }
-        )
-        if changed != corrections:
-            with _copying(as_json(changed), path):
-                pass
+def forget_name(folder: Path, video: Digest, voice: int, *, locks: Path, copies: Path) -> None:
+    """Take the name of a voice out of the stored corrections: they give words to its label then.
+
+    A page that was opened before cannot save the name again.
+    """
+    with folders.one_writer(locks, folder):
+        for path in (folder / CORRECTIONS, *copies.glob(f"{video}*.json")):
+            if not (content := _read(path)):
+                continue
+            corrections = read_corrections(content, str(path))
+            nameless = tuple(_nameless(each, voice) for each in corrections.corrections)
+            if nameless != corrections.corrections:
+                changed = _with_new_revision(corrections, nameless)
+                with _copying(as_json(changed), path):
+                    pass
 
 
 def _nameless(each: Correction, voice: int) -> Correction:
@@ -230,23 +231,25 @@ def save_corrections(
             raise InputError(f"{folder}: its transcript is missing or incomplete", "run it again")
         before = open_layer(folder, about)
         video = before.video
-        stored, source = stored_corrections(folder, video, copies)
-        if stored:
-            old = read_corrections(stored, source)
-            if add:
-                content = as_json(_joined(old, given))
-            elif not _continues(given, old):
-                raise InputError(
-                    "the stored corrections have changed since this page was opened",
-                    "open the page again; spokenby correct --add keeps both",
-                )
+        if before.content and add:
+            content = as_json(_joined(before.corrections, given))
+        elif before.content and not _continues(given, before.corrections):
+            raise InputError(
+                "the stored corrections have changed since this page was opened",
+                "open the page again; spokenby correct --add keeps both",
+            )
+        elif not given.revision:  # so that a page that was opened before does not undo them
+            content = as_json(_with_new_revision(given, given.corrections))
         layer = lay(before.recognized, video, content)
         if folders.is_edited(folder) and not overwrite:
             raise InputError(
                 f"{folder} was edited by hand", "keep the edits elsewhere, or: --overwrite-edited"
             )
         files = render_again(folder, about, layer, pages)
-        with _copying(content, _copy_of(video, copies)):
+        copy = _copy_of(video, copies)
+        if copy.exists() and _read(copy) != before.content:  # of another transcript of the video
+            copy.replace(_free(copy))
+        with _copying(content, copy):
             kept = folders.write_folder(folder, files)
     unfit = layer.corrected.unfit
     applied = len(layer.corrections.corrections) - len(unfit)
@@ -261,8 +264,20 @@ def _continues(given: Corrections, stored: Corrections) -> bool:
 
 def _joined(stored: Corrections, given: Corrections) -> Corrections:
     new = [each for each in given.corrections if each not in stored.corrections]
-    both = (*stored.corrections, *new)
-    return given.model_copy(update={"corrections": both, "builds_on": stored.revision})
+    joined = _with_new_revision(given, (*stored.corrections, *new))
+    return joined.model_copy(update={"builds_on": stored.revision})
+
+
+def _with_new_revision(corrections: Corrections, changed: tuple[Correction, ...]) -> Corrections:
+    """Return other corrections, which no page that was opened before continues."""
+    revision = f"{secrets.token_hex(8)}-1"
+    return corrections.model_copy(update={"corrections": changed, "revision": revision})
+
+
+def _free(copy: Path) -> Path:
+    """Return a path beside a copy that nothing has."""
+    paths = (copy.with_suffix(f".{number}.json") for number in count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def _copy_of(video: Digest, copies: Path) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.evaluation.annotations import Annotation, annotation_of
 from spokenby.evaluation.references import Annotations, Found
+from spokenby.output import formats
+from spokenby.output.folders import RECOGNIZED
 from spokenby.output.formats import open_transcript
 from spokenby.output.manifest import read_manifest
 from spokenby.settings import Settings
@@ -20,11 +22,14 @@ from spokenby.site.voice_library import open_library
 
 
 class Measured(NamedTuple):
-    """A finished transcript to measure: `name` is its video's, `reference` what is right."""
+    """A finished transcript to measure, as recognized: without people's corrections."""
 
     name: str
+    """Of its video."""
     annotation: Annotation
     reference: Found
+    corrected: bool
+    """People corrected it since."""
 
 
 def find_measured(
@@ -54,17 +59,27 @@ def find_measured(
 
 
 def _measured(found: Transcript, settings: Settings, references: Annotations | None) -> Measured:
+    recognized = found.folder / RECOGNIZED
+    corrected = recognized.is_file()
     try:
-        document = open_transcript(found.folder)
+        document = open_transcript(recognized if corrected else found.folder)
     except SpokenbyError as error:
         raise InputError(f"{found.folder}: {error.problem}", error.next_step) from error
     about = read_manifest(found.folder) or {}
     annotation = annotation_of(document, about.get("identities", ()))
+    stem = found.video.stem if found.video else document.name
     if references is None:
         video = found.video or video_of(found.folder, settings)
-        return Measured(document.name, annotation, _beside(video.absolute().parent).of(video.stem))
-    stem = found.video.stem if found.video else document.name
-    return Measured(document.name, annotation, references.of(stem))
+        references, stem = _beside(video.absolute().parent), video.stem
+    reference = references.of(stem, partial(_is_export, found.folder))
+    return Measured(document.name, annotation, reference, corrected)
+
+
+def _is_export(folder: Path, path: Path) -> bool:
+    """Return whether a file is what `spokenby export` writes of the transcript in a folder."""
+    ending = path.suffix[1:].casefold()
+    names = [name for name in formats.FORMATS if name.rpartition(".")[2].casefold() == ending]
+    return path.read_bytes() in formats.render(*open_transcript(folder), names).values()
 
 
 def _expanded(path: str) -> list[str]:

@@ -51,9 +51,10 @@ def is_webhook(on_done: str) -> bool:
 
 
 def described(on_done: str) -> str:
-    """Return what may be shown: of an address, whose path often is a secret, only the host."""
+    """Return what may be shown, as the rest often holds a secret: the program, or the host."""
     if not is_webhook(on_done):
-        return on_done
+        program, *words = on_done.split(maxsplit=1) or [""]
+        return f"{program} …" if words else program
     try:
         return f"{urlsplit(on_done.strip()).scheme}://{_host(on_done)}/…"
     except InputError:
@@ -111,7 +112,9 @@ def _words(command: str) -> list[str]:
         else:  # a backslash is part of a path
             words = [word.strip('"') for word in shlex.split(command, posix=False)]
     except ValueError as error:
-        raise InputError(f"on-done: {command!r} is no command ({error})", "close it") from None
+        raise InputError(
+            f"on-done: the command {described(command)} cannot be read ({error})", "close it"
+        ) from None
     program = shutil.which(Path(words[0]).expanduser())
     if not program:
         raise InputError(
@@ -201,7 +204,7 @@ def _post(url: str, manifest: bytes, settings: Settings, over: threading.Event) 
                 client.stream("POST", url, content=manifest, headers=headers) as answer,
             ):
                 code = answer.status_code  # nobody reads what it says
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except Exception as error:  # noqa: BLE001 - in a thread: nobody else would say it
             problem = f"{type(error).__name__}: {error}".replace(url, described(url))
             continue
         if 200 <= code < 300:

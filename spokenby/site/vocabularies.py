@@ -24,7 +24,7 @@ class Vocabularies:
 
     def __init__(self, site: Path, named: Path | None = None) -> None:
         self._site = site
-        self._read: dict[Path, Vocabulary] = {}
+        self._read: dict[Path, Vocabulary | None] = {}
         self._of_all = read_vocabulary(named) if named else None
 
     def of_video(self, path: str) -> Vocabulary:
@@ -35,14 +35,12 @@ class Vocabularies:
         """
         if self._of_all is not None:
             return self._of_all
-        folder = Path(path).parent
+        return self._of_folder(Path(path).parent) or self._of_folder(self._site) or Vocabulary()
+
+    def _of_folder(self, folder: Path) -> Vocabulary | None:
         if folder not in self._read:
-            for file in (folder / FILE, self._site / FILE):
-                if file.is_file():
-                    self._read[folder] = read_vocabulary(file)
-                    break
-            else:
-                self._read[folder] = Vocabulary()
+            file = folder / FILE
+            self._read[folder] = read_vocabulary(file) if file.is_file() else None
         return self._read[folder]
 
 

@@ -182,7 +182,9 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
         try:
             if about:
                 video = about["video"]["digest"]
-                forget_name(folder, video, settings.corrections, voice)
+                forget_name(
+                    folder, video, voice, locks=settings.claims, copies=settings.corrections
+                )
         except SpokenbyError as error:
             remains.append(f"the corrections in {folder} may name them: {error}")
     if not change.scrubbed:

@@ -43,6 +43,7 @@ def parse_vocabulary(text: str) -> Vocabulary:
         for number, line in enumerate(text.splitlines(), 1)
         if not line.lstrip().startswith("#")
         for part in line.split(";")
+        if not part.lstrip().startswith("#")
     ]
     if len(lines) > MOST_LINES:
         raise ValueError(f"it has {len(lines):,} lines; at most {MOST_LINES:,} are read")

@@ -137,16 +137,24 @@ class _Pages:
         """Return the lines of some transcripts that have all the words, or why there are none."""
         if not words:
             return [], ""
-        try:
-            hits = open_library(self._settings).find(words, limit=HITS)
-        except InputError as error:
-            return [], str(error)
+        library, most = open_library(self._settings), HITS
+        while True:
+            try:
+                hits = library.find(words, limit=most)
+            except InputError as error:
+                return [], str(error)
+            folders = [folder_at(hit.folder, self._settings) for hit in hits]
+            shown = [
+                (hit, folder)
+                for hit, folder in zip(hits, folders, strict=True)
+                if folder_id(folder) in ids
+            ]
+            if len(shown) >= HITS or len(hits) < most:
+                break
+            most *= 4  # these were of transcripts that are not shown
         terms = fold(words)
         found = []
-        for hit in hits:
-            folder = folder_at(hit.folder, self._settings)
-            if folder_id(folder) not in ids:
-                continue
+        for hit, folder in shown[:HITS]:
             address = f"{page_of(folder)}#t={max(0.0, round(hit.start, 2)):.2f}"
             found.append({"hit": hit, "address": address, "text": _marked(hit.text, terms)})
         return found, ""
@@ -217,19 +225,23 @@ class _Pages:
         """Apply a file of corrections to the transcripts of its video, beside those stored."""
         content = await _body(request, MOST_BYTES)
 
-        def save() -> list[tuple[Path, Saved]]:
-            folders = folders_of(read_corrections(content), self._settings)
-            return [
-                (folder, save_corrections(folder, content, self._settings, add=True))
-                for folder in folders
-            ]
+        def save() -> tuple[list[str], bool]:
+            parts, failed = [], False
+            for folder in folders_of(read_corrections(content), self._settings):
+                try:
+                    saved = save_corrections(folder, content, self._settings, add=True)
+                except SpokenbyError as error:  # of this one; the others are done
+                    parts.append(f"{folder.name}: {error}")
+                    failed = True
+                    continue
+                unfit = "".join(f"; does not fit: {each}" for each in saved.unfit)
+                applied = count_of(saved.applied, "correction")
+                parts.append(f"{folder.name}: {applied} applied{unfit}")
+            return parts, failed
 
-        parts = []
-        for folder, saved in await run_in_threadpool(save):
-            unfit = "".join(f"; does not fit: {each}" for each in saved.unfit)
-            applied = count_of(saved.applied, "correction")
-            parts.append(f"{folder.name}: {applied} applied{unfit}")
-        return _json({"said": " · ".join(parts)})
+        parts, failed = await run_in_threadpool(save)
+        said = " · ".join(parts)
+        return _json({"error": said}, 409) if failed else _json({"said": said})
 
     def video(self, request: Request) -> Response:
         """Send the video of a transcript, or the part that is asked for."""

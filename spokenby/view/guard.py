@@ -37,7 +37,8 @@ class Guard:
     """ASGI middleware that answers to whoever has the key, and to nobody else.
 
     The address with the key in it is opened once: a cookie takes its place. Cookies are shared by
-    all ports of a host, so neither it nor the token of what changes something is the key itself.
+    all ports of a host: a program of another port that the browser visits can do with it what this
+    browser can, until this server ends, but does not learn the key.
 
     Args:
         app: what is guarded.

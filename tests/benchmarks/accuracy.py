@@ -183,7 +183,7 @@ def read_peer(folder: Path, name: str) -> Annotation:
     if (path := folder / f"{name}.rttm").exists():
         return Annotation(turns=read_rttm(path, {name}).turns or ())
     found = read_json(folder / f"{name}.json", {name})
-    return replace(found, lines=found.lines or (), words=found.words or ())
+    return replace(found, turns=found.turns or None, words=found.words or ())
 
 
 def heard(paths: Iterable[Path]) -> float:

@@ -180,7 +180,7 @@ def test_tiers_of_a_forced_aligner(tmp_path):
 def test_bad_files_are_one_line_and_others_go_on(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "talk.ctm").write_text("talk 1 0 1 Hello\n")
-    files = Annotations(tmp_path, RESULTS)
+    files = Annotations(tmp_path, RESULTS if name.endswith("json") else READERS)
     found = files.of("talk")
     (line,) = map(str, found.bad)
     assert says in line
@@ -216,3 +216,63 @@ def test_two_references_of_a_kind_are_told(tmp_path):
         (tmp_path / folder / "talk.txt").write_text("Hello")
     (bad,) = Annotations(tmp_path).of("talk").bad
     assert str(tmp_path / "a" / "talk.txt") in str(bad)
+
+
+def test_the_file_of_a_recording_comes_before_a_list(tmp_path):
+    row = "SPEAKER talk 1 0 1 <NA> <NA> {} <NA> <NA>\n"
+    (tmp_path / "all.rttm").write_text(row.format("LIST"))
+    for folder in ("z", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "talk.rttm").write_text(row.format(folder))
+    found = Annotations(tmp_path).of("talk")
+    assert found.annotation.turns == turns(("y", 0, 1))
+    assert [bad.path for bad in found.bad] == [tmp_path / "z" / "talk.rttm"]
+
+
+def test_a_list_is_read_once_for_all_its_recordings(tmp_path, monkeypatch):
+    rows = [f"SPEAKER talk{n} 1 0 1 <NA> <NA> A{n} <NA> <NA>\n" for n in range(30)]
+    (tmp_path / "all.rttm").write_text("".join(rows))
+    reads = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda *a, **k: reads.append(a) or read_text(*a, **k))
+    files = Annotations(tmp_path)
+    found = [files.of(f"talk{n}").annotation.turns for n in range(30)]
+    assert found == [turns((f"A{n}", 0, 1)) for n in range(30)]
+    assert len(reads) == 1
+
+
+def test_an_empty_file_of_a_system_says_that_it_found_nothing(tmp_path):
+    (tmp_path / "talk.rttm").write_text("")
+    (tmp_path / "talk.srt").write_text("\n")
+    (tmp_path / "other.json").write_text('{"segments": []}')
+    files = Annotations(tmp_path, RESULTS)
+    assert (files.of("talk").annotation.turns, files.of("talk").annotation.lines) == ((), ())
+    assert (files.of("other").annotation.turns, files.of("other").annotation.lines) == ((), ())
+    assert [bad.why for bad in Annotations(tmp_path).of("talk").bad] == ["nothing is in it"] * 2
+
+
+def test_heads_of_a_few_captions_are_text(tmp_path):
+    said = ["Hello there.", "[Applause] Thank you all", "Remember: be nice", "Good", "bye"]
+    times = [f"00:00:0{n},000 --> 00:00:0{n},900" for n in range(len(said))]
+    rows = [
+        f"{n}\n{time}\n{text}\n" for n, (time, text) in enumerate(zip(times, said, strict=True))
+    ]
+    lines = read(tmp_path, "srt", "\n".join(rows)).lines or ()
+    assert [(line.text, line.speaker) for line in lines] == [(text, None) for text in said]
+
+
+def test_what_a_system_gives_to_nobody_stays_nobodys(tmp_path):
+    both = [
+        {"start": 0, "end": 1, "text": "good morning", "speaker": "A"},
+        {"start": 1, "end": 2, "text": "yes"},
+    ]
+    (tmp_path / "talk.json").write_text(json.dumps({"segments": both}))
+    (tmp_path / "talk.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\n[A]: good morning\n\n"
+        "2\n00:00:01,000 --> 00:00:02,000\nyes\n"
+    )
+    found = Annotations(tmp_path, RESULTS).of("talk").annotation
+    assert [(line.text, line.speaker) for line in found.lines or ()] == [
+        ("good morning", "A"),
+        ("yes", None),
+    ]

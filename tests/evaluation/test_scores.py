@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, zip_longest
 
 import pytest
@@ -76,20 +77,6 @@ def test_overlap_is_scored_unless_left_out():
     reference, found = turns("A 0 4, B 3 5"), turns("x 0 4, y 4 5")
     assert score(reference, found).figures["der"] == (1, 6)
     assert score(reference, found, Settings(skip_overlap=True)).figures["der"] == (0, 4)
-
-
-def test_turns_of_one_speaker_that_overlap_count_once():
-    found = score(turns("A 0 4, A 2 6"), turns("x 0 3, x 2 6, x 5 6")).figures
-    assert found["der"] == (0, 6)
-
-
-def test_every_system_is_normalized_by_the_same_language():
-    reference = Annotation(lines=(Line("It's colour number two"),))
-    lines = (Line("it is color number 2"),)
-    for taken_for in ("en", "nn", ""):
-        found = score(reference, Annotation(lines=lines, language=taken_for), language="en")
-        assert (found.figures["wer"].errors, found.language) == (0, "en")
-    assert score(reference, Annotation(lines=lines, language="nn")).figures["wer"].errors > 0
 
 
 def test_collar_is_on_each_side():
@@ -198,6 +185,71 @@ def test_names_are_right_missed_or_wrong():
     assert got["name_wrong"] == (1, 2)  # Grace is called Alan …
     assert got["name_missed"] == (1, 2)  # … and Alan is not; nobody knows Grace
     assert "name_wrong" not in score(turns(TALK), found).figures  # A and B are no names
+
+
+def test_two_labels_of_one_person_are_both_named_rightly():
+    reference = turns("Ada 0 20, Bob 20 30")
+    found = Annotation(
+        turns=turns("x 0 12, y 12 20, z 20 30").turns, names={"x": "Ada", "y": "Ada"}
+    )
+    got = score(reference, found, known_people={"Ada"}).figures
+    assert (got["name_wrong"], got["name_missed"]) == ((0, 2), (0, 1))
+
+
+def test_who_speaks_outside_of_the_scored_regions_is_not_missed():
+    talk = turns("Ada 0 20, Bob 100 110").turns
+    reference = Annotation(turns=talk, scored=(Region(0, 50),))
+    found = Annotation(turns=turns("x 0 20").turns, names={"x": "Ada"})
+    got = score(reference, found, known_people={"Ada", "Bob"}).figures
+    assert got["name_missed"] == (0, 1)
+
+
+def test_overlapping_turns_of_one_speaker_are_one():
+    twice = turns("A 0 10, A 5 15")
+    assert score(twice, turns("x 0 15")).figures["der"] == (0, 15)
+    assert score(turns("A 0 15"), twice).figures["der"] == (0, 15)
+
+
+def test_a_system_that_finds_nobody_has_all_words_wrong():
+    reference = replace(turns(TALK), lines=said(MORNING).lines)
+    nobody = replace(said("good morning everybody / hello / are you ready"), turns=())
+    got = score(reference, nobody).figures
+    assert (got["der"].value, got["wer"].value, got["wder"]) == (1, 0, (7, 7))
+    assert got["cpwer"].value > 0.2
+    # One that tells no speakers is not measured by them.
+    assert "wder" not in score(reference, replace(nobody, turns=None)).figures
+
+
+def test_many_speakers_have_no_cpwer_and_the_rest():
+    talk = said(" / ".join(f"S{n}: good morning" for n in range(21)))
+    found = score(talk, talk)
+    assert (found.figures["wder"], found.figures["wer"]) == ((0, 42), (0, 42))
+    assert "cpwer" not in found.figures
+    assert found.notes == ("21 speakers, and MeetEval takes 20: no cpWER",)
+
+
+def test_words_without_times_are_in_no_region_and_that_is_said():
+    reference = replace(said(MORNING), scored=(Region(0, 5),))
+    found = score(reference, said(MORNING))
+    assert found.figures == {}
+    assert found.notes == (
+        "without times, nobody knows which words are in the scored regions: no WER",
+    )
+
+
+def test_all_systems_are_normalized_for_one_language():
+    reference = said("A: I don't know, it's 20 dollars")
+    found = replace(said("x: I do not know it is twenty dollars"), language="german")
+    assert score(reference, found, language="English").figures["wer"] == (0, 7)
+    assert score(reference, replace(found, language="english")).language == "en"
+
+
+def test_marks_of_words_without_spaces_are_of_their_characters():
+    lines = (Line("你好世界", "x", 0, 2, (TimedWord("你好", 0, 1), TimedWord("世界", 1, 2))),)
+    reference = Annotation(lines=(Line("你好世间", "A"),))
+    found = score(reference, Annotation(lines=lines, language="zh"))
+    assert found.figures["wer"] == (1, 4)
+    assert [(mark.word.text, mark.said) for mark in found.marks] == [("世界", "世间")]
 
 
 def test_wrong_words_are_marked_by_the_names_of_the_text():

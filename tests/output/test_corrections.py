@@ -470,3 +470,14 @@ def test_a_spoilt_file_is_refused_in_one_line(spoil, named):
         read_corrections(spoil(CONTENT.decode()).encode())
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["Speaker 2", "SPEAKER_01", "Unknown speaker", "Unknown speaker B"]
+)
+def test_a_name_that_says_nothing_makes_nobody(name):
+    before = talk((A, "good morning"), (B, "hello"))
+    gone = Who(name=name, label=B, talk_time=99.0)  # of what was recognized before
+    found = apply(before, [at(before, 0, 0, speaker=gone)])
+    assert found.transcript == before
+    assert [each.reason for each in found.unfit] == [f"who “{name}” was is not known here"]

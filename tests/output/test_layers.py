@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ def save(folder: Path, tmp_path: Path):
         )
 
     return saving
+
+
+def revision_of(folder: Path) -> str:
+    return str(json.loads((folder / "corrections.json").read_bytes())["revision"])
 
 
 MEET = at(TALK, 1, 1, new="meet")
@@ -158,7 +163,33 @@ def test_nobody_writes_over_what_somebody_else_corrected(folder, save):
     assert both.applied == 3
     with pytest.raises(InputError, match="have changed"):
         save(MEET, number=3)
-    assert save(MEET, number=3, builds_on=f"{OTHER}-1").applied == 1
+    with pytest.raises(InputError, match="have changed"):  # the page of what was added, too
+        save(FREE, session=OTHER, number=2)
+    assert save(MEET, number=3, builds_on=revision_of(folder)).applied == 1
+
+
+def test_what_a_program_corrected_is_not_undone_by_a_page_opened_before(folder, tmp_path, save):
+    content = as_json(Corrections(video=VIDEO, corrections=(MEET,)))
+    save_corrections(folder, content, locks=tmp_path / "locks", copies=tmp_path / "copies")
+    with pytest.raises(InputError, match="have changed"):
+        save(FREE)
+    assert save(MEET, FREE, builds_on=revision_of(folder)).applied == 2
+
+
+def test_two_transcripts_of_a_video_are_corrected_each_for_itself(folder, save, tmp_path):
+    other = folder.with_name("talk by another model-aaaaaaaa")
+    shutil.copytree(folder, other)
+    save(MEET)
+    first = (folder / "corrections.json").read_bytes()
+    how = {"locks": tmp_path / "locks", "copies": tmp_path / "copies"}
+    mine = Corrections(video=VIDEO, revision=f"{OTHER}-1", corrections=(FREE,))
+    assert save_corrections(other, as_json(mine), **how).applied == 1
+    again = mine.model_copy(update={"revision": f"{OTHER}-2"})
+    assert save_corrections(other, as_json(again), **how).applied == 1
+    assert (folder / "corrections.json").read_bytes() == first
+    copies = contents(tmp_path / "copies")
+    assert copies.keys() == {f"{VIDEO}.json", f"{VIDEO}.1.json"}
+    assert copies[f"{VIDEO}.1.json"] == first
 
 
 def test_what_is_not_this_transcripts_is_refused_and_changes_nothing(folder, save, tmp_path):
@@ -200,7 +231,10 @@ def test_a_forgotten_voice_leaves_no_name_and_keeps_its_words(folder, save, tmp_
     ada = Who(name="Ada", label=A, voice=7, talk_time=TALK.speakers[0].talk_time)
     save(MEET, at(TALK, 5, 5, speaker=ada))
     before = formats.open_transcript(folder).transcript.segments
-    layers.forget_name(folder, VIDEO, tmp_path / "copies", 7)
+    how = {"locks": tmp_path / "locks", "copies": tmp_path / "copies"}
+    layers.forget_name(folder, VIDEO, 7, **how)
+    with pytest.raises(InputError, match="have changed"):  # an open page would bring it back
+        save(MEET, at(TALK, 5, 5, speaker=ada), number=2)
     copy = tmp_path / "copies" / f"{VIDEO}.json"
     for path in (folder / "corrections.json", copy):
         assert "Ada" not in path.read_text()

@@ -190,6 +190,15 @@ def test_nobody_there_is_said_without_the_address(folder: Path, tmp_path: Path) 
     assert "t0ken" not in told
 
 
+def test_whatever_the_attempt_ran_into_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    monkeypatch.setattr("spokenby.site.on_done.RETRY_AFTER", (0.0,))
+    told = tell("https://a.example/x", folder, settings_of(tmp_path, webhook_hosts="a.example"))
+    assert told.startswith("on-done: https://a.example/…: FileNotFoundError"), told
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -199,7 +208,7 @@ def test_nobody_there_is_said_without_the_address(folder: Path, tmp_path: Path) 
         ("https:///x", "the webhook's address is not one"),
         ("https://[x", "the webhook's address is not one"),
         ("no-such-program --now", "there is no program no-such-program: name one on the PATH"),
-        ("sh -c 'echo", "is no command"),
+        ("sh -c 'echo", "the command sh … cannot be read"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_runs(
@@ -211,4 +220,5 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(
 
 def test_secrets_of_an_address_are_not_shown() -> None:
     assert described("https://user:pw@hooks.example/t0ken") == "https://hooks.example/…"
-    assert described("python notes.py") == "python notes.py"
+    assert described("curl -H 'Authorization: Bearer 123' https://a.b") == "curl …"
+    assert described("notes.py") == "notes.py"

@@ -28,6 +28,10 @@ def said(text: str, speaker: str | None = "A", start: float = 0.0) -> list[Spoke
     ]
 
 
+def test_what_is_commented_out_is_no_term() -> None:
+    assert parse_vocabulary("Ada; # the first; Bo\n# Cy; Di").terms == ("Ada", "Bo")
+
+
 def test_lines_are_terms_or_replacements() -> None:
     text = (
         "# names\nAda  Lovelace\n\n  cube cuttle=>kubectl \nAda Lovelace; Valdemoro\nC# => C sharp"

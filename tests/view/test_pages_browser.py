@@ -17,11 +17,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from docx import Document
 from playwright.sync_api import Browser, Locator, Page, expect
+from starlette.testclient import TestClient
 
 from spokenby.output import formats
 from spokenby.settings import read_settings
 from spokenby.site.voice_library import open_library
+from spokenby.view import app as view_app
 from spokenby.view.address import leading_to
+from spokenby.view.videos import Videos
 from tests.view.pages import Pages, add_transcript, served
 
 ADA, PETER, JOHN, EVE, OTHER = np.eye(5)
@@ -108,6 +111,17 @@ def test_index_shows_every_video_and_a_search_opens_at_the_second(page: Page, si
     expect(page.get_by_text("has no word to look for")).to_be_visible()
     page.goto(f"{site.url}/?find=arches")
     expect(page.locator(".hits")).to_contain_text("onerror=alert(1)")
+
+
+def test_a_search_in_some_transcripts_looks_past_the_lines_of_others(
+    site: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_app, "HITS", 1)
+    shown = Videos((str(site.folders["lecture 2"]),), site.settings, lambda *_: "")
+    app = view_app.make_app(shown, site.settings, site.key)
+    client = TestClient(app, base_url="http://127.0.0.1:4201")
+    client.get(f"/?key={site.key}")
+    assert "is a path over water" in client.get("/?find=bridge").text
 
 
 def test_transcript_plays_its_video_and_sends_parts_of_it(page: Page, site: Pages) -> None:

@@ -52,11 +52,14 @@ function finish(along = 0) {
   if (along && next) typeOver(next);
 }
 
-/** Return words in rows: without those between that are hidden. */
+const MOST_WORDS = 500;  // of one correction: its text is limited where it is saved
+
+/** Return words in rows: without those between that are hidden, and none too long. */
 function rowsOf(some) {
   const rows = [];
   for (const word of some) {
-    if (rows.at(-1)?.at(-1).place === word.place - 1) rows.at(-1).push(word);
+    const row = rows.at(-1);
+    if (row?.at(-1).place === word.place - 1 && row.length < MOST_WORDS) row.push(word);
     else rows.push([word]);
   }
   return rows;

@@ -168,6 +168,30 @@ def test_names_are_compared_with_the_reference(folder, capsys):
     assert (found["name_wrong"], found["name_missed"]) == (0.5, 0)
 
 
+def test_what_people_corrected_is_measured_as_it_was(folder, capsys):
+    transcript = folder / "transcripts" / "conversation-dddddddd"
+    shutil.copy(transcript / "transcript.json", transcript / folders.RECOGNIZED)
+    right = transcript_of(conversation_lines(), conversation_turns())
+    files = formats.render(right, "conversation", {}, ["json"])
+    (transcript / "transcript.json").write_bytes(files["transcript.json"])
+    where = [folder / "transcripts", "--references", folder / "references"]
+    ran = Ran(folder, capsys, *where, "--against", folder / "transcripts")
+    assert "conversation: measured without people's corrections" in ran.out
+    both = ran.figures
+    assert both["conversation", "spokenby"]["wder"] > 0
+    assert both["conversation", "transcripts"]["wder"] > 0
+
+
+def test_what_is_exported_is_no_reference(folder, capsys):
+    transcript = folder / "transcripts" / "conversation-dddddddd"
+    content = formats.render(*formats.open_transcript(transcript), ["srt"])["transcript.srt"]
+    (folder / "references" / "conversation.srt").write_bytes(content)
+    (folder / "references" / "conversation.txt").unlink()
+    ran = Ran(folder, capsys, folder / "transcripts", "--references", folder / "references")
+    assert "conversation.srt: it is this transcript, exported as it is; left out" in ran.out
+    assert "wer" not in ran.figures["conversation", "spokenby"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
