@@ -454,8 +454,8 @@ def judge_words(material: Material, folder: Path) -> Iterator[Judged]:
                 yield Judged(word.confidence, number in hits, marked)
 
 
-def show_confidence(judged: Sequence[Judged]) -> str:
-    """Return how often words are right by how sure the recognizer is, and what marks find."""
+def by_confidence(judged: Sequence[Judged]) -> list[tuple[str, int, float, float]]:
+    """Return how many words are of a confidence, its mean, and how many percent are right."""
     rows = []
     for low, high in pairwise(CONFIDENCES):
         some = [word for word in judged if low <= word.confidence < high]
@@ -463,15 +463,20 @@ def show_confidence(judged: Sequence[Judged]) -> str:
             mean = sum(word.confidence for word in some) / len(some)
             share = sum(word.right for word in some) / len(some)
             label = f"{low:g} to {min(high, 1):g}"
-            rows.append([label, len(some), round(mean, 2), round(100 * share, 1)])
-    if not rows:
+            rows.append((label, len(some), round(mean, 2), round(100 * share, 1)))
+    return rows
+
+
+def show_confidence(judged: Sequence[Judged]) -> str:
+    """Return how often words are right by how sure the recognizer is, and what marks find."""
+    if not judged:
         return ""
     wrong = sum(not word.right for word in judged)
     marked = sum(word.marked for word in judged)
     both = sum(word.marked and not word.right for word in judged)
     return (
         f"Words of spokenby by their confidence\n\n"
-        f"{table(['confidence', 'words', 'mean', 'right, %'], rows)}\n\n"
+        f"{table(['confidence', 'words', 'mean', 'right, %'], by_confidence(judged))}\n\n"
         f"Of {len(judged)} words, {wrong} are wrong. {marked} are marked as doubtful, of which "
         f"{both} are wrong: {100 * both / max(marked, 1):.0f} % of the marks are right, and they "
         f"find {100 * both / max(wrong, 1):.0f} % of the wrong words."
@@ -589,7 +594,7 @@ def main() -> None:
     scores = score_all(material, results)
     tables = [*show(material, scores, results), show_confidence(judged)]
     tables += [f"{system}: not run: {why}" for system, why in failed.items()]
-    found = {**as_json(material, scores, results, failed), "words": judged}
+    found = {**as_json(material, scores, results, failed), "confidence": by_confidence(judged)}
     finish("accuracy", options, "\n\n".join(filter(None, tables)), found)
 
 
