@@ -53,6 +53,7 @@ bench: ready ## measure what needs no fetched model and no GPU: some minutes; sa
 	@echo "  seed.py              5 videos of 110 minutes, for a GPU"
 	@echo "  whisperx.py          against WhisperX, which it installs: 6 GB"
 	@echo "  pyannote_parity.py   against pyannote.audio, on a pipeline's folder"
+	@echo "  accuracy.py          words, speakers and names beside other systems, on recordings"
 	@echo "  diarization_quality.py  on recordings with references"
 
 doctor: ready ## say what works on this machine and what to do about the rest

@@ -1,4 +1,4 @@
-"""Error rates of turns against references."""
+"""Error rates of turns and words against references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spokenby.evaluation.annotations import Annotation
+import pytest
+
+from spokenby.evaluation.annotations import Annotation, Line
 from spokenby.evaluation.readers import read_rttm
 from spokenby.evaluation.scores import pyannote_annotation, score
 from spokenby.types import Turn
@@ -28,6 +30,13 @@ SAMPLE_RTTM = sample_of_pyannote() / "sample.rttm"
 def reference(rttm: Path) -> Labels:
     labels: Labels = pyannote_annotation(read_rttm(rttm, {rttm.stem}).turns or ())
     return labels
+
+
+def word_error_rate(said: str, heard: str) -> float:
+    """Return the WER of English; without the group `evaluation`, skip the test."""
+    pytest.importorskip("meeteval", reason="the group `evaluation` is not installed")
+    right, found = (Annotation(lines=(Line(text),), language="en") for text in (said, heard))
+    return score(right, found).figures["wer"].value
 
 
 def diarization_error(turns: Iterable[Turn], rttm: Path) -> float:

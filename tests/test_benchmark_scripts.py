@@ -7,12 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT
+
+from spokenby.evaluation.annotations import Annotation, TimedWord
+from spokenby.types import Turn
 
 BENCHMARKS = ROOT / "tests" / "benchmarks"
 
@@ -72,6 +77,7 @@ def test_embeddings_one_by_one_and_in_batches(tmp_path: Path) -> None:
 
 
 def test_who_spoke_when_against_a_reference(tmp_path: Path) -> None:
+    pytest.importorskip("meeteval", reason="the group `evaluation` is not installed")
     written = measure(
         tmp_path / "quality.json",
         "diarization_quality.py",
@@ -171,6 +177,184 @@ def test_voices_that_do_not_change_are_known_again_in_every_video() -> None:
     ]
     found = voice_identity.across_videos(takes, Params(), rounds=2)
     assert found == {"precision %": 100, "recall %": 100, "voices": 4, "speakers": 4}
+
+
+SAMPLE, RATE_HZ = ROOT / "data" / "samples" / "conversation.flac", 16_000
+
+
+def write_part(path: Path, start_s: float, end_s: float) -> None:
+    """Write a part of the sample conversation."""
+    samples, rate = soundfile.read(
+        SAMPLE, start=round(start_s * RATE_HZ), stop=round(end_s * RATE_HZ)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate)
+
+
+def rttm(name: str, *turns: tuple[float, float, str]) -> str:
+    return "".join(
+        f"SPEAKER {name} 1 {start} {seconds} <NA> <NA> {who} <NA> <NA>\n"
+        for start, seconds, who in turns
+    )
+
+
+@pytest.mark.usefixtures("scripts")
+def test_voxconverse_as_it_is_published(tmp_path: Path) -> None:
+    from conditions import read_voxconverse
+
+    write_part(tmp_path / "audio" / "abjxc.wav", 0, 4)
+    write_part(tmp_path / "audio" / "without.wav", 0, 1)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "abjxc.rttm").write_text(rttm("abjxc", (0.5, 2, "spk00"), (2, 1, "spk01")))
+    (found,) = read_voxconverse(tmp_path)
+    assert (found.name, found.condition, found.seconds) == ("voxconverse_abjxc", "VoxConverse", 4)
+    turns = [(turn.start, turn.end, turn.speaker) for turn in found.reference.turns or ()]
+    assert turns == [(0.5, 2.5, "spk00"), (2, 3, "spk01")]
+
+
+WORDS_XML = """<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>
+<nite:root nite:id="ES2004a.{0}.words" xmlns:nite="http://nite.sourceforge.net/">
+ <w nite:id="w0" starttime="{1}" endtime="{2}">Good</w>
+ <w nite:id="w1" starttime="{2}" endtime="{3}">morning</w>
+ <w nite:id="w2" starttime="{3}" endtime="{3}" punc="true">.</w>
+ <vocalsound nite:id="w3" starttime="{3}" endtime="{3}" type="laugh"/>
+ <w nite:id="w4">unplaced</w>
+ <w nite:id="w5" starttime="5.0" endtime="5.5">Yes</w>
+</nite:root>
+"""
+
+
+@pytest.mark.usefixtures("scripts")
+def test_ami_as_it_is_published(tmp_path: Path) -> None:
+    from conditions import read_ami
+
+    for meeting, kind in (
+        ("ES2004a", "Mix-Headset"),
+        ("ES2004a", "Array1-01"),
+        ("IS1000a", "Mix-Headset"),
+    ):
+        write_part(tmp_path / "amicorpus" / meeting / "audio" / f"{meeting}.{kind}.wav", 0, 6)
+    (tmp_path / "words").mkdir()
+    for speaker, start in (("A", 1.0), ("B", 2.0)):
+        path = tmp_path / "words" / f"ES2004a.{speaker}.words.xml"
+        path.write_text(WORDS_XML.format(speaker, start, start + 0.25, start + 0.75))
+    far, near = read_ami(tmp_path)  # of the other meeting there is no reference
+    assert (near.name, near.condition) == ("ami_ES2004a_Mix-Headset", "AMI: headsets")
+    assert far.condition == "AMI: one far microphone"
+    lines = [(line.start, line.end, line.speaker, line.text) for line in near.reference.lines or ()]
+    assert lines[:2] == [(1, 1.75, "A", "Good morning"), (2, 2.75, "B", "Good morning")]
+    assert [turn.end for turn in near.reference.turns or ()] == [1.75, 2.75, 5.5, 5.5]
+
+    only_words = tmp_path / "only_words" / "rttms" / "test"
+    only_words.mkdir(parents=True)
+    (only_words / "IS1000a.rttm").write_text(rttm("IS1000a", (1, 2, "MIO022")))
+    (only_words / "IS1000a.uem").write_text("IS1000a 1 0.5 5.5\n")
+    *_, other = read_ami(tmp_path)
+    assert [turn.speaker for turn in other.reference.turns or ()] == ["MIO022"]
+    assert (other.reference.lines, other.reference.scored) == (None, ((0.5, 5.5),))
+
+
+@pytest.fixture(scope="module")
+def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return three readers with six utterances of 5 s each."""
+    folder = tmp_path_factory.mktemp("librispeech")
+    for number, reader in enumerate(("61", "121", "237")):
+        chapter = folder / "test-clean" / reader / "70968"
+        rows = []
+        for utterance in range(6):
+            name, start = f"{reader}-70968-{utterance:04}", 35 * number + 5 * utterance
+            write_part(chapter / f"{name}.flac", start, start + 5)
+            rows.append(f"{name} TEXT {'ABCDEF'[utterance]}\n")
+        (chapter / f"{reader}-70968.trans.txt").write_text("".join(rows))
+    return folder
+
+
+@pytest.mark.usefixtures("scripts")
+def test_librispeech_becomes_readings_and_conversations(librispeech: Path, tmp_path: Path) -> None:
+    from conditions import Folders, overlap, read_material
+
+    material = read_material(
+        Folders(librispeech=librispeech), tmp_path, chosen="", far="", seconds=30, most=2
+    )
+    by_name = {each.name: each for each in material.recordings}
+    assert set(material.people) == {"reader 61", "reader 121", "reader 237"}
+    reading = by_name["librispeech_121"]
+    assert [line.text for line in reading.reference.lines or ()] == [f"text {x}" for x in "abcdef"]
+    assert "librispeech_61" not in by_name  # more than were asked for
+    assert reading.seconds == pytest.approx(6 * 5.5)
+    for name, wanted in (("overlap_0", 0), ("overlap_10", 0.1), ("overlap_20", 0.2)):
+        built = by_name[f"librispeech_{name}"]
+        turns, lines = built.reference.turns or (), built.reference.lines or ()
+        assert overlap(turns) == pytest.approx(wanted, abs=0.03)
+        assert {turn.speaker for turn in turns} == set(material.people)
+        for person in material.people:
+            alone = [turn for turn in turns if turn.speaker == person]
+            assert all(a.end <= b.start for a, b in pairwise(alone))
+        # The utterances that a voice is enrolled from are not in it.
+        assert {line.text for line in lines} <= {f"text {x}" for x in "def"}
+        assert len(lines) == len(turns)
+        assert not built.heard
+    noisy = [each for each in material.recordings if "noise" in each.condition]
+    assert [each.condition.partition(": noise, ")[2] for each in noisy] == [
+        "20 dB",
+        "10 dB",
+        "5 dB",
+    ]
+    assert all(each.sound.shape == by_name["librispeech_overlap_0"].sound.shape for each in noisy)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_codecs_keep_a_sound_in_its_place() -> None:
+    from channels import CODERS, compressed
+
+    sound, _ = soundfile.read(SAMPLE, stop=4 * RATE_HZ, dtype="float32")
+    for codec in CODERS:
+        out = compressed(sound, codec, "7.4k" if codec == "amr" else "32k")
+        assert out.shape == sound.shape
+        spectrum = np.fft.rfft(out, 2 * len(sound)) * np.fft.rfft(sound, 2 * len(sound)).conj()
+        late = int(np.fft.irfft(spectrum).argmax())
+        assert min(late, 2 * len(sound) - late) <= 0.01 * RATE_HZ, codec
+
+
+@pytest.mark.usefixtures("scripts")
+def test_words_are_given_to_the_turns_of_another_system() -> None:
+    from accuracy import as_one_speaker, give_to_turns
+
+    turns = (Turn(start=0, end=2, speaker="x"), Turn(start=2, end=4, speaker="y"))
+    heard = (TimedWord("so", 0.5, 1), TimedWord("well", 1.8, 2.4), TimedWord("yes", 4.5, 5))
+    found = give_to_turns(Annotation(words=heard), Annotation(turns=turns))
+    lines = [(line.speaker, line.text, line.start, line.end) for line in found.lines or ()]
+    assert lines == [("x", "so", 0.5, 1), ("y", "well yes", 1.8, 5)]
+    assert give_to_turns(Annotation(words=heard), Annotation(turns=())).lines[0].speaker is None
+    one = as_one_speaker(Annotation(turns=(*turns, Turn(start=6, end=7, speaker="x"))))
+    assert [(turn.start, turn.end) for turn in one.turns or ()] == [(0, 4), (6, 7)]
+
+
+@pytest.mark.skipif(
+    "EVERY_BENCHMARK" not in os.environ, reason="takes minutes: set EVERY_BENCHMARK=1"
+)
+def test_accuracy_of_what_is_always_there(tmp_path: Path, prefect_server: str) -> None:
+    words = [word for name in ("spokenby", "faster-whisper") for word in ("--system", name)]
+    written = measure(
+        tmp_path / "accuracy.json", "accuracy.py", *words, PREFECT_API_URL=prefect_server
+    )
+    found = written["results"]
+    assert found["not_run"].keys() == {
+        "faster-whisper, batched",
+        "Senko",
+        "spokenby, tiny.en",
+        "WhisperX",
+    }
+    figures = {each["condition"]: each["figures"] for each in found["recordings"]}
+    for condition in ("telephone call", "synthetic voices"):
+        ours, one = figures[condition]["spokenby"], figures[condition]["one speaker"]
+        assert {"der", "wer", "wder", "cpwer"} <= ours.keys()
+        assert ours["wder"][0] < one["wder"][0]
+        assert one["wer"][0] == 0
+    assert found["systems"]["faster-whisper"]["versions"].keys() == {
+        "faster-whisper",
+        "ctranslate2",
+    }
 
 
 @pytest.mark.usefixtures("scripts")

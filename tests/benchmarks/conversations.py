@@ -91,7 +91,7 @@ class Stretch(NamedTuple):
 
     speaker: str
     span: Span
-    words: tuple[Span, ...]
+    words: tuple[Word, ...]
 
 
 class Piece(NamedTuple):
@@ -99,7 +99,7 @@ class Piece(NamedTuple):
 
     speaker: str
     samples: Samples
-    words: tuple[Span, ...]
+    words: tuple[Word, ...]
 
 
 class Conversation(NamedTuple):
@@ -112,8 +112,9 @@ class Conversation(NamedTuple):
 
     @property
     def transcript(self) -> Transcript:
-        """The words, by nobody yet."""
-        return Transcript(digest="", language="en", words=self.words)
+        """The words, by nobody yet, and without a text that might say where sentences end."""
+        words = tuple(word.model_copy(update={"text": "w"}) for word in self.words)
+        return Transcript(digest="", language="en", words=words)
 
 
 def installed(package: str, *parts: str) -> Path:
@@ -167,15 +168,19 @@ def recognize(sources: Sequence[Source], keep: Path | None = None) -> dict[str, 
             windows = [span for _, span in alone]
             found = recognizer.transcribe(source.waveform, windows, params, no_progress)
             kept[source.name] = [
-                [(word.start, word.end) for word in text.words] for text in found.texts
+                [(word.start, word.end, word.text) for word in text.words] for text in found.texts
             ]
         heard[source.name] = [
             Stretch(
                 name,
                 span,
-                tuple(Span(start=s, end=e) for s, e in times if span.start <= s < e <= span.end),
+                tuple(
+                    Word(start=start, end=end, text=text, confidence=1)
+                    for start, end, text in words
+                    if span.start <= start < end <= span.end
+                ),
             )
-            for (name, span), times in zip(alone, kept[source.name], strict=True)
+            for (name, span), words in zip(alone, kept[source.name], strict=True)
         ]
     if keep:
         keep.write_text(json.dumps(kept))
@@ -184,14 +189,13 @@ def recognize(sources: Sequence[Source], keep: Path | None = None) -> dict[str, 
 
 def as_recorded(source: Source, stretches: Sequence[Stretch]) -> Conversation:
     """Return a recording with the words that somebody says alone in it."""
-    said = sorted(
-        (word.start, word.end, stretch.speaker) for stretch in stretches for word in stretch.words
-    )
+    said = [(word, stretch.speaker) for stretch in stretches for word in stretch.words]
+    said.sort(key=lambda pair: (pair[0].start, pair[0].end))
     return Conversation(
         source.waveform,
         source.turns,
-        tuple(Word(start=start, end=end, text="w", confidence=1) for start, end, _ in said),
-        tuple(speaker for *_, speaker in said),
+        tuple(word for word, _ in said),
+        tuple(speaker for _, speaker in said),
     )
 
 
@@ -216,14 +220,18 @@ def _cut(waveform: Waveform, stretch: Stretch) -> Iterator[Piece]:
 
 
 def _piece(
-    waveform: Waveform, speaker: str, words: Sequence[Span], start: float, end: float
+    waveform: Waveform, speaker: str, words: Sequence[Word], start: float, end: float
 ) -> Piece:
     """Take some words out of a recording, with at most 0.1 s around them."""
     start = max(start, words[0].start - 0.1)
     end = min(end, words[-1].end + 0.1)
     first, last = round(start * SAMPLE_RATE_HZ), round(end * SAMPLE_RATE_HZ)
-    moved = tuple(Span(start=max(w.start - start, 0), end=w.end - start) for w in words)
+    moved = tuple(_moved(word, -start) for word in words)
     return Piece(speaker, waveform.samples[first:last], moved)
+
+
+def _moved(word: Word, by: float) -> Word:
+    return word.model_copy(update={"start": max(word.start + by, 0.0), "end": word.end + by})
 
 
 def part(piece: Piece, first: int, last: int) -> Piece:
@@ -263,15 +271,15 @@ def build(
         speaker = str(draw.choice([name for name in speakers if name != before]))
         piece = _some(pieces[speaker], float(draw.uniform(0.5, longest_s)), draw)
         length = len(piece.samples) / SAMPLE_RATE_HZ
-        start = max(now + float(draw.uniform(*gap_s)), said[-1].start if said else 0.0)
+        # Nobody speaks before the last one began, nor at the same time as himself.
+        earliest = [said[-1].start] if said else [0.0]
+        earliest += [turn.end for turn in said if turn.speaker == speaker]
+        start = max(now + float(draw.uniform(*gap_s)), *earliest)
         first = round(start * SAMPLE_RATE_HZ)
         sound = np.pad(sound, (0, max(first + len(piece.samples) - len(sound), 0)))
         sound[first : first + len(piece.samples)] += piece.samples
         said.append(Turn(start=start, end=start + length, speaker=speaker))
-        words += [
-            (Word(start=start + w.start, end=start + w.end, text="w", confidence=1.0), speaker)
-            for w in piece.words
-        ]
+        words += [(_moved(word, start), speaker) for word in piece.words]
         now, before = max(now, start + length), speaker
     words.sort(key=lambda pair: (pair[0].start, pair[0].end))
     return Conversation(

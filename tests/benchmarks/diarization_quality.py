@@ -2,9 +2,9 @@
 
     python tests/benchmarks/diarization_quality.py FOLDER [FILE …] [--num-speakers true] [--half]
 
-Speech, speakers and turns are found by the engines of a profile, as in a run. Errors are percent of
-reference speech with collar 0 and overlaps scored, by pyannote.metrics; "confusion" is time given
-to the wrong speaker. `--alone` measures each speaker of each reference by themselves, too: the
+Speech, speakers and turns are found by the engines of a profile, as in a run. Errors are those of
+`spokenby evaluate`, with collar 0 and overlaps scored; "confusion" is time given to the wrong
+speaker. `--alone` measures each speaker of each reference by themselves, too: the
 sound where only they speak, joined, should be one speaker.
 """
 
@@ -20,17 +20,21 @@ import numpy as np
 import soundfile
 import torch
 from measuring import Missing, arguments, finish, run, say, table, timed
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.database.util import load_rttm
-from pyannote.metrics.diarization import DiarizationErrorRate
 
 from spokenby.engines.loading import load_diarizer, load_segmenter, load_voice_activity
+from spokenby.evaluation.annotations import Annotation
+from spokenby.evaluation.readers import read_rttm
+from spokenby.evaluation.scores import pyannote_annotation, score
 from spokenby.plan.profiles import Profile, Recipe, make_recipe, read_params
 from spokenby.settings import read_settings
 from spokenby.stages import diarization, speech
-from spokenby.types import SAMPLE_RATE_HZ, Diarization, Waveform
+from spokenby.types import SAMPLE_RATE_HZ, Diarization, Turn, Waveform
 
-PARTS = ("missed detection", "false alarm", "confusion")
+PARTS = {
+    "missed": "missed detection",
+    "false_alarm": "false alarm",
+    "confusion": "confusion",
+}
 LEAST_ALONE_S = 3.0
 
 
@@ -67,21 +71,12 @@ def diarize(waveform: Waveform, recipe: Recipe, speakers: int | None) -> Diariza
         )
 
 
-def score(reference: Annotation, result: Diarization, duration: float) -> dict[str, float]:
-    """Return seconds of reference speech and of each kind of error."""
-    hypothesis = Annotation()
-    for number, turn in enumerate(result.turns):
-        hypothesis[Segment(turn.start, turn.end), number] = turn.speaker
-    metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    parts = metric(reference, hypothesis, uem=Timeline([Segment(0, duration)]), detailed=True)
-    return {name: float(parts[name]) for name in (*PARTS, "total")}
-
-
-def alone(reference: Annotation, waveform: Waveform) -> Iterator[tuple[str, Waveform]]:
+def alone(turns: Sequence[Turn], waveform: Waveform) -> Iterator[tuple[str, Waveform]]:
     """Yield what each speaker says while nobody else speaks, joined."""
+    reference = pyannote_annotation(turns)
     overlaps = reference.get_overlap()
     for label in sorted(reference.labels()):
-        own = reference.label_timeline(label).support().extrude(overlaps)
+        own = reference.label_timeline(label).extrude(overlaps)
         cuts = [
             waveform.samples[round(s.start * SAMPLE_RATE_HZ) : round(s.end * SAMPLE_RATE_HZ)]
             for s in own
@@ -94,23 +89,30 @@ def alone(reference: Annotation, waveform: Waveform) -> Iterator[tuple[str, Wave
 def measure(path: Path, recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     """Diarize a file and score it."""
     waveform = read_waveform(path, options.seconds)
-    whole: Annotation = next(iter(load_rttm(path.with_suffix(".rttm")).values()))
-    reference = whole.crop(Segment(0, waveform.duration))
-    speakers = len(reference.labels()) if options.num_speakers == "true" else None
+    turns = read_rttm(path.with_suffix(".rttm"), {path.stem}).turns or ()
+    turns = tuple(
+        turn.model_copy(update={"end": min(turn.end, waveform.duration)})
+        for turn in turns
+        if turn.start < waveform.duration
+    )
+    number = len({turn.speaker for turn in turns})
     results: list[Diarization] = []
-    cost = timed(lambda: results.append(diarize(waveform, recipe, speakers)))
+    wish = number if options.num_speakers == "true" else None
+    cost = timed(lambda: results.append(diarize(waveform, recipe, wish)))
+    figures = score(Annotation(turns=turns), Annotation(turns=results[0].turns)).figures
     row = {
         "file": path.stem,
         "seconds": waveform.duration,
         "cpu": cost.cpu,
-        "speakers": len(reference.labels()),
+        "speakers": number,
         "found": len(results[0].speakers),
-        **score(reference, results[0], waveform.duration),
+        "total": figures["der"].total,
+        **{part: figures[key].errors for key, part in PARTS.items()},
     }
     if options.alone:
         row["alone"] = {
             label: len(diarize(sound, recipe, None).speakers)
-            for label, sound in alone(reference, waveform)
+            for label, sound in alone(turns, waveform)
         }
     return row
 
@@ -118,7 +120,7 @@ def measure(path: Path, recipe: Recipe, options: argparse.Namespace) -> dict[str
 def summarize(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return percentages over all rows together, so long files weigh more."""
     total = sum(row["total"] for row in rows)
-    parts = {part: 100 * sum(row[part] for row in rows) / total for part in PARTS}
+    parts = {part: 100 * sum(row[part] for row in rows) / total for part in PARTS.values()}
     summary = {
         "files": name,
         "minutes": sum(row["seconds"] for row in rows) / 60,

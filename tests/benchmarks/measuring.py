@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -288,6 +289,30 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(15)
             return
+
+
+def prepare_environment(folder: Path, package: str, release: str, *also: str) -> Path:
+    """Return the Python of an environment that has a package; make it if it is not there."""
+    place = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    has = f"import importlib.metadata as m; assert m.version({package!r}) == {release!r}"
+    if place.exists():
+        there = subprocess.run([place, "-c", has], check=False, stderr=subprocess.DEVNULL)
+        if not there.returncode:
+            return place
+    say(f"installing {package} {release} into {folder}: some GB")
+    uv = shutil.which("uv")
+    # Not with the settings of the folder where this happens to run.
+    make = [uv, "venv", "--no-config", folder] if uv else [sys.executable, "-m", "venv", folder]
+    subprocess.run(make, check=True, stdout=sys.stderr)
+    install = (
+        [uv, "pip", "install", "--no-config", "--python", place]
+        if uv
+        else [place, "-m", "pip", "install"]
+    )
+    wanted = [*install, f"{package}=={release}", *also]
+    if subprocess.run(wanted, check=False, stdout=sys.stderr).returncode:
+        raise Missing(f"{package} {release} cannot be installed: see above")
+    return place
 
 
 @contextmanager

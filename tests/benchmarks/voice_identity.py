@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -23,13 +22,12 @@ from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import torch
+from channels import compressed, in_a_room, noisy, telephone
 from conversations import clean_stretches, dump, read_sources
 from scipy.optimize import minimize
-from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
 from spokenby.engines.campplus import CHANNELS as CHANNELS_FILE
 from spokenby.engines.campplus import DIMENSION, CamPlus
@@ -93,51 +91,17 @@ def through(channel: str, sound: Samples, draw: np.random.Generator, voices: Sam
     """Return a sound as a channel leaves it; `voices` are others who speak at once."""
     match channel:
         case "telephone":
-            out = _telephone(sound)
+            return telephone(sound)
         case "mp3" | "opus":
-            out = _compressed(sound, channel)
+            return compressed(sound, channel, "24k")
         case "noise":
-            out = sound + _ten_db_below(sound) * draw.standard_normal(len(sound))
+            return noisy(sound, draw.standard_normal(len(sound)), 10)
         case "voices":
-            babble = np.resize(voices[draw.integers(len(voices)) :], len(sound))
-            out = sound + _ten_db_below(sound) * babble / babble.std()
-        case "room":  # 0.25 to 0.6 s until -60 dB, as loud as what comes directly
-            decay = np.exp(-6.9 * np.arange(8000) / (draw.uniform(0.25, 0.6) * SAMPLE_RATE_HZ))
-            echo = decay * draw.standard_normal(8000)
-            echo /= np.linalg.norm(echo)
-            echo[0] += 1
-            out = fftconvolve(sound, echo)[: len(sound)]
-            out *= sound.std() / out.std()
+            return noisy(sound, np.resize(voices[draw.integers(len(voices)) :], len(sound)), 10)
+        case "room":
+            return in_a_room(sound, draw)
         case _:
-            out = sound
-    return np.asarray(out, dtype=np.float32)
-
-
-def _ten_db_below(sound: Samples) -> float:
-    return float(sound.std() * 10**-0.5)
-
-
-def _telephone(sound: Samples) -> Samples:
-    """Return a sound at 8 kHz, from 300 to 3400 Hz, in the 8 bits of G.711's mu-law."""
-    narrow = resample_poly(sound, 1, 2)
-    band = butter(4, [300, 3400], "bandpass", fs=SAMPLE_RATE_HZ // 2, output="sos")
-    narrow = sosfiltfilt(band, narrow)
-    level = np.sign(narrow) * np.log1p(255 * np.abs(narrow).clip(0, 1)) / np.log(256)
-    level = np.round(127 * level) / 127
-    narrow = np.sign(level) * (256 ** np.abs(level) - 1) / 255
-    return np.asarray(resample_poly(narrow, 2, 1)[: len(sound)], dtype=np.float32)
-
-
-def _compressed(sound: Samples, codec: str) -> Samples:
-    ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y"]
-    form = ["-f", "f32le", "-ar", str(SAMPLE_RATE_HZ), "-ac", "1"]
-    coder, suffix = {"mp3": ("libmp3lame", "mp3"), "opus": ("libopus", "ogg")}[codec]
-    with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / f"sound.{suffix}"
-        command = [*ffmpeg, *form, "-i", "-", "-c:a", coder, "-b:a", "24k", packed]
-        subprocess.run(command, input=sound.tobytes(), check=True)
-        raw = subprocess.run([*ffmpeg, "-i", packed, *form, "-"], capture_output=True, check=True)
-    return np.frombuffer(raw.stdout, np.float32)[: len(sound)]
+            return sound
 
 
 def read_speech(folder: Path) -> dict[str, Samples]:

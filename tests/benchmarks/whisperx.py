@@ -25,19 +25,17 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import imageio_ffmpeg
-import numpy as np
 import soundfile
 from measuring import (
     Missing,
     arguments,
     finish,
+    prepare_environment,
     run,
     run_process,
     say,
@@ -45,10 +43,11 @@ from measuring import (
     table,
     temporary_folder,
 )
-from scipy.optimize import linear_sum_assignment
 from sites import Site, server
-from word_errors import count_errors, normalize
 
+from spokenby.evaluation.annotations import Annotation, Line
+from spokenby.evaluation.readers import read_stm, read_text
+from spokenby.evaluation.scores import check_libraries, score
 from spokenby.models import find_model
 
 VERSION = "3.8.6"
@@ -57,18 +56,11 @@ SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "conversation.flac"
 COST = ("wall", "cpu")
 
 
-class Turn(NamedTuple):
-    """What somebody says in one go."""
-
-    speaker: str | None
-    text: str
-
-
 class Recording(NamedTuple):
     """A file and what is said in it."""
 
     path: Path
-    turns: list[Turn]
+    right: Annotation
 
 
 class Models(NamedTuple):
@@ -85,88 +77,36 @@ class Models(NamedTuple):
 def read_recording(path: Path) -> Recording:
     """Return a recording with the text beside it."""
     path = path.absolute()
-    stm, lines, listed = (
-        path.with_suffix(".stm"),
-        path.with_suffix(".txt"),
-        path.parent / "words.json",
-    )
-    if stm.exists():
-        fields = [line.split(maxsplit=5) for line in stm.read_text(encoding="utf-8").splitlines()]
-        return Recording(path, [Turn(field[2], field[5]) for field in fields])
-    if lines.exists():
-        pairs = [line.split(": ", 1) for line in lines.read_text(encoding="utf-8").splitlines()]
-        return Recording(path, [Turn(*pair) for pair in pairs])
+    for ending, read in ((".stm", read_stm), (".txt", read_text)):
+        if (beside := path.with_suffix(ending)).exists():
+            return Recording(path, read(beside, {path.stem}))
+    listed = path.parent / "words.json"
     texts = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
     if path.stem not in texts:
         raise Missing(f"{path}: no text beside it")
-    return Recording(path, [Turn(None, texts[path.stem]["text"])])
+    return Recording(path, Annotation(lines=(Line(texts[path.stem]["text"]),)))
 
 
-def score(
-    recording: Recording, turns: Sequence[Turn], *, real_speakers: bool = True
+def judge(
+    recording: Recording, lines: Sequence[Line], *, real_speakers: bool = True
 ) -> dict[str, Any]:
-    """Compare what was heard in a recording with what was said.
+    """Compare what was heard in a recording with what was said, as `spokenby evaluate` does.
 
-    `wrong_speaker` is percent of the words heard rightly or as another word, with the speakers
-    named as fits best; None where nobody knows who spoke, or where what
-    found the speakers has random weights.
+    `wrong_speaker` is the WDER in percent; None where nobody knows who spoke, or where what found
+    the speakers has random weights.
     """
-    known = real_speakers and any(turn.speaker for turn in recording.turns)
-    said = [(word, turn.speaker) for turn in recording.turns for word in normalize(turn.text)]
-    heard = [(word, turn.speaker) for turn in turns for word in normalize(turn.text)]
-    errors = count_errors(*(" ".join(word for word, _ in side) for side in (said, heard)))
-    speakers_said = iter([speaker for _, speaker in said])
-    speakers_heard = iter([speaker for _, speaker in heard])
-    pairs = []
-    for right, found in errors.steps:
-        pair = (next(speakers_said) if right else None, next(speakers_heard) if found else None)
-        if right and found:
-            pairs.append(pair)
+    figures = score(recording.right, Annotation(lines=tuple(lines)), language="en").figures
+    known = real_speakers and "wder" in figures
     return {
-        "wer": errors.rate,
-        **{key: getattr(errors, key) for key in errors._fields[:4]},
-        "speakers": len({turn.speaker for turn in turns} - {None}),
-        "wrong_speaker": 100 * (1 - _in_common(pairs) / max(len(pairs), 1)) if known else None,
-        "text": "\n".join(f"{turn.speaker}: {turn.text}" for turn in turns),
+        "wer": 100 * figures["wer"].value,
+        "words": figures["wer"].total,
+        "speakers": len({line.speaker for line in lines} - {None}),
+        "wrong_speaker": 100 * figures["wder"].value if known else None,
+        "text": "\n".join(f"{line.speaker}: {line.text}" for line in lines),
     }
 
 
-def _in_common(pairs: Sequence[tuple[str | None, str | None]]) -> int:
-    """Return how many pairs are of one speaker, with names exchanged one for one as fits best."""
-    rows, columns = (sorted({pair[i] for pair in pairs} - {None}) for i in (0, 1))
-    counts = np.array([[pairs.count((row, column)) for column in columns] for row in rows])
-    if not counts.size:
-        return 0
-    return int(counts[linear_sum_assignment(-counts)].sum())
-
-
 # --- WhisperX
-
-
-def prepare(folder: Path) -> Path:
-    """Return the Python of an environment that has WhisperX; make it if it is not there."""
-    place = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    has = [
-        place,
-        "-c",
-        f"import importlib.metadata as m; assert m.version('whisperx')=='{VERSION}'",
-    ]
-    if (
-        place.exists()
-        and not subprocess.run(has, check=False, stderr=subprocess.DEVNULL).returncode
-    ):
-        return place
-    say(f"installing WhisperX {VERSION} into {folder}: some GB")
-    uv = shutil.which("uv")
-    subprocess.run(
-        [uv, "venv", folder] if uv else [sys.executable, "-m", "venv", folder], check=True
-    )
-    install = [uv, "pip", "install", "--python", place] if uv else [place, "-m", "pip", "install"]
-    if subprocess.run(
-        [*install, f"whisperx=={VERSION}"], check=False, stdout=sys.stderr
-    ).returncode:
-        raise Missing("WhisperX cannot be installed: see above")
-    return place
 
 
 def make_pyannote(folder: Path, plda: Path | None) -> Path:
@@ -214,15 +154,15 @@ def run_whisperx(
         raise Missing(f"WhisperX ended with exit code {ran.code}: see above")
     found = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
     made = found["parts"].pop("make the aligner", dict.fromkeys(COST, 0.0))  # it would be there
-    turns = [[Turn(*turn) for turn in each] for each in found.pop("turns")]
+    spoken = [[Line(text, who) for who, text in each] for each in found.pop("turns")]
     real = bool(options.pyannote and options.aligner)
     return {
         **ran._asdict(),
         **{cost: getattr(ran, cost) - made[cost] for cost in COST},
         **found,
         "recordings": {
-            recording.path.stem: score(recording, each, real_speakers=real)
-            for recording, each in zip(recordings, turns, strict=True)
+            recording.path.stem: judge(recording, each, real_speakers=real)
+            for recording, each in zip(recordings, spoken, strict=True)
         },
     }
 
@@ -261,8 +201,8 @@ def run_spokenby(
         for recording in recordings:
             (written,) = site.transcripts.glob(f"{recording.path.stem}*/transcript.json")
             segments = json.loads(written.read_text(encoding="utf-8"))["segments"]
-            turns = [Turn(segment["speaker"], segment["text"]) for segment in segments]
-            heard[recording.path.stem] = score(recording, turns)
+            lines = [Line(segment["text"], segment["speaker"]) for segment in segments]
+            heard[recording.path.stem] = judge(recording, lines)
     return {**ran._asdict(), "parts": parts, "recordings": heard}
 
 
@@ -324,8 +264,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
+    check_libraries()
     recordings = [read_recording(path) for path in (SAMPLE, *sounds(None), *options.recording)]
-    python = prepare(options.environment.absolute())
+    python = prepare_environment(options.environment.absolute(), "whisperx", VERSION)
     with temporary_folder() as folder, server() as api:
         models = Models(
             options.whisper or find_model("faster_whisper", "", folder / "models"),

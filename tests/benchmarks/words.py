@@ -3,29 +3,29 @@
     python tests/benchmarks/words.py FOLDER --model DIR [--set FIELD=VALUE …] [--steps]
 
 FOLDER holds `words.json`: for the name of each file, without its ending, `text` and `language`; or
-an `.stm` beside a file. Word error rates are percent of the reference's words, both sides
-normalized (see `word_errors.py`); "CPU" is CPU seconds a minute of audio, with speech found as
-in a run. `again` is how many stretches were heard a second time. faster-whisper runs its own voice
-activity detection, once sequentially and once in batches.
+an `.stm` beside a file. Word error rates are those of `spokenby evaluate`; "CPU" is CPU seconds a
+minute of audio, with speech found as in a run. `again` is how many stretches were heard a second
+time. faster-whisper runs its own voice activity detection, once sequentially and once in batches.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import faster_whisper
+from conditions import Recording, read_words
 from measuring import Missing, arguments, finish, run, say, table
-from word_errors import count_errors
 
 from spokenby.engines.faster_whisper import FasterWhisper
 from spokenby.engines.segmentation import Segmentation
 from spokenby.engines.silero import Silero
+from spokenby.evaluation.scores import check_libraries
+from spokenby.evaluation.words import align, joined, normalize
 from spokenby.models import find_model
 from spokenby.plan.profiles import read_params
 from spokenby.stages.merging import join_words
@@ -33,15 +33,6 @@ from spokenby.stages.speech import Params as SpeechParams
 from spokenby.stages.speech import detect_speech
 from spokenby.stages.transcription import Params, transcribe_speech
 from spokenby.types import Waveform
-
-
-class Clip(NamedTuple):
-    """A recording and what is said in it."""
-
-    name: str
-    waveform: Waveform
-    text: str
-    language: str
 
 
 class Heard(NamedTuple):
@@ -52,24 +43,19 @@ class Heard(NamedTuple):
     doubts: int = 0
 
 
-def read_clips(folder: Path) -> Iterator[Clip]:
-    """Yield the recordings of a folder that have a text."""
-    listed = folder / "words.json"
-    texts = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else {}
-    for path in sorted(it for it in folder.iterdir() if it.suffix in {".flac", ".wav", ".mp4"}):
-        stm = path.with_suffix(".stm")
-        if path.stem in texts:
-            text, language = texts[path.stem]["text"], texts[path.stem]["language"]
-        elif stm.exists():
-            lines = stm.read_text(encoding="utf-8").splitlines()
-            text, language = " ".join(line.split(maxsplit=5)[5] for line in lines), "en"
-        else:
-            continue
-        samples = faster_whisper.decode_audio(str(path))
-        yield Clip(path.stem, Waveform(samples, path.stem), text, language)
+def compare(reference: str, heard: str, language: str) -> list[tuple[str, str]]:
+    """Return pairs of words that belong together, empty where one side has none."""
+    right, found = normalize(reference, language), normalize(heard, language)
+    return [
+        (
+            "" if step.reference is None else right[step.reference],
+            "" if step.hypothesis is None else found[step.hypothesis],
+        )
+        for step in align(right, found)
+    ]
 
 
-def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
+def ours(model: Path, options: argparse.Namespace) -> Callable[[Recording], Heard]:
     """Return our way: batches of windows, doubtful ones heard again."""
     engine = FasterWhisper(model, device=options.device, cpu_threads=options.threads)
     vad = Silero(find_model("silero", "", Path()))
@@ -85,18 +71,19 @@ def ours(model: Path, options: argparse.Namespace) -> Callable[[Clip], Heard]:
     engine.transcribe = lambda *args: (count(len(args[1])), first(*args))[1]  # type: ignore[method-assign]
     engine.transcribe_again = lambda *args: (count(1), again(*args))[1]  # type: ignore[method-assign]
 
-    def hear(clip: Clip) -> Heard:
+    def hear(clip: Recording) -> Heard:
         asked.clear()
-        speech = detect_speech(
-            clip.waveform, vad, nullcontext(segmenter), SpeechParams(), digest="s"
-        )
-        found = transcribe_speech(clip.waveform, speech, engine, params, digest="d")
+        waveform = Waveform(clip.sound, clip.name)
+        speech = detect_speech(waveform, vad, nullcontext(segmenter), SpeechParams(), digest="s")
+        found = transcribe_speech(waveform, speech, engine, params, digest="d")
         return Heard(join_words(found.words), sum(asked[1:]), len(found.doubtful))
 
     return hear
 
 
-def theirs(model: Path, options: argparse.Namespace, *, batched: bool) -> Callable[[Clip], Heard]:
+def theirs(
+    model: Path, options: argparse.Namespace, *, batched: bool
+) -> Callable[[Recording], Heard]:
     """Return faster-whisper's own ways, as its documentation calls them."""
     whisper = faster_whisper.WhisperModel(
         str(model), device=options.device, compute_type="auto", cpu_threads=options.threads
@@ -104,15 +91,11 @@ def theirs(model: Path, options: argparse.Namespace, *, batched: bool) -> Callab
     if batched:
         pipeline = faster_whisper.BatchedInferencePipeline(whisper)
 
-    def hear(clip: Clip) -> Heard:
+    def hear(clip: Recording) -> Heard:
         if batched:
-            segments, _ = pipeline.transcribe(
-                clip.waveform.samples, batch_size=8, word_timestamps=True
-            )
+            segments, _ = pipeline.transcribe(clip.sound, batch_size=8, word_timestamps=True)
         else:
-            segments, _ = whisper.transcribe(
-                clip.waveform.samples, vad_filter=True, word_timestamps=True
-            )
+            segments, _ = whisper.transcribe(clip.sound, vad_filter=True, word_timestamps=True)
         return Heard("".join(segment.text for segment in segments))
 
     return hear
@@ -128,7 +111,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="way: spokenby, sequential, batched")
     parser.add_argument("--steps", action="store_true", help="print each wrong word")
     options = parser.parse_args()
-    clips = list(read_clips(options.folder))
+    check_libraries()
+    clips = list(read_words(options.folder))
     if not clips:
         raise Missing(f"{options.folder}: no recording with its words")
     ways = {
@@ -144,17 +128,19 @@ def main() -> None:
             say(f"{way}: {clip.name}")
             began = time.process_time()
             heard = hear(clip)
-            cost = 60 * (time.process_time() - began) / clip.waveform.duration
-            errors = count_errors(clip.text, heard.text, clip.language)
+            cost = 60 * (time.process_time() - began) / clip.seconds
+            steps = compare(joined(clip.reference.lines or ()), heard.text, clip.language)
+            wrong = [(a, b) for a, b in steps if a != b]
+            words = sum(bool(a) for a, _ in steps)
             results[clip.name][way] = {
-                "wer": errors.rate,
-                **{key: getattr(errors, key) for key in ("words", *errors._fields[1:4])},
+                "wer": 100 * len(wrong) / max(words, 1),
+                "words": words,
                 "cpu_a_minute": cost,
                 **heard._asdict(),
             }
             if options.steps:
-                wrong = [f"{a or '-'}>{b or '-'}" for a, b in errors.steps if a != b]
-                told.append(f"{way}, {clip.name}: {'  '.join(wrong)}")
+                shown = "  ".join(f"{a or '-'}>{b or '-'}" for a, b in wrong)
+                told.append(f"{way}, {clip.name}: {shown}")
     done = list(results[clips[0].name])
     head = ["recording", "words", *(f"{way} {it}" for way in done for it in ("WER %", "CPU"))]
     if "spokenby" in done:

@@ -22,8 +22,8 @@ from spokenby.stages.speech import detect_speech
 from spokenby.stages.transcription import Params, transcribe_speech
 from spokenby.stages.words import join_pieces
 from spokenby.types import SAMPLE_RATE_HZ, SpeechRegions, Transcript, Waveform, Word
-from tests.benchmarks.word_errors import count_errors
 from tests.conftest import ROOT
+from tests.scoring import word_error_rate
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +81,7 @@ def test_a_telephone_talk(engine, telephone):
     transcript = transcribe(engine, samples)
     assert transcript.language == "en"
     assert transcript.language_probability > 0.9
-    assert count_errors(said, join_words(transcript.words)).rate < 16  # 12.6 where it was measured
+    assert word_error_rate(said, join_words(transcript.words)) < 0.16  # 0.126 where it was measured
     assert transcript.doubtful == ()
     for word in transcript.words:
         assert word.end - word.start < 1.5
@@ -93,7 +93,7 @@ def test_the_sample_conversation_with_a_pause_of_12_s(engine, conversation):
     apart = np.concatenate([samples[:cut], np.zeros(12 * SAMPLE_RATE_HZ), samples[cut:]])
     transcript = transcribe(engine, apart)
     text = join_words(transcript.words)
-    assert count_errors(said, text).rate < 6
+    assert word_error_rate(said, text) < 0.06
     assert "o'clock" in text.split() or "o'clock," in text.split()
     assert not [word for word in transcript.words if word.end > 13 and word.start < 24]
 

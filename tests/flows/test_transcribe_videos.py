@@ -20,7 +20,11 @@ from output.test_corrections import at
 from scoring import SAMPLE_RTTM, diarization_error
 
 from spokenby.engines.av import read_audio
+from spokenby.evaluation.annotations import annotation_of
+from spokenby.evaluation.references import Annotations
+from spokenby.evaluation.scores import score
 from spokenby.output.corrections import Corrections, as_json
+from spokenby.output.formats import open_transcript
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.plan.stages import Stage
@@ -42,6 +46,24 @@ def test_conversation_has_three_speakers(finished: Site) -> None:
     transcript = finished.transcript("conversation")
     assert len(transcript.speakers) == 3
     assert diarization_error(transcript.turns, CONVERSATION) <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("name", "rttm", "bounds"),
+    [  # DER, WER, WDER and cpWER; where they were measured: 6.1, 12.6, 2.5, 13.8; 4.2, 2.2, 0, 2.2
+        pytest.param("telephone talk", SAMPLE_RTTM, (0.08, 0.16, 0.05, 0.18), id="telephone"),
+        pytest.param("conversation", CONVERSATION, (0.055, 0.035, 0.01, 0.035), id="conversation"),
+    ],
+)
+def test_words_and_speakers_are_as_right_as_they_were(
+    finished: Site, name: str, rttm: Path, bounds: tuple[float, ...]
+) -> None:
+    pytest.importorskip("meeteval", reason="the group `evaluation` is not installed")
+    right = Annotations(rttm.parent, deep=False).of(rttm.stem).annotation
+    heard = annotation_of(open_transcript(finished.output(name)))
+    figures = score(right, heard, language="en").figures
+    found = {key: figures[key].value for key in ("der", "wer", "wder", "cpwer")}
+    assert all(value <= bound for value, bound in zip(found.values(), bounds, strict=True)), found
 
 
 def test_first_run_shows_table_quality_and_places(finished: Site) -> None:
