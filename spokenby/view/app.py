@@ -34,6 +34,7 @@ from spokenby.review import listening_copy, page
 from spokenby.settings import Settings
 from spokenby.site.corrections import folders_of, save_corrections
 from spokenby.site.find_videos import VIDEO_SUFFIXES
+from spokenby.site.frequent_corrections import OFTEN, add_lines, find_frequent
 from spokenby.site.inventory import State, count_states
 from spokenby.site.voice_library import folder_at, open_library
 from spokenby.types import Seconds
@@ -65,6 +66,7 @@ _STATIC = {
     "common.js": "text/javascript",
     "index.js": "text/javascript",
     "voices.js": "text/javascript",
+    "vocabulary.js": "text/javascript",
 }
 _INLINE = {listening_copy.FILE}
 _PICTURE_LOCK = threading.Lock()
@@ -88,6 +90,8 @@ def make_app(videos: Videos, settings: Settings, key: str, prefect: Home = lambd
         Route("/", pages.index),
         Route("/voices", pages.voices),
         Route("/voices/{change}", pages.change_voice, methods=["POST"]),
+        Route("/vocabulary", pages.vocabulary),
+        Route("/vocabulary", pages.add_to_vocabulary, methods=["POST"]),
         Route("/t/{id}/page.html", pages.transcript),
         Route("/t/{id}/video", pages.video),
         Route("/t/{id}/picture.jpg", pages.picture),
@@ -171,19 +175,34 @@ class _Pages:
         change = voices.CHANGES.get(request.path_params["change"])
         if change is None:
             raise HTTPException(404)
-        body = await _body(request, _NAME_BYTES)
+        values = await _values(request)
         try:
-            request_data = json.loads(body)
-        except (ValueError, RecursionError):
-            request_data = None
-        if not isinstance(request_data, dict):
-            raise InputError("the request is no JSON object", "load the page again")
-        try:
-            done = await run_in_threadpool(change, request_data, self._settings)
+            done = await run_in_threadpool(change, values, self._settings)
         except voices.TakenError as error:
             taken = {"voice": error.other.voice, "name": error.other.name}
             return _json({"error": str(error), "taken": taken}, 409)
         return _json(done)
+
+    def vocabulary(self, _request: Request) -> Response:
+        """Show what people correct again and again."""
+        found, problem = [], ""
+        try:
+            found = find_frequent(self._settings)
+        except SpokenbyError as error:
+            problem = str(error)
+        return self._page("vocabulary", found=found, problem=problem, often=OFTEN)
+
+    async def add_to_vocabulary(self, request: Request) -> Response:
+        """Add a line that is offered to the site's vocabulary."""
+        line = (await _values(request)).get("line")
+
+        def add() -> Path:
+            if line not in {each.line for each in find_frequent(self._settings) if not each.unfit}:
+                raise InputError("this line is not offered any more", "load the page again")
+            return add_lines([str(line)], self._settings)
+
+        file = await run_in_threadpool(add)
+        return _json({"said": f"Added to {file}: the next runs use it"})
 
     def transcript(self, request: Request) -> Response:
         """Show a transcript, with its video where that is there."""
@@ -325,6 +344,17 @@ async def _body(request: Request, most: int) -> bytes:
         if len(body) > most:
             raise HTTPException(413)
     return body
+
+
+async def _values(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request."""
+    try:
+        values = json.loads(await _body(request, _NAME_BYTES))
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise InputError("the request is no JSON object", "load the page again")
+    return values
 
 
 def _static(request: Request) -> Response:

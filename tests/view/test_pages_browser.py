@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.testclient import TestClient
 
 from spokenby.output import formats
+from spokenby.output.corrections import Correction, Corrections, as_json
 from spokenby.settings import read_settings
+from spokenby.site.frequent_corrections import OFTEN
 from spokenby.site.voice_library import open_library
 from spokenby.view import app as view_app
 from spokenby.view.address import leading_to
@@ -241,6 +244,33 @@ def test_correction_is_saved_and_a_file_of_them_is_taken(
         assert client.put(site.at("interview", "corrections")).status_code == 403
 
 
+def test_what_is_corrected_again_and_again_is_added_to_the_vocabulary(
+    page: Page, site: Pages
+) -> None:
+    copies = site.settings.corrections
+    copies.mkdir(parents=True, exist_ok=True)
+    for number in range(OFTEN):
+        wish = {"old": "at Bilt", "new": "at <b>Build", "when": datetime.now(UTC)}
+        one = Correction(start=number, end=number + 1, **wish)
+        content = as_json(Corrections(video="b" * 64, corrections=(one,) * (number + 1)))
+        (copies / f"{number}.json").write_bytes(content)
+    page.get_by_role("link", name="Vocabulary").click()
+    expect(page.get_by_role("listitem").filter(has_text="Bilt → <b>Build")).to_contain_text(
+        "3 times"
+    )
+    page.get_by_role("button", name="Add Bilt => <b>Build").click()
+    expect(page.locator("#said")).to_contain_text("vocabulary.txt: the next runs use it")
+    expect(page.get_by_text("No correction was made 3 times")).to_be_visible()
+    assert (site.settings.data_dir / "vocabulary.txt").read_text() == "Bilt => <b>Build\n"
+    with site.client() as client:
+        send = {"headers": {"x-spokenby-token": site.token}}
+        answer = client.post("/vocabulary", content=b'{"line": "any => thing"}', **send)
+        assert (answer.status_code, "not offered" in answer.json()["error"]) == (400, True)
+        assert client.post("/vocabulary", content=b'{"line": "any => thing"}').status_code == 403
+    for path in copies.glob("?.json"):
+        path.unlink()
+
+
 def test_browser_is_led_in_by_a_file_that_only_its_owner_can_read(
     browser: Browser, site: Pages
 ) -> None:
@@ -355,7 +385,7 @@ def as_written(client: httpx.Client, path: str) -> tuple[int, bytes, Mapping[str
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_stands_in_anybodys_way(page: Page, site: Pages, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
-    for path in ("/", "/?find=bridge", "/voices", site.at("team meeting")):
+    for path in ("/", "/?find=bridge", "/voices", "/vocabulary", site.at("team meeting")):
         page.goto(site.url + path)
         if path == site.at("team meeting"):
             page.locator("body.ready").wait_for()
