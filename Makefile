@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 VIDEOS ?=
-# Many tests wait for servers and processes: five keep two cores busy.
-TEST_PROCESSES ?= 5
+# Many tests wait for servers and processes: four keep two cores busy.
+TEST_PROCESSES ?= 4
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 

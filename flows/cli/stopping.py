@@ -56,8 +56,9 @@ def stop_on_signals(console: Console) -> None:
         if is_stopping():
             leave()
         again = " (press Ctrl-C again to stop at once)" if number == signal.SIGINT else ""
-        console.print(f"stopping{again}")
         stop_all()
+        # Not from here: this may have interrupted the console in the midst of a line.
+        threading.Thread(target=console.print, args=(f"stopping{again}",), daemon=True).start()
         timer = threading.Timer(STOP_WITHIN_S, leave)
         timer.daemon = True
         timer.start()

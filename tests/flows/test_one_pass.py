@@ -14,7 +14,7 @@ from conftest import Site
 from media import Sound, make_video, silence, tone
 
 from spokenby import digests
-from spokenby.site import batch, inventory
+from spokenby.site import batch, inventory, track_folders
 
 OLD = 1_700_000_000
 
@@ -41,8 +41,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(module, name, counting)
 
     count(inventory, "look_for_videos", "find")
-    count(inventory, "probe", "probe")
-    count(inventory, "digest_file", "digest")
+    count(inventory, "probe_recording", "probe")
+    count(track_folders, "digest_file", "digest")
     count(digests, "_hash", "read whole")
     count(batch, "plan_video", "plan")
     count(batch, "make_recipe", "batch")
