@@ -250,18 +250,18 @@ def test_what_is_corrected_again_and_again_is_added_to_the_vocabulary(
     copies = site.settings.corrections
     copies.mkdir(parents=True, exist_ok=True)
     for number in range(OFTEN):
-        wish = {"old": "at Bilt", "new": "at <b>Build", "when": datetime.now(UTC)}
+        wish = {"old": "at Ida", "new": "at <b>Ada", "when": datetime.now(UTC)}
         one = Correction(start=number, end=number + 1, **wish)
         content = as_json(Corrections(video="b" * 64, corrections=(one,) * (number + 1)))
         (copies / f"{number}.json").write_bytes(content)
     page.get_by_role("link", name="Vocabulary").click()
-    expect(page.get_by_role("listitem").filter(has_text="Bilt → <b>Build")).to_contain_text(
+    expect(page.get_by_role("listitem").filter(has_text="Ida → <b>Ada")).to_contain_text(
         "3 times"
     )
-    page.get_by_role("button", name="Add Bilt => <b>Build").click()
+    page.get_by_role("button", name="Add Ida => <b>Ada").click()
     expect(page.locator("#said")).to_contain_text("vocabulary.txt: the next runs use it")
     expect(page.get_by_text("No correction was made 3 times")).to_be_visible()
-    assert (site.settings.data_dir / "vocabulary.txt").read_text() == "Bilt => <b>Build\n"
+    assert (site.settings.data_dir / "vocabulary.txt").read_text() == "Ida => <b>Ada\n"
     with site.client() as client:
         send = {"headers": {"x-spokenby-token": site.token}}
         answer = client.post("/vocabulary", content=b'{"line": "any => thing"}', **send)
