@@ -255,9 +255,7 @@ def test_what_is_corrected_again_and_again_is_added_to_the_vocabulary(
         content = as_json(Corrections(video="b" * 64, corrections=(one,) * (number + 1)))
         (copies / f"{number}.json").write_bytes(content)
     page.get_by_role("link", name="Vocabulary").click()
-    expect(page.get_by_role("listitem").filter(has_text="Ida → <b>Ada")).to_contain_text(
-        "3 times"
-    )
+    expect(page.get_by_role("listitem").filter(has_text="Ida → <b>Ada")).to_contain_text("3 times")
     page.get_by_role("button", name="Add Ida => <b>Ada").click()
     expect(page.locator("#said")).to_contain_text("vocabulary.txt: the next runs use it")
     expect(page.get_by_text("No correction was made 3 times")).to_be_visible()
