@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
+# pyannote sets it where it is imported, and needs it ever after: also once a test that was the
+# first to import it has put its environment back.
+os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
+
 hypothesis.settings.register_profile(
     "spokenby",
     max_examples=1000 if os.environ.get("EVERY_EXAMPLE") else 100,

@@ -13,7 +13,7 @@ from conftest import Site
 STRACE = shutil.which("strace")
 NAME_SERVICE = "53"
 QUIETED = re.compile(
-    "ORT_DISABLE|HF_HUB_DISABLE|DO_NOT_TRACK|XDG_CACHE_HOME|CI$|CI_|GITHUB|GITLAB|BUILD|TF_BUILD"
+    "ORT_DISABLE|HF_HUB_DISABLE|PYANNOTE_METRICS|DO_NOT_TRACK|XDG_CACHE_HOME|CI$|CI_|GITHUB|GITLAB|BUILD|TF_BUILD"
     "|TRAVIS|CIRCLECI|JENKINS|TEAMCITY"
 )
 """Variables of this process by which libraries would be quiet: those that spokenby sets, and those
