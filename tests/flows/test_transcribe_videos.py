@@ -151,6 +151,18 @@ def test_other_merge_params_compute_no_stage_before_and_keep_what_people_correct
         assert "CORRECTED" in (folder / name).read_text("utf-8")
 
 
+def test_each_part_is_transcribed_in_its_language_as_the_docs_say(site_copy: Site) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    (example,) = re.findall(r"spokenby (transcribe talk\.mp4 --language \S+)", page)
+    talk = site_copy.videos / "telephone talk.mp4"
+    with Here(site_copy) as cli:
+        ran = cli.run(*(talk if word == "talk.mp4" else word for word in example.split()))
+    assert ran.code == 0, ran.out
+    assert "transcribe" in site_copy.computed("telephone talk")
+    parts = site_copy.transcript("telephone talk").languages
+    assert {(part.language, part.transcribed) for part in parts} == {("en", "en")}
+
+
 def test_vocabulary_site_file_and_on_done_in_runs_that_compute_nothing(
     site_copy: Site,
 ) -> None:
