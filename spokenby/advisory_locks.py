@@ -52,7 +52,7 @@ _END = """
 class AdvisoryLocks:
     """Advisory locks of one PostgreSQL session, on a connection of its own: they end with it.
 
-    A connection that was lost is made anew, and what it held is taken anew: what another holder
+    A lost connection is opened again and the locks it held are taken again; what another holder
     has taken since is lost. Methods raise InputError or TransientError in one line if the database
     cannot be reached; one that was there before gets a minute to come back.
     """
@@ -95,7 +95,7 @@ class AdvisoryLocks:
             return self._ask(_IS_TAKEN, name)
 
     def holds(self, name: str) -> bool:
-        """Return whether the session still has a lock, or has it anew."""
+        """Return whether the session still has a lock, or has taken it again."""
         with self._turn:
             return name in self._held and self._ask(_HOLDS, name)
 
@@ -106,7 +106,7 @@ class AdvisoryLocks:
             self._drop()
 
     def _ask(self, question: str, name: str) -> bool:
-        """Return the answer of the database. A connection that turns out to be lost is made anew.
+        """Return the answer of the database; a connection found to be lost is opened again.
 
         Raises:
             SpokenbyError: there is none.
@@ -141,13 +141,13 @@ class AdvisoryLocks:
         self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         try:
             with _answering(connection):
-                self._take_anew(connection)
+                self._take_again(connection)
         except DBAPIError:
             self._drop()  # used again, it would be another session, which holds nothing
             raise
         return connection
 
-    def _take_anew(self, connection: Connection) -> None:
+    def _take_again(self, connection: Connection) -> None:
         connection.execute(text(_LASTING))
         if self._held:
             # The server may not have noticed yet that the session before is dead, and holds.

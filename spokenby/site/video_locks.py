@@ -70,7 +70,7 @@ class Claims:
         return self._locks.holds(_name(video))
 
     def confirm(self, video: Digest) -> None:
-        """Return if this run has the claim on a video still, or anew.
+        """Check that this run still has the claim on a video, or has taken it again.
 
         Raises:
             SpokenbyError: another run has it: this one was cut off from the database for long.

@@ -308,7 +308,7 @@ def hold_out(
             count += 1
         rest = [p for p in some[count:] if len(p.samples) < LONGEST_UTTERANCE_S * SAMPLE_RATE_HZ]
         if rest:
-            name = f"reader {speaker}"  # a number alone is no name of a person
+            name = f"reader {speaker}"  # a number alone is not a name
             people[name] = np.concatenate([piece.samples for piece in some[:count]])
             left[name] = [piece._replace(speaker=name) for piece in rest]
     return left, people

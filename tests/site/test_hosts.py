@@ -92,7 +92,7 @@ def test_a_run_that_lost_a_claim_to_another_notices(address: str) -> None:
         with pytest.raises(SpokenbyError, match="another run took this video over") as lost:
             first.confirm(VIDEO)
         assert not isinstance(lost.value, TransientError)  # trying again could not help
-        first.confirm(OTHER)  # taken anew, as nobody else had it
+        first.confirm(OTHER)  # taken again, as nobody else had it
         assert not second.take(OTHER)
         first.free(VIDEO)  # not its own any more: nothing happens
         second.confirm(VIDEO)
@@ -102,7 +102,7 @@ def test_what_is_not_claimed_needs_no_claim_to_write() -> None:
     confirm_claim(VIDEO)
 
 
-def test_a_connection_that_was_cut_is_made_anew_with_its_claims(address: str) -> None:
+def test_a_connection_that_was_cut_is_opened_again_with_its_claims(address: str) -> None:
     with Claims(address) as claims, Claims(address) as other:
         assert claims.take(VIDEO)
         cut(address)
