@@ -266,10 +266,6 @@ def test_form_starts_a_run_whose_artifact_can_be_read(
 def test_commands_find_the_server_of_their_site(desk: Served) -> None:
     checked = desk.run("up", "--check")
     assert checked.stdout == f"{desk.home}/api: nothing is missing\n", checked.stderr
-    before = runs_of(desk)
-    ran = desk.run("transcribe", desk.videos / "telephone talk.mp4", "--force", "merge")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert runs_of(desk) == before + 1
 
 
 def test_failed_video_is_run_again_from_the_overview_and_a_failed_run_is_retried(

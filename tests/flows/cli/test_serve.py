@@ -88,13 +88,6 @@ def test_commands_on_the_same_data_folder_get_in(guarded: Guarded, tmp_path: Pat
     assert "asks for another password: set PREFECT_API_AUTH_STRING" in line
 
 
-def test_the_worker_gets_in(guarded: Guarded) -> None:
-    shutil.rmtree(guarded.output(TALK))
-    run = guarded.trigger(paths=[str(guarded.videos / f"{TALK}.mp4")])
-    ended = guarded.wait_for(run, "Completed", "Failed", "Crashed")
-    assert ended["state"]["name"] == "Completed", ended["state"]
-
-
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
