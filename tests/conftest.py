@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
+SOON_MS = 30_000
+"""How long a page may take to show something: other tests compute beside it."""
+
 # What all tests import stays to the end: looked at again and again by the garbage collector, it
 # costs a tenth of the suite. `pytest_collection_finish` switches it on.
 gc.disable()
@@ -345,8 +348,9 @@ def launch() -> Iterator[Callable[..., Browser]]:
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright  # slow, and most tests do without
+    from playwright.sync_api import expect, sync_playwright  # slow, and most tests do without
 
+    expect.set_options(timeout=SOON_MS)
     # Without a GPU, a graph of Prefect's that is drawn 60 times a second would take a whole core.
     quiet = ("--no-sandbox", "--disable-3d-apis")
     with sync_playwright() as playwright:

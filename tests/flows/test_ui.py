@@ -24,7 +24,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from served import LOST, Served, children, csrf_token, forget_diarization, wait
 from tracing import QUIETED, can_trace, hosts_in, tracer
 
-SOON_MS = 30_000
 A_RUN_MS = 300_000
 
 
@@ -58,8 +57,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterator[S
 def page(desk: Served, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(SOON_MS)
-    expect.set_options(timeout=SOON_MS)
     hosts = set()
     page.on("request", lambda request: hosts.add(httpx.URL(request.url).host))
     yield page
