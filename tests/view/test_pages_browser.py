@@ -61,7 +61,6 @@ def page(browser: Browser, site: Pages) -> Iterator[Page]:
     """Open the index with the secret; nothing else than the site's pages may be asked for."""
     context = browser.new_context(viewport={"width": 1180, "height": 820}, reduced_motion="reduce")
     page = context.new_page()
-    page.set_default_timeout(10_000)
     asked: set[str] = set()
     faults: list[str] = []
     page.on("request", lambda request: asked.add(request.url))
