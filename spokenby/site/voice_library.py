@@ -1,6 +1,7 @@
 """Open this site's voice library and keep it and the transcripts in step."""
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
@@ -187,6 +188,10 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
                 )
         except SpokenbyError as error:
             remains.append(f"the corrections in {folder} may name them: {error}")
+    compared = settings.cache / "evaluation"
+    shutil.rmtree(compared, ignore_errors=True)  # transcripts with today's names
+    if compared.exists():
+        remains.append(f"{compared} may name them: delete it")
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"
