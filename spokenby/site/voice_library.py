@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from spokenby.site.inventory import State, VideoStatus
 from spokenby.site.shares import check_library
 from spokenby.site.stage_results import storage_key
 from spokenby.types import Digest, Identity, SpeakerTranscript, Video
-from spokenby.voices.library import Change, Line, VoiceLibrary
+from spokenby.voices.library import Change, Hit, Line, VoiceLibrary
 
 
 class Identified(NamedTuple):
@@ -137,6 +137,22 @@ def rewrite_transcripts(
             pages=page.render,
             overwrite=overwrite,
         )
+
+
+def find_lines(text: str, speaker: str | None, limit: int, settings: Settings) -> list[Hit]:
+    """Return lines as `VoiceLibrary.find` does, but none of a transcript that was deleted."""
+    library, there = open_library(settings), cache(partial(_is_there, settings=settings))
+    asked = limit
+    while True:
+        hits = library.find(text, speaker, asked)
+        found = [hit for hit in hits if there(hit.folder)]
+        if len(found) >= limit or len(hits) < asked:
+            return found[:limit]
+        asked *= 4
+
+
+def _is_there(folder: str, settings: Settings) -> bool:
+    return manifest.read_manifest(folder_at(folder, settings)) is not None
 
 
 def count_rewritten(rewritten: Iterable[Rewritten]) -> str:
