@@ -28,7 +28,7 @@ def _programs() -> Path | None:
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -60,7 +60,7 @@ class Server:
             os.chown(self._home, user["user"], user["group"])  # type: ignore[arg-type]
         environment = {**os.environ, "LC_ALL": "C", "HOME": str(self._home)}
         self._options: dict[str, Any] = {"cwd": self._home, "env": environment, **user}
-        self._programs, port = programs, _free_port()
+        self._programs, port = programs, free_port()
         data = self._home / "data"
         self._words = [
             *("-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
