@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
 from spokenby.progress import is_stopping
+from spokenby.settings import SCHEME
 from spokenby.types import Progress, Seconds, no_progress
-
-SCHEME = "s3://"
 
 AWAY_S: Seconds = 120.0
 """How long to wait for a server that was there before, as while it is restarted."""
@@ -189,8 +188,8 @@ class Bucket:
                 answer = client.get_object(
                     Bucket=self.name,
                     Key=self._prefix + found.key,
-                    IfMatch=found.etag,
                     Range=f"bytes={file.tell()}-",
+                    **({"IfMatch": found.etag} if found.etag else {}),
                 )
                 with closing(answer["Body"]) as body:
                     for block in body.iter_chunks(_BLOCK_BYTES):
@@ -198,7 +197,7 @@ class Bucket:
                         progress(file.tell() / found.size)
                 return True
 
-            if self._ask(read, found.key) is None:
+            if not self._ask(read, found.key):
                 raise ChangedError(f"{self.address(found.key)} is gone", "run again")
         if to.stat().st_size != found.size:
             raise ChangedError(f"{self.address(found.key)} was read in part", "run again")
@@ -222,7 +221,7 @@ class Bucket:
                     return _UNCHANGED
                 if status == HTTPStatus.NOT_FOUND and code in _ABSENT:
                     return None
-                problem = self._refused(error, status, code, key)
+                problem = self._refused(status, code, key)
             except BotoCoreError as error:
                 problem = self._unreachable(error)
             else:
@@ -237,7 +236,7 @@ class Bucket:
                 raise StoppedError("stopped on request") from problem
             time.sleep(1)
 
-    def _refused(self, error: Exception, status: int, code: str, key: str) -> SpokenbyError:
+    def _refused(self, status: int, code: str, key: str) -> SpokenbyError:
         if status == HTTPStatus.PRECONDITION_FAILED:
             return ChangedError(f"{self.address(key)} was written by another process", "run again")
         if code == "NoSuchBucket":

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from spokenby.errors import InputError
@@ -20,6 +20,9 @@ FORMER_PREFIX = "WHOSAID_"
 
 FORMER_NAMES = {"voices_url": "database"}
 """Settings by the name that they had, and what they are called now."""
+
+SCHEME = "s3://"
+"""What the address of a bucket begins with."""
 
 FILE = "spokenby.toml"
 """In the data folder. The environment wins over it."""
@@ -49,6 +52,12 @@ class Settings(BaseSettings):
         default=None,
         description="stage results, on a shared disk if there are several hosts;"
         " default <cache_dir>/results",
+    )
+    storage: str = Field(
+        default="",
+        description="where transcripts and stage results of all hosts are: a folder, or"
+        " s3://bucket/prefix, docs/scale.md; default: the places that transcripts_dir and"
+        " results_dir name",
     )
     database: str | None = Field(
         default=None,
@@ -119,6 +128,13 @@ class Settings(BaseSettings):
         default={}, description="params of every run, by stage; only in the file, as [stage] tables"
     )
 
+    @field_validator("storage")
+    @classmethod
+    def _is_folder_or_bucket(cls, value: str) -> str:
+        if "://" in value and not value.startswith(SCHEME):
+            raise ValueError(f"it is neither a folder nor an address {SCHEME}bucket/prefix")
+        return value
+
     @property
     def file(self) -> Path:
         """The file of these settings, whether it exists or not."""
@@ -131,8 +147,17 @@ class Settings(BaseSettings):
 
     @property
     def transcripts(self) -> Path:
-        """One folder a video."""
-        return self.transcripts_dir or self.data_dir / "transcripts"
+        """One folder a video; with a bucket, this host's copies of some."""
+        return self.transcripts_dir or (self._stored_in or self.data_dir) / "transcripts"
+
+    @property
+    def bucket(self) -> str:
+        """The address of the bucket that holds what hosts share; empty if a disk does."""
+        return self.storage if self.storage.startswith(SCHEME) else ""
+
+    @property
+    def _stored_in(self) -> Path | None:
+        return Path(self.storage) if self.storage and not self.bucket else None
 
     @property
     def cache(self) -> Path:
@@ -146,8 +171,8 @@ class Settings(BaseSettings):
 
     @property
     def results(self) -> Path:
-        """Stored results of stages."""
-        return self.results_dir or self.cache / "results"
+        """Stored results of stages; with a bucket, this host's copies of some."""
+        return self.results_dir or (self._stored_in or self.cache) / "results"
 
     @property
     def digest_index(self) -> Path:
@@ -299,6 +324,8 @@ def _parse(file: Path, _absolute: Path) -> dict[str, Any]:
     for name, value in given.items():
         if Path in _kinds(name) and isinstance(value, str):
             given[name] = file.parent / Path(value).expanduser()
+        elif name == "storage" and value and "://" not in str(value):
+            given[name] = str(file.parent / Path(value).expanduser())
     return given | ({"params": params} if params else {})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_logger
 
-from spokenby.output import folders, formats, layers, manifest
+from spokenby.output import formats, layers, manifest, published
 from spokenby.output.folders import Files
 from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
@@ -50,7 +50,7 @@ def write_outputs(
         listening_copy(
             audio, settings.audio, folder, progress, wanted=recipe.write.listening_copy
         ) as copy,
-        folders.one_writer(settings.claims, folder),
+        published.one_writer(settings.claims, folder),
     ):
         if audio:
             warnings = (*audio.warnings, *transcript.warnings)
@@ -87,7 +87,7 @@ def write_outputs(
         confirm_claim(video.digest)
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
-        kept = folders.write_folder(folder, manifest.with_files(run, files))
+        kept = published.write_folder(folder, manifest.with_files(run, files))
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,

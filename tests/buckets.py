@@ -59,7 +59,7 @@ class BucketServer:
                 client.create_bucket(Bucket="ready")
                 client.put_object(Bucket="ready", Key="ready", Body=b"ready")
                 return
-            except Exception:
+            except Exception:  # noqa: BLE001 - it refuses in many ways until it is up
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError((self._folder / "log").read_text()[-3000:]) from None
                 time.sleep(0.1)
@@ -134,9 +134,7 @@ def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketSe
 
 
 @pytest.fixture
-def way(
-    bucket: str, bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Way]:
+def way(bucket: str, bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     """Return the way on which this process reaches the server."""
     way = Way(bucket_server.port)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
-from spokenby.output import manifest
+from spokenby.output import manifest, published
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, VideosFound, announce, is_stopping, showing
@@ -144,6 +144,7 @@ class Inventory:
     def look_at(self, paths: Iterable[Path], read: Read) -> Iterator[VideoStatus]:
         """Yield how far each video is with the params of the batch."""
         self.attempts = self.ledger.read()
+        published.look(self.batch.settings)
         yield from look_at(paths, read, self._judge)
 
     def look_below(self, paths: Collection[str], read: Read | None = None) -> Iterator[VideoStatus]:
@@ -181,7 +182,7 @@ class Inventory:
         if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
             return status
         folder = self.batch.folder_of(Path(path).stem, video)
-        if manifest.is_written(folder, key):
+        if published.is_written(folder, key):
             return VideoStatus(path, State.DONE, video, folder=str(folder))
         return status if attempt else VideoStatus(path, State.WAITING, video)
 
@@ -406,6 +407,7 @@ def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
 
 def unchanged(status: VideoStatus) -> VideoStatus:
     """Return the status of a video that was done before this run, with its transcript's figures."""
+    published.fetch(Path(status.folder))
     summary = manifest.summarize_folder(Path(status.folder), computed=False)
     return status._replace(state=State.UNCHANGED, summary=summary)
 

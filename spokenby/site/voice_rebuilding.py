@@ -16,7 +16,7 @@ from spokenby.digests import DigestIndex
 from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.engines.loading import load_embedder
 from spokenby.errors import InputError, SpokenbyError, StoppedError
-from spokenby.output import manifest
+from spokenby.output import published
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.renamed_params import with_new_names
 from spokenby.plan.stages import Stage
@@ -131,7 +131,7 @@ class _Sounds:
             SpokenbyError: neither it nor the video is here, or it can't be decoded.
         """
         folder = self._places.get(video)
-        about = manifest.read_manifest(folder_at(folder, self._settings)) if folder else None
+        about = published.about(folder_at(folder, self._settings)) if folder else None
         extract = with_new_names(about["params"])[Stage.EXTRACT] if about else {}
         params = audio.Params.model_validate(extract)
         recipe = self._batch.recipe.model_copy(update={Stage.EXTRACT.value: params})
