@@ -23,6 +23,7 @@ from spokenby.site.inventory import (
     note_unread,
     unchanged,
 )
+from spokenby.site.remote_videos import release
 from spokenby.types import Digest, Video
 
 
@@ -121,6 +122,7 @@ class VideosInFlight:
 
     def _end(self, status: VideoStatus) -> None:
         self.ended.append(status)
+        release(status.path)
         note = status.folder or status.headline
         announce(VideoEnded(status.path, status.state, note, status.digest))
 

@@ -109,12 +109,15 @@ class Bucket:
         answer = self._ask(read, key)
         return Got(None, known) if answer is _UNCHANGED else answer
 
-    def etag(self, key: str) -> str:
-        """Return the etag of an object, empty if there is none."""
+    def find(self, key: str) -> Stored | None:
+        """Return what the bucket says of an object, `None` if there is none."""
         answer = self._ask(
             lambda client: client.head_object(Bucket=self.name, Key=self._prefix + key), key
         )
-        return str(answer["ETag"]) if answer else ""
+        if answer is None:
+            return None
+        modified = answer["LastModified"].timestamp()
+        return Stored(key, answer["ETag"], answer["ContentLength"], modified)
 
     def put(self, key: str, content: bytes | Path, replaces: str | None = None) -> str:
         """Write an object, whole or not at all; return its etag.

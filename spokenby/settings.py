@@ -76,6 +76,12 @@ class Settings(BaseSettings):
         description="makes the voiceprints, whatever the profile: one encoder a site, because"
         " voices are compared within one only",
     )
+    staging_gb: float = Field(
+        default=50.0,
+        gt=0,
+        description="how much disk copies of videos from buckets may take; they are removed when"
+        " they were read",
+    )
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
     )

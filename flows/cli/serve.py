@@ -276,8 +276,9 @@ def _watch(console: Console, folders: Sequence[Path]) -> None:
     if not folders:
         return
     from flows.server.resources import SWEEP, watch
+    from spokenby.site.remote_videos import absolute, address_of
 
-    places = [folder.absolute() for folder in folders]
+    places = [address_of(absolute(folder)) for folder in folders]
     watch(places)
     for place in places:
         _say(console, f"watching for new videos: {place}")

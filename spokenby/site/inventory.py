@@ -20,6 +20,7 @@ from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
 from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
+from spokenby.site.remote_videos import address_of
 from spokenby.site.track_folders import (
     digest_recording,
     probe_recording,
@@ -115,11 +116,11 @@ def look_at(
         try:
             found = read(path)
             if isinstance(found, Video):
-                status = judge(str(path), found.digest)._replace(video=found)
+                status = judge(address_of(path), found.digest)._replace(video=found)
             else:
-                status = judge(str(path), found) if isinstance(found, Digest) else found
+                status = judge(address_of(path), found) if isinstance(found, Digest) else found
         except Exception as error:  # noqa: BLE001 - one bad file does not stop the others
-            status = failure(str(path), INSPECT, error)
+            status = failure(address_of(path), INSPECT, error)
         yield status
 
 
@@ -160,7 +161,7 @@ class Inventory:
         if tuple(paths) not in self._found:
             self._found[tuple(paths)] = _find_all(paths, self.left_out)
         found, bad_paths = self._found[tuple(paths)]
-        announce(VideosFound(tuple(map(str, found)), tuple(map(_size, found))))
+        announce(VideosFound(tuple(map(address_of, found)), tuple(map(_size, found))))
         yield from bad_paths
         unseen = self.look_at((path for path in found if path not in self._seen), read or inspect)
         for path in found:
@@ -227,13 +228,13 @@ def inspect(path: Path) -> Video:
     Raises:
         SpokenbyError: it cannot be read, or is not a video.
     """
-    with showing(str(path), INSPECT) as progress:
+    with showing(address_of(path), INSPECT) as progress:
         probed = probe_recording(path)
         stamp = recording_stamp(path)
         digest = digest_recording(path, DigestIndex(read_settings().digest_index), progress)
-    announce(Step(str(path), INSPECT, "done", 1.0))
+    announce(Step(address_of(path), INSPECT, "done", 1.0))
     return Video(
-        path=str(path),
+        path=address_of(path),
         name=path.stem,
         digest=digest,
         duration=probed.duration,
@@ -258,11 +259,11 @@ def confirm_unchanged(video: Video) -> None:
         same = digest_recording(path) == video.digest
     except InputError as error:
         raise TransientError(
-            f"{path} was there when the run began and can no longer be read", "put it back"
+            f"{video.path} was there when the run began and can no longer be read", "put it back"
         ) from error
     if not same:
         raise TransientError(
-            f"{path} changed after the run had read it", "run again when it is complete"
+            f"{video.path} changed after the run had read it", "run again when it is complete"
         )
 
 
@@ -285,9 +286,9 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
     yield from map(bad_path, problems)
 
     def read(path: Path) -> Digest:
-        with showing(str(path), INSPECT) as progress:
+        with showing(address_of(path), INSPECT) as progress:
             digest = digest_recording(path, inventory.index, progress)
-        announce(Step(str(path), INSPECT, "done", 1.0))
+        announce(Step(address_of(path), INSPECT, "done", 1.0))
         return digest
 
     shown = set()

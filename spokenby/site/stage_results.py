@@ -140,7 +140,7 @@ def share_result(stage: Stage, digest: Digest, settings: Settings, *, new: bool)
     if not settings.bucket or not path.exists():
         return
     bucket = Bucket(settings.bucket, patience=0)
-    if new or not bucket.etag(_RESULTS + key):
+    if new or not bucket.find(_RESULTS + key):
         bucket.put(_RESULTS + key, path)
 
 

@@ -27,6 +27,7 @@ from spokenby.site.find_videos import find_videos, look_for_videos
 from spokenby.site.gpu_slots import gpu_slot
 from spokenby.site.inventory import confirm_unchanged
 from spokenby.site.model_files import FindToken, make_models_ready
+from spokenby.site.remote_videos import address_of
 from spokenby.site.stage_results import read_stored
 from spokenby.site.track_folders import digest_recording, recording_stamp, track_names
 from spokenby.site.voice_library import folder_at, open_library
@@ -187,7 +188,7 @@ class _Sounds:
                 return path
         for path in sorted(self._files, key=lambda path: path.stem != name):
             if path not in self._digests:
-                with showing(str(path), "inspect") as progress:
+                with showing(address_of(path), "inspect") as progress:
                     self._digests[path] = digest_recording(path, self._index, progress)
             if self._digests[path] == video:
                 return path

@@ -54,7 +54,7 @@ def test_what_one_host_has_computed_the_other_has(hosts: tuple[Site, Site]) -> N
         assert second.computed(TALK) <= {"merge"}
         assert (second.output(TALK) / "transcript.json").read_bytes() == text
         voice = second.transcript(TALK).speakers[0].name
-        ran = here.run("voices", "rename", voice, "Ada")
+        ran = here.run("voices", "name", voice, "Ada")
         assert ran.code == 0, ran.out
     with Here(first) as here:
         found = here.run("export", first.output(TALK), "--as", "md")
