@@ -207,6 +207,11 @@ class Settings(BaseSettings):
         return not self.voices.strip().startswith("sqlite:")
 
     @property
+    def has_hosts(self) -> bool:
+        """Whether several hosts may share this site."""
+        return self.on_server or bool(self.bucket)
+
+    @property
     def corrections(self) -> Path:
         """Copies of what people corrected, a file a video."""
         return self.data_dir / "voices" / "corrections"

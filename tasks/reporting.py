@@ -15,7 +15,7 @@ from spokenby.plan.stages import Stage
 from spokenby.progress import showing
 from spokenby.review import page
 from spokenby.review.listening_copy import listening_copy
-from spokenby.settings import read_settings
+from spokenby.settings import host_name, read_settings
 from spokenby.site.on_done import tell
 from spokenby.site.video_locks import confirm_claim
 from spokenby.site.voice_library import Identified, note_transcript, open_library
@@ -82,6 +82,7 @@ def write_outputs(
             identities=identities,
             listening_copy=copy.of,
             telemetry=sampler.seen_of(video.path),
+            host=host_name() if settings.has_hosts else "",
         )
         run = manifest.corrected(run, transcript, layer.counts)
         confirm_claim(video.digest)

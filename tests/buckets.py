@@ -113,7 +113,7 @@ class Way:
             self._process = None
 
 
-def _program() -> str | None:
+def program_of_server() -> str | None:
     beside = Path(sys.executable).with_name("weed")
     return str(beside) if beside.exists() else shutil.which("weed")
 
@@ -122,7 +122,7 @@ def _program() -> str | None:
 def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
     """Start an S3 server."""
     pytest.importorskip("boto3", reason="no boto3: uv sync --inexact --group s3")
-    program = _program()
+    program = program_of_server()
     if program is None:
         pytest.skip("no S3 server on this machine: uv sync --inexact --group s3-server")
     server = BucketServer(program, tmp_path_factory.mktemp("s3") / "server")

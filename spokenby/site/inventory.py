@@ -20,7 +20,7 @@ from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
 from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
-from spokenby.site.remote_videos import address_of
+from spokenby.site.remote_videos import address_of, release
 from spokenby.site.track_folders import (
     digest_recording,
     probe_recording,
@@ -276,13 +276,16 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
     """Yield the status of each video below some paths, with its stored stages.
 
     Args:
-        paths: the site's folder of videos if empty, and whatever did not end well elsewhere.
+        paths: the site's folder of videos if empty, and whatever did not end well elsewhere; with
+            a bucket, all that other hosts have done.
         inventory: of the params in question. An attempt with others counts where there is none
             with these.
     """
-    found, problems = look_for_videos(
-        paths or [inventory.batch.settings.videos], inventory.left_out
-    )
+    settings = inventory.batch.settings
+    # With a bucket, a host need have no videos of its own.
+    lies_elsewhere = bool(settings.bucket) and not settings.videos.exists()
+    of_site = [] if lies_elsewhere else [settings.videos]
+    found, problems = look_for_videos(paths or of_site, inventory.left_out)
     yield from map(bad_path, problems)
 
     def read(path: Path) -> Digest:
@@ -305,7 +308,12 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
             yield status
     for attempt in inventory.attempts.values() if not paths else ():
         if not shown & {attempt.video, attempt.path}:
+            shown.add(attempt.video)
             yield _status_of(attempt, attempt.path, inventory.claims)
+    for folder in published.list_folders(settings) if settings.bucket and not paths else ():
+        video = (published.about(folder) or {}).get("video", {})
+        if video and video["digest"] not in shown:
+            yield VideoStatus(video["name"], State.DONE, video["digest"], folder=str(folder))
 
 
 def list_failed(videos: Sequence[str], settings: Settings) -> Iterator[tuple[Attempt, VideoStatus]]:
@@ -408,6 +416,7 @@ def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
 
 def unchanged(status: VideoStatus) -> VideoStatus:
     """Return the status of a video that was done before this run, with its transcript's figures."""
+    release(status.path)
     published.fetch(Path(status.folder))
     summary = manifest.summarize_folder(Path(status.folder), computed=False)
     return status._replace(state=State.UNCHANGED, summary=summary)
@@ -436,6 +445,8 @@ def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None
         key = inventory.transcript_key(status.path, video)
     except SpokenbyError:
         return
+    finally:
+        release(status.path)
     inventory.ledger.begin(key, video, status.path, request=request)
     note_end(inventory.ledger, key, status)
 

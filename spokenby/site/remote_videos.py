@@ -98,7 +98,9 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
 def recall_digest(path: Path, index: DigestIndex | None) -> Digest | None:
     """Return the digest of a video that this host has read, or another one of the site."""
     settings = read_settings()
-    if index and (known := index.recall(path, stat_of(path))):
+    if index is None:  # its bytes are in question
+        return None
+    if known := index.recall(path, stat_of(path)):
         return known
     if not settings.bucket:
         return None
@@ -157,6 +159,9 @@ def on_disk(path: Path, progress: Progress = no_progress) -> Iterator[Path]:
                 noted.write_text(each.etag, "utf-8")
         os.utime(folder)
         yield copy
+    except SpokenbyError as error:  # people know the video by its address
+        problem = error.problem.replace(str(folder / path.name), address_of(path))
+        raise type(error)(problem, error.next_step) from error
     finally:
         lock.release()
 

@@ -11,6 +11,9 @@ from commands import Here
 from conftest import Site
 from postgres import new_schema
 
+from spokenby.buckets import Bucket
+from spokenby.site.attempts import Ledger
+
 TALK = "telephone talk"
 
 
@@ -64,3 +67,28 @@ def test_what_one_host_has_computed_the_other_has(hosts: tuple[Site, Site]) -> N
         here.run("status", second.videos / video.name)
         here.run("export", second.videos / video.name, "--as", "md")
     assert (second.output(TALK) / "transcript.md").exists()
+
+
+def test_videos_in_a_bucket(hosts: tuple[Site, Site], bucket: str) -> None:
+    first, second = hosts
+    for name in (TALK, "copy of it"):
+        Bucket(bucket).put(f"talks/{name}.mp4", first.videos / f"{TALK}.mp4")
+    Bucket(bucket).put("talks/broken.mp4", b"not a video")
+    with Here(first) as here:
+        ran = here.run("transcribe", f"{bucket}/talks", "--force", "extract")
+        shown = " ".join(ran.out.split())
+        assert ran.code == 1, ran.out
+        assert "broken.mp4" in shown
+        assert not [*(first.data / "cache" / "videos").glob("*/*")]
+        (attempt,) = Ledger(first.environment["SPOKENBY_DATABASE"]).read().values()
+        assert attempt.path == f"{bucket}/talks/broken.mp4"
+    shutil.rmtree(second.videos)
+    with Here(second) as here:
+        swept = here.run("sweep", f"{bucket}/talks", "--dry-run", "--stable-s", 0)
+        assert "broken.mp4" in swept.out
+        assert "2 skipped" in swept.out
+        assert not (second.data / "cache" / "videos").exists()  # nothing had to be read
+        status = here.run("status")
+        assert status.code == 1
+        assert "1 failed" in status.out
+        assert "1 done" in status.out

@@ -12,7 +12,7 @@ from media import Sound, make_video, tone
 from spokenby.buckets import Bucket
 from spokenby.digests import DigestIndex, digest_file
 from spokenby.errors import InputError, TransientError
-from spokenby.site import remote_videos
+from spokenby.site import track_folders
 from spokenby.site.find_videos import find_videos, look_for_videos, sum_up_left_out
 from spokenby.site.inventory import confirm_unchanged, inspect
 from spokenby.site.remote_videos import address_of, on_disk, release
@@ -31,10 +31,10 @@ def copies(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "site/cache/videos").glob("*/[!.]*"))
 
 
-def test_a_folder_in_a_bucket_is_looked_into_as_one_on_a_disk(videos: str, monkeypatch) -> None:
+def test_a_folder_in_a_bucket_is_looked_into_as_one_on_a_disk(videos: str) -> None:
     there = Bucket(videos)
-    for key in ("10.mp4", "2 b #%?.wav", "notes.txt", "deep/er/1.mkv", ".hidden/x.mp4", "a.mp4.part",
-                "empty/", "talk.tracks/ada.wav"):  # fmt: skip
+    for key in ("10.mp4", "2 b #%?.wav", "notes.txt", "deep/er/1.mkv", ".hidden/x.mp4",
+                "a.mp4.part", "empty/", "talk.tracks/ada.wav"):  # fmt: skip
         there.put(key, b"x")
     left_out: dict[Path, str] = {}
     found, problems = look_for_videos([videos], left_out)
@@ -70,13 +70,13 @@ def test_a_video_is_read_once_by_all_hosts(
     release(video.path)
     assert copies(tmp_path) == []
     # Another host, which has not seen it, need not read it.
-    monkeypatch.setattr(remote_videos, "on_disk", None)
     index = DigestIndex(tmp_path / "other.sqlite")
-    assert digest_recording(path, index) == video.digest
+    with monkeypatch.context() as patch:
+        patch.setattr(track_folders, "on_disk", None)
+        assert digest_recording(path, index) == video.digest
     assert newest_stat(path).st_size == file.stat().st_size
     Bucket(videos).put("talk.mp4", b"another")
     with pytest.raises(TransientError, match=r"s3://.*/talk.mp4 changed after the run"):
-        monkeypatch.undo()
         confirm_unchanged(video)
     Bucket(videos).delete("talk.mp4")
     with pytest.raises(TransientError, match="can no longer be read"):
@@ -111,9 +111,11 @@ def test_copies_take_no_more_than_they_may(
             assert not entered.wait(0.3)
         waiting.join(10)
         assert entered.is_set()
-    with pytest.raises(InputError, match=r"more than the .* raise SPOKENBY_STAGING_GB"):
-        with on_disk(paths[3]):
-            pass
+    with (
+        pytest.raises(InputError, match=r"more than the .* raise SPOKENBY_STAGING_GB"),
+        on_disk(paths[3]),
+    ):
+        pass
     with (
         pytest.raises(InputError, match=r"none.mp4 does not exist"),
         on_disk(Path(f"{videos}/none.mp4")),
