@@ -57,7 +57,7 @@ class VideosInFlight:
         plan = plan_for(video, self._batch, self._force)
         key = plan.digests[Stage.MERGE]
         if plan.done:
-            self._end(unchanged(_done(video, self._batch.folder(video))))
+            self._end(unchanged(_done(video, self._batch.folder(video)), self._batch.settings))
             self._ledger.forget(key)
             self._claims.free(video.digest)
             return True

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,11 @@ class BucketServer:
     def start(self) -> None:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._words, stdout=log, stderr=log)
-        client, deadline = self.client(), time.monotonic() + 60
+        client, deadline = self.client(), time.monotonic() + 120
         while True:
             try:
-                client.create_bucket(Bucket="ready")
+                with suppress(client.exceptions.BucketAlreadyExists):
+                    client.create_bucket(Bucket="ready")
                 client.put_object(Bucket="ready", Key="ready", Body=b"ready")
                 return
             except Exception:  # noqa: BLE001 - it refuses in many ways until it is up
@@ -85,7 +87,7 @@ class BucketServer:
     def new_bucket(self) -> str:
         """Return the address of an empty place in a bucket."""
         name = f"tests-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=name)  # type: ignore[attr-defined]
+        self.client().create_bucket(Bucket=name)
         return f"s3://{name}/some/site"
 
 

@@ -64,7 +64,8 @@ def shared_name(folder: Path, settings: Settings) -> str:
     """Return under which name a folder is in the bucket; empty if it is not shared."""
     if not settings.bucket or folder.absolute().parent != settings.transcripts.absolute():
         return ""
-    return folder.name
+    kept_here = folder.name.startswith(".") or ".edited-" in folder.name
+    return "" if kept_here else folder.name
 
 
 @contextmanager
@@ -104,17 +105,17 @@ def publish(folder: Path) -> None:
         copies.note(name, copies.put(name, folder))
 
 
-def fetch(folder: Path, patience: Seconds = AWAY_S) -> None:
+def fetch(folder: Path, settings: Settings, patience: Seconds = AWAY_S) -> None:
     """Have a folder on this host as it is in the bucket.
 
     Args:
         folder: of a transcript.
+        settings: the site.
         patience: how long to wait for a bucket that is away.
 
     Raises:
         TransientError: the bucket cannot be reached, or another process writes the folder.
     """
-    settings = read_settings()
     if not (name := shared_name(folder, settings)):
         return
     copies = _Copies(settings, patience)
@@ -143,9 +144,8 @@ def list_folders(settings: Settings, pattern: str = "*") -> list[Path]:
     return natsorted(found)
 
 
-def stamp(folder: Path) -> object:
+def stamp(folder: Path, settings: Settings) -> object:
     """Return what changes when a transcript does, as of the last look; `None` if there is none."""
-    settings = read_settings()
     if (name := shared_name(folder, settings)) and (known := _Copies(settings).known(name)):
         return known.etag or None
     try:
@@ -155,12 +155,11 @@ def stamp(folder: Path) -> object:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def about(folder: Path) -> dict[str, Any] | None:
+def about(folder: Path, settings: Settings) -> dict[str, Any] | None:
     """Return the manifest of a complete transcript, as of the last look; `None` if there is none.
 
     Its files are here only after `fetch`.
     """
-    settings = read_settings()
     if not (name := shared_name(folder, settings)):
         return manifest.read_manifest(folder)
     known = _Copies(settings).known(name)
@@ -169,9 +168,9 @@ def about(folder: Path) -> dict[str, Any] | None:
     return _parsed(known.about)
 
 
-def is_written(folder: Path, digest: Digest) -> bool:
+def is_written(folder: Path, digest: Digest, settings: Settings) -> bool:
     """Return whether there is the complete transcript of a merge digest, as of the last look."""
-    found = about(folder)
+    found = about(folder, settings)
     return found is not None and found.get("digest") == digest
 
 

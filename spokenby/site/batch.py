@@ -194,7 +194,7 @@ def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site; read its audio for that."""
     params = batch.for_video(video.path)
-    published.fetch(params.folder(video))
+    published.fetch(params.folder(video), batch.settings)
     return plan_named(video.name, video.digest, params, force, reads_audio=True)
 
 
@@ -214,7 +214,9 @@ def plan_named(
     return plan_video(
         stage_digests(video, batch.recipe, batch.model_identities),
         is_stored=partial(_is_stored, batch.settings, reads_audio=reads_audio),
-        is_written=lambda digest: published.is_written(batch.folder_of(name, video), digest),
+        is_written=lambda digest: published.is_written(
+            batch.folder_of(name, video), digest, batch.settings
+        ),
         force=force,
         upstream=upstream_of(batch.recipe),
     )

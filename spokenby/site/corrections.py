@@ -52,7 +52,7 @@ def folders_of(corrections: Corrections, settings: Settings) -> list[Path]:
     # A folder's name ends with the first digits of its video's digest.
     published.look(settings)
     for folder in published.list_folders(settings, f"*-{corrections.video[:8]}"):
-        about = published.about(folder)
+        about = published.about(folder, settings)
         if about and about["video"]["digest"] == corrections.video:
             found.append(folder)
     if not found:

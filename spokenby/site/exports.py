@@ -49,10 +49,10 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
     named = Path(path)
     published.look(settings)
     for folder in (named, named.parent):
-        published.fetch(folder)
+        published.fetch(folder, settings)
     if named.absolute() == settings.transcripts.absolute():
         for folder in published.list_folders(settings):
-            published.fetch(folder)
+            published.fetch(folder, settings)
     if named.name == formats.TRANSCRIPT and named.is_file():
         return [Found(named.resolve().parent)]
     if named.is_dir() and not is_track_folder(named):
@@ -77,9 +77,9 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
         expected,
         *published.list_folders(settings, f"*-{digest[:8]}"),
     ]:  # renamed since
-        about = published.about(folder)
+        about = published.about(folder, settings)
         if about and about["video"]["digest"] == digest:
-            published.fetch(folder)
+            published.fetch(folder, settings)
             return [Found(folder, named)]
     raise InputError(
         f"{path} has no transcript in {settings.transcripts}",

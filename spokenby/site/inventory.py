@@ -183,7 +183,7 @@ class Inventory:
         if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
             return status
         folder = self.batch.folder_of(Path(path).stem, video)
-        if published.is_written(folder, key):
+        if published.is_written(folder, key, self.batch.settings):
             return VideoStatus(path, State.DONE, video, folder=str(folder))
         return status if attempt else VideoStatus(path, State.WAITING, video)
 
@@ -311,7 +311,7 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
             shown.add(attempt.video)
             yield _status_of(attempt, attempt.path, inventory.claims)
     for folder in published.list_folders(settings) if settings.bucket and not paths else ():
-        video = (published.about(folder) or {}).get("video", {})
+        video = (published.about(folder, settings) or {}).get("video", {})
         if video and video["digest"] not in shown:
             yield VideoStatus(video["name"], State.DONE, video["digest"], folder=str(folder))
 
@@ -414,10 +414,10 @@ def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
     return status.video is not None and (bool(force) or status.state is not State.DONE)
 
 
-def unchanged(status: VideoStatus) -> VideoStatus:
+def unchanged(status: VideoStatus, settings: Settings) -> VideoStatus:
     """Return the status of a video that was done before this run, with its transcript's figures."""
     release(status.path)
-    published.fetch(Path(status.folder))
+    published.fetch(Path(status.folder), settings)
     summary = manifest.summarize_folder(Path(status.folder), computed=False)
     return status._replace(state=State.UNCHANGED, summary=summary)
 

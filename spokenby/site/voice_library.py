@@ -183,7 +183,7 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
     change = library.forget(which)
     folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
     published.look(settings)
-    written = [published.about(folder) for folder in folders]
+    written = [published.about(folder, settings) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)

@@ -132,7 +132,8 @@ class _Sounds:
             SpokenbyError: neither it nor the video is here, or it can't be decoded.
         """
         folder = self._places.get(video)
-        about = published.about(folder_at(folder, self._settings)) if folder else None
+        place = folder_at(folder, self._settings) if folder else None
+        about = published.about(place, self._settings) if place else None
         extract = with_new_names(about["params"])[Stage.EXTRACT] if about else {}
         params = audio.Params.model_validate(extract)
         recipe = self._batch.recipe.model_copy(update={Stage.EXTRACT.value: params})

@@ -259,7 +259,7 @@ class Tools:
 
     def _video(self, place: TranscriptPlace) -> ListedVideo | None:
         folder = folder_at(place.folder, self._settings)
-        about = published.about(folder)
+        about = published.about(folder, self._settings)
         if about is None:
             return None
         identities = open_library(self._settings).identities_of(place.video)

@@ -145,7 +145,7 @@ class Videos:
         found = self._folders.get(id_)
         if not (found and self.about(found)):
             return None
-        published.fetch(found, PATIENCE_S)
+        published.fetch(found, self._settings, PATIENCE_S)
         return found
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
@@ -161,12 +161,12 @@ class Videos:
 
     def about(self, folder: Path) -> dict[str, Any] | None:
         """Return the manifest of a complete transcript; `None` if there is none."""
-        stamp = published.stamp(folder)
+        stamp = published.stamp(folder, self._settings)
         if stamp is None:
             return None
         known = self._about.get(folder)
         if known is None or known[0] != stamp:
-            known = stamp, published.about(folder)
+            known = stamp, published.about(folder, self._settings)
             self._about[folder] = known
         if known[1]:
             self._folders[folder_id(folder)] = folder

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 import soundfile
 from buckets import BucketServer, program_of_server
-from conftest import SPOKENBY, Site
+from conftest import ROOT, SPOKENBY, Site
 from postgres import Server, new_schema, programs_of_server
 from recordings import CONVERSATION, TELEPHONE, sound_of
 from served import Served, wait
@@ -105,7 +105,7 @@ class Cluster(Served):
         for host in self.hosts:
             shutil.rmtree(host.videos)
 
-    def work(self, host: int) -> None:
+    def work(self, host: int, **environment: str) -> None:
         """Start the worker of a host."""
         name = f"host{host}"
         enter = ("ip", "netns", "exec", f"spk{host}", "unshare", "--uts", "sh", "-c")
@@ -117,7 +117,7 @@ class Cluster(Served):
         self.parts[name] = subprocess.Popen(
             [*enter, words, SPOKENBY, "serve", "--only", "worker", "--workers-limit", "1"],
             cwd=site.elsewhere,
-            env={**site.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+            env={**site.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment},
             stdout=log,
             stderr=log,
             text=True,
@@ -362,3 +362,36 @@ def test_nothing_is_lost_when_parts_fail(
     voices = cluster.voices()
     assert voices == [*range(1, len(voices) + 1)]
     assert cluster.locks() == 0
+
+
+def test_hosts_add_up(cluster: Cluster, clips: list[Path], one_host: Site) -> None:
+    """Measure what more hosts bring where work needs no processor: this machine has few."""
+    sleeps = {
+        "PYTHONPATH": str(ROOT / "tests" / "sleeping"),
+        "SLEEP_S": "10",
+        "SPOKENBY_VIDEOS_IN_FLIGHT": "1",
+    }
+    cluster.put(clips[:18], 1)
+    there, videos = Bucket(cluster.bucket), Bucket(cluster.videos_in)
+    for result in one_host.results.glob("*/*.json"):
+        if result.parent.name != "extract":
+            there.put(f"results/{result.parent.name}/{result.name}", result)
+    names = [f"{cluster.videos_in}/{each.key}" for each in videos.list()]
+    took = {}
+    for hosts in range(1, HOSTS + 1):
+        cluster.work(hosts, **sleeps)
+        there.delete(*[each.key for each in there.list("transcripts/")])
+        begun = time.time()
+        runs = [cluster.trigger(paths=names[host::hosts]) for host in range(hosts)]
+        wait_all(cluster, runs, 900)
+        written = sorted(each.modified for each in there.list("transcripts/"))
+        assert len(written) == len(names)
+        took[hosts] = written[-1] - begun
+        print(f"{hosts} hosts: {took[hosts]:.0f} s, the first after {written[0] - begun:.0f} s")
+        spent = cluster.computed()
+        assert not spent, spent
+    print(f"speed at {HOSTS}: {took[1] / took[HOSTS]:.2f} x")
+    with psycopg.connect(cluster.postgres.address) as connection:
+        row = connection.execute("SELECT pg_database_size(%s)", [f"prefect_{cluster.port}"])
+        print(f"the server's database: {row.fetchone()[0] / 1e6:.1f} MB")  # type: ignore[index]
+    assert took[1] / took[HOSTS] > 2

@@ -46,20 +46,20 @@ def test_a_host_has_what_another_has_written(on: Host, bucket: str) -> None:
     with on("first") as folder:
         write(folder, "one", more_txt="more")
     with on("second") as folder:
-        assert not published.is_written(folder, "one")
+        assert not published.is_written(folder, "one", read_settings())
         published.look(read_settings())
-        assert published.is_written(folder, "one")
+        assert published.is_written(folder, "one", read_settings())
         assert not folder.exists()
         assert published.list_folders(read_settings()) == [folder]
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
         assert manifest.is_written(folder, "one")
         write(folder, "two")
     keys = {each.key: each.modified for each in Bucket(bucket).list()}
     with on("first") as folder:
-        assert published.is_written(folder, "one")
+        assert published.is_written(folder, "one", read_settings())
         published.look(read_settings())
-        assert published.is_written(folder, "two")
-        published.fetch(folder)
+        assert published.is_written(folder, "two", read_settings())
+        published.fetch(folder, read_settings())
         assert (folder / "a.txt").read_text() == "two"
         assert sorted(path.name for path in folder.iterdir()) == [
             "a.txt",
@@ -76,10 +76,10 @@ def test_a_transcript_from_before_the_bucket_is_brought_there(on: Host) -> None:
     with on("first") as folder:
         files = manifest.with_files({"digest": "old"}, {"a.txt": b"old"})
         folders.write_folder(folder, files)
-        assert published.is_written(folder, "old")
-        published.fetch(folder)
+        assert published.is_written(folder, "old", read_settings())
+        published.fetch(folder, read_settings())
     with on("second") as folder:
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
         assert (folder / "a.txt").read_text() == "old"
 
 
@@ -89,28 +89,31 @@ def test_one_that_was_removed_is_gone_on_all_hosts(on: Host, bucket: str) -> Non
     Bucket(bucket).delete(*[each.key for each in Bucket(bucket).list()])
     with on("first") as folder:
         published.look(read_settings())
-        assert not published.is_written(folder, "one")
-        published.fetch(folder)
+        assert not published.is_written(folder, "one", read_settings())
+        published.fetch(folder, read_settings())
         assert not folder.exists()
         assert [*Bucket(bucket).list()] == []
 
 
-def test_what_was_edited_by_hand_is_kept(on: Host) -> None:
+def test_what_was_edited_by_hand_is_kept(on: Host, bucket: str) -> None:
     with on("first") as folder:
         write(folder, "one")
         (folder / "a.txt").write_text("mine")
     with on("second") as folder:
         write(folder, "two")
     with on("first") as folder:
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
         assert (folder / "a.txt").read_text() == "two"
-        assert (folder.with_name(f"{NAME}.edited-1") / "a.txt").read_text() == "mine"
+        edited = folder.with_name(f"{NAME}.edited-1")
+        assert (edited / "a.txt").read_text() == "mine"
+        published.fetch(edited, read_settings())  # what is kept here stays here
+        assert {each.key.split("/")[1] for each in Bucket(bucket).list()} == {NAME}
 
 
 def test_who_was_cut_off_does_not_write_over_another(on: Host) -> None:
     with on("first") as folder:
         write(folder, "one")
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
     with on("second") as folder:
         write(folder, "two")
     with on("first") as folder:  # its lock was lost: another wrote since it read
@@ -118,7 +121,7 @@ def test_who_was_cut_off_does_not_write_over_another(on: Host) -> None:
         with pytest.raises(ChangedError, match="another host has written talk-12345678"):
             published.write_folder(folder, late)
         assert (folder / "a.txt").read_text() == "one"
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
         assert (folder / "a.txt").read_text() == "two"
 
 
@@ -146,7 +149,7 @@ def test_a_reader_meets_the_old_or_the_new_one(on: Host, bucket: str) -> None:
     # One that read the manifest just before it was replaced begins again.
     answers = [old, new]
     with on("second") as folder, patch.object(Bucket, "get", lambda *_, **__: answers.pop(0)):
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
         assert answers == []
         assert (folder / "a.txt").read_text() == "two"
 
@@ -155,11 +158,11 @@ def test_names_in_a_bucket_lead_nowhere_else(on: Host, bucket: str) -> None:
     bad = {"files": {"../../../out": {"sha256": "0" * 64, "bytes": 0}}}
     Bucket(bucket).put(f"transcripts/{NAME}/manifest.json", json.dumps(bad).encode())
     with on("first") as folder, pytest.raises(Exception, match=r"lists \.\./\.\./\.\./out, which"):
-        published.fetch(folder)
+        published.fetch(folder, read_settings())
 
 
 def test_other_folders_are_not_shared(on: Host, bucket: str, tmp_path: Path) -> None:
     with on("first"):
         write(tmp_path / "other" / NAME, "one")
-        assert published.is_written(tmp_path / "other" / NAME, "one")
+        assert published.is_written(tmp_path / "other" / NAME, "one", read_settings())
     assert [*Bucket(bucket).list()] == []
