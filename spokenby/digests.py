@@ -95,6 +95,8 @@ def _checksum(path: bytes, size: int, mtime_ns: int, digest: Digest) -> str:
 
 
 def _key(path: Path) -> bytes:
+    if path.parts[:1] == ("s3:",):  # in a bucket, see site/remote_videos.py
+        return os.fsencode(path)
     return os.fsencode(path.absolute())  # bytes: names on Linux need not be text
 
 

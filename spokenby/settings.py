@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from spokenby.errors import InputError
@@ -20,6 +20,9 @@ FORMER_PREFIX = "WHOSAID_"
 
 FORMER_NAMES = {"voices_url": "database"}
 """Settings by the name that they had, and what they are called now."""
+
+SCHEME = "s3://"
+"""What the address of a bucket begins with."""
 
 FILE = "spokenby.toml"
 """In the data folder. The environment wins over it."""
@@ -50,6 +53,12 @@ class Settings(BaseSettings):
         description="stage results, on a shared disk if there are several hosts;"
         " default <cache_dir>/results",
     )
+    storage: str = Field(
+        default="",
+        description="where transcripts and stage results of all hosts are: a folder, or"
+        " s3://bucket/prefix, docs/scale.md; default: the places that transcripts_dir and"
+        " results_dir name",
+    )
     database: str | None = Field(
         default=None,
         repr=False,
@@ -66,6 +75,12 @@ class Settings(BaseSettings):
         default="campplus",
         description="makes the voiceprints, whatever the profile: one encoder a site, because"
         " voices are compared within one only",
+    )
+    staging_gb: float = Field(
+        default=50.0,
+        gt=0,
+        description="how much disk copies of videos from buckets may take; they are removed when"
+        " they were read",
     )
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
@@ -119,6 +134,13 @@ class Settings(BaseSettings):
         default={}, description="params of every run, by stage; only in the file, as [stage] tables"
     )
 
+    @field_validator("storage")
+    @classmethod
+    def _is_folder_or_bucket(cls, value: str) -> str:
+        if "://" in value and not value.startswith(SCHEME):
+            raise ValueError(f"it is neither a folder nor an address {SCHEME}bucket/prefix")
+        return value
+
     @property
     def file(self) -> Path:
         """The file of these settings, whether it exists or not."""
@@ -131,8 +153,17 @@ class Settings(BaseSettings):
 
     @property
     def transcripts(self) -> Path:
-        """One folder a video."""
-        return self.transcripts_dir or self.data_dir / "transcripts"
+        """One folder a video; with a bucket, this host's copies of some."""
+        return self.transcripts_dir or (self._stored_in or self.data_dir) / "transcripts"
+
+    @property
+    def bucket(self) -> str:
+        """The address of the bucket that holds what hosts share; empty if a disk does."""
+        return self.storage if self.storage.startswith(SCHEME) else ""
+
+    @property
+    def _stored_in(self) -> Path | None:
+        return Path(self.storage) if self.storage and not self.bucket else None
 
     @property
     def cache(self) -> Path:
@@ -146,8 +177,8 @@ class Settings(BaseSettings):
 
     @property
     def results(self) -> Path:
-        """Stored results of stages."""
-        return self.results_dir or self.cache / "results"
+        """Stored results of stages; with a bucket, this host's copies of some."""
+        return self.results_dir or (self._stored_in or self.cache) / "results"
 
     @property
     def digest_index(self) -> Path:
@@ -174,6 +205,11 @@ class Settings(BaseSettings):
     def on_server(self) -> bool:
         """Whether the database is a server's, which several hosts may share."""
         return not self.voices.strip().startswith("sqlite:")
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether several hosts may share this site."""
+        return self.on_server or bool(self.bucket)
 
     @property
     def corrections(self) -> Path:
@@ -299,6 +335,8 @@ def _parse(file: Path, _absolute: Path) -> dict[str, Any]:
     for name, value in given.items():
         if Path in _kinds(name) and isinstance(value, str):
             given[name] = file.parent / Path(value).expanduser()
+        elif name == "storage" and value and "://" not in str(value):
+            given[name] = str(file.parent / Path(value).expanduser())
     return given | ({"params": params} if params else {})
 
 

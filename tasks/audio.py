@@ -10,6 +10,7 @@ from spokenby.plan.stages import Stage
 from spokenby.progress import showing, timed
 from spokenby.settings import read_settings
 from spokenby.site.inventory import confirm_unchanged, inspect
+from spokenby.site.remote_videos import on_disk
 from spokenby.stages import audio
 from spokenby.types import AudioFile, Digest, Span, Video, Waveform
 from tasks.options import passing_stage, stored_stage
@@ -29,17 +30,20 @@ def inspect_video(path: Path) -> Video:
 def extract_audio(video: Video, params: audio.Params, digest: Digest) -> AudioFile:
     """Bring a video's audio into the site's audio folder."""
     settings = read_settings()
-    with showing(video.path, Stage.EXTRACT) as progress:
+    with (
+        showing(video.path, Stage.EXTRACT) as progress,
+        on_disk(Path(video.path)) as file,
+    ):
         return timed(
             audio.extract_audio,
-            video,
+            video.model_copy(update={"path": str(file)}),
             settings.audio,
             FfmpegDecoder(
                 find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s, settings.max_hours
             ),
             params,
             digest=digest,
-            confirm=confirm_unchanged,
+            confirm=lambda _: confirm_unchanged(video),
             progress=progress,
         )
 

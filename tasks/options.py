@@ -6,14 +6,15 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from prefect.logging import get_logger
 from prefect.tasks import exponential_backoff
 
-from spokenby.errors import TransientError
+from spokenby.errors import SpokenbyError, TransientError
 from spokenby.plan.planning import Plan
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.gpu_slots import shares_gpu
-from spokenby.site.stage_results import storage_key
+from spokenby.site.stage_results import share_result, storage_key
 from tasks import run_log  # noqa: F401 - sets up the log of task runs
 from tasks.checked_json import CheckedJSONSerializer
 from tasks.prefect_patches import wait_out_restarts
@@ -93,4 +94,17 @@ def for_plan(task: Task[Any, Any], stage: Stage, plan: Plan, settings: Settings)
         tags={settings.gpu_tag} if runs and stage.spec.gpu and shares_gpu(settings) else set(),
         refresh_cache=runs,
         result_storage=settings.results.resolve(),
+        on_completion=[_sharing(stage, plan, settings)] if settings.bucket else None,
     )
+
+
+def _sharing(stage: Stage, plan: Plan, settings: Settings) -> Any:
+    """Return the hook that brings a stage's result to the site's bucket."""
+
+    def share(_task: Task[Any, Any], _run: TaskRun, _state: State[Any]) -> None:
+        try:
+            share_result(stage, plan.digests[stage], settings, new=stage in plan.run)
+        except SpokenbyError as error:
+            get_logger("spokenby").warning("other hosts do not get the result yet: %s", error)
+
+    return share

@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import task
 from prefect.logging import get_logger
 
-from spokenby.output import folders, formats, layers, manifest
+from spokenby.output import formats, layers, manifest, published
 from spokenby.output.folders import Files
 from spokenby.output.video_page import write_video_page
 from spokenby.plan.planning import Plan
@@ -15,7 +15,7 @@ from spokenby.plan.stages import Stage
 from spokenby.progress import showing
 from spokenby.review import page
 from spokenby.review.listening_copy import listening_copy
-from spokenby.settings import read_settings
+from spokenby.settings import host_name, read_settings
 from spokenby.site.on_done import tell
 from spokenby.site.video_locks import confirm_claim
 from spokenby.site.voice_library import Identified, note_transcript, open_library
@@ -50,7 +50,7 @@ def write_outputs(
         listening_copy(
             audio, settings.audio, folder, progress, wanted=recipe.write.listening_copy
         ) as copy,
-        folders.one_writer(settings.claims, folder),
+        published.one_writer(settings.claims, folder),
     ):
         if audio:
             warnings = (*audio.warnings, *transcript.warnings)
@@ -82,12 +82,13 @@ def write_outputs(
             identities=identities,
             listening_copy=copy.of,
             telemetry=sampler.seen_of(video.path),
+            host=host_name() if settings.has_hosts else "",
         )
         run = manifest.corrected(run, transcript, layer.counts)
         confirm_claim(video.digest)
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
-        kept = folders.write_folder(folder, manifest.with_files(run, files))
+        kept = published.write_folder(folder, manifest.with_files(run, files))
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import psutil
 import pytest
+from buckets import bucket, bucket_server, way  # noqa: F401 - one server for all files
 from filelock import FileLock
 from hypothesis.internal.conjecture import providers
-from postgres import postgres, postgres_server  # noqa: F401 - fixtures, one server for all files
+from postgres import postgres, postgres_server  # noqa: F401 - likewise
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript

@@ -20,7 +20,7 @@ import pytest
 UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-def _programs() -> Path | None:
+def programs_of_server() -> Path | None:
     """Return the folder of PostgreSQL's programs; Debian keeps them out of the PATH."""
     found = shutil.which("postgres")
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -28,7 +28,7 @@ def _programs() -> Path | None:
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -52,7 +52,7 @@ def _other_user() -> dict[str, object]:
 class Server:
     """A PostgreSQL server that tests can restart."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, host: str = "127.0.0.1") -> None:
         # Not under pytest's folders: only their owner may enter those.
         self._home = Path(tempfile.mkdtemp(prefix="spokenby-postgres-"))
         user = _other_user()
@@ -60,17 +60,20 @@ class Server:
             os.chown(self._home, user["user"], user["group"])  # type: ignore[arg-type]
         environment = {**os.environ, "LC_ALL": "C", "HOME": str(self._home)}
         self._options: dict[str, Any] = {"cwd": self._home, "env": environment, **user}
-        self._programs, port = programs, _free_port()
+        self._programs, port = programs, free_port()
         data = self._home / "data"
         self._words = [
-            *("-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"),
+            *("-D", data, "-p", str(port), "-c", f"listen_addresses={host}"),
             *("-c", f"unix_socket_directories={self._home}"),
             *(word for setting in UNSAFE_BUT_FAST for word in ("-c", setting)),
         ]
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
-        self.address = f"postgresql://spokenby:secret@127.0.0.1:{port}/postgres"
+        self.address = f"postgresql://spokenby:secret@{host}:{port}/postgres"
         _initialise(programs, data, self._options)
+        if host != "127.0.0.1":
+            with (data / "pg_hba.conf").open("a") as permits:
+                permits.write("host all all samenet scram-sha-256\n")
 
     def start(self) -> None:
         log = self._home / "log"
@@ -98,7 +101,7 @@ class Server:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """Start a PostgreSQL server."""
-    programs = _programs()
+    programs = programs_of_server()
     if programs is None:
         pytest.skip("no PostgreSQL on this machine (Debian: apt-get install postgresql)")
     server = Server(programs)

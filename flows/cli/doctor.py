@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 
 from flows.server.prefect_settings import check_address
+from spokenby.buckets import Bucket, ChangedError
 from spokenby.engines.gpus import list_gpus
 from spokenby.errors import SpokenbyError
 from spokenby.models import Source, locate
@@ -74,6 +76,8 @@ def examine() -> Iterator[Finding]:
         yield database
     if not database or database.light < Light.RED:
         yield _voices(settings)
+    if settings.bucket:
+        yield _storage(settings)
     yield _disk(settings)
     try:
         check_address()  # what follows asks Prefect where its home is
@@ -81,6 +85,8 @@ def examine() -> Iterator[Finding]:
             yield _privacy(settings)
         yield _shares(settings)
         yield _prefect(settings)
+        if settings.has_hosts:
+            yield from _hosts(settings)
     except SpokenbyError as error:
         yield Finding(Light.RED, "Prefect", error.problem, error.next_step)
 
@@ -218,6 +224,47 @@ def _database(settings: Settings) -> Finding:
     return Finding(Light.GREEN, "database", f"{where}; clocks within {DATABASE_APART_S} s")
 
 
+def _storage(settings: Settings) -> Finding:
+    """Find out whether the bucket can be read and written, and refuses who writes second."""
+    name = f"doctor/{platform.node()}-{os.getpid()}-{time.time_ns()}"
+    try:
+        bucket = Bucket(settings.bucket, patience=0)
+        ignored = []
+        first = bucket.put(name, b"1", replaces="")
+        try:
+            for header, replaces in {"If-None-Match": "", "If-Match": f'"{"0" * 32}"'}.items():
+                try:
+                    first = bucket.put(name, b"2", replaces=replaces)
+                    ignored.append(header)
+                except ChangedError:
+                    continue
+            bucket.put(name, b"3", replaces=first)
+            got = bucket.get(name)
+            listed = [each.key for each in bucket.list(name)]
+        finally:
+            bucket.delete(name)
+    except SpokenbyError as error:
+        return Finding(Light.RED, "storage", error.problem, error.next_step)
+    if got is None or got.content != b"3" or listed != [name]:
+        return Finding(
+            Light.RED,
+            "storage",
+            f"{settings.bucket} does not have at once what was written there",
+            "use a store that does, as S3 itself",
+        )
+    if ignored:
+        return Finding(
+            Light.RED,
+            "storage",
+            f"{settings.bucket} ignores {' and '.join(ignored)}: a host that was cut off could"
+            " write over another's transcript",
+            "use a store with conditional writes, as S3 itself, or a newer version of it",
+        )
+    return Finding(
+        Light.GREEN, "storage", f"{settings.bucket} is writable, conditional writes are honored"
+    )
+
+
 NTP = "set the clock, and let it be kept right (NTP)"
 
 
@@ -310,6 +357,36 @@ def _shares(settings: Settings) -> Finding:
         )
     where = "in the database" if settings.on_server else "on disks of this machine"
     return Finding(Light.GREEN, "shares", f"locks are {where}")
+
+
+def _hosts(settings: Settings) -> Iterator[Finding]:
+    """Find hosts whose workers compute with other versions or models."""
+    from prefect.settings import get_current_settings
+
+    from flows.server.connection import connected
+    from flows.server.host_versions import describe, differences, other_hosts
+    from flows.server.site_server import server_of
+
+    if not (get_current_settings().api.url or server_of(settings)):
+        return
+    with connected() as client:
+        others = other_hosts(client)
+    here, same = describe(settings), []
+    for other in sorted(others, key=lambda each: str(each["host"])):
+        if found := [*differences(here, other)]:
+            yield Finding(
+                Light.YELLOW,
+                "hosts",
+                f"{other['host']} has {'; '.join(found)}: what it computes is not used here, nor"
+                " the reverse",
+                "bring both to the same commit, run there: uv sync, and spokenby models list",
+            )
+        else:
+            same.append(str(other["host"]))
+    if same:
+        yield Finding(
+            Light.GREEN, "hosts", f"same versions and models here and on {', '.join(same)}"
+        )
 
 
 def _prefect(settings: Settings) -> Finding:

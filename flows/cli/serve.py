@@ -28,6 +28,7 @@ from flows.server.review_server import HOST, address
 from flows.server.site_server import known_to_site, server_of
 from spokenby.errors import InputError, SpokenbyError
 from spokenby.settings import Settings, host_name, read_settings
+from spokenby.site.remote_videos import is_remote
 from spokenby.view.address import make_key, pages_of
 
 PORT = 4200
@@ -127,7 +128,7 @@ def _check_options(only: str | None, *, password: bool, watch: tuple[Path, ...])
     if watch and only == "server":
         raise InputError("--watch is for the worker", "start that with it")
     for folder in watch:
-        if not folder.is_dir():
+        if not (is_remote(folder) or folder.is_dir()):
             raise InputError(
                 f"--watch {folder}: there is no such folder", "create it, or name another"
             )
@@ -270,8 +271,12 @@ def _look_at_limits(console: Console, settings: Settings) -> None:
 
     from flows.server.connection import connected
     from flows.server.gpu_limits import drop_limits_of_dead, keep_limit
+    from flows.server.host_versions import forget_dead_hosts, note_host
 
     with suppress(HTTPError, SpokenbyError), connected() as client:
+        if settings.has_hosts:
+            note_host(client, settings)
+            forget_dead_hosts(client)
         if line := keep_limit(client, settings):
             _say(console, line)
         for tag in drop_limits_of_dead(client, settings):
@@ -282,8 +287,9 @@ def _watch(console: Console, folders: Sequence[Path]) -> None:
     if not folders:
         return
     from flows.server.resources import SWEEP, watch
+    from spokenby.site.remote_videos import absolute, address_of
 
-    places = [folder.absolute() for folder in folders]
+    places = [address_of(absolute(folder)) for folder in folders]
     watch(places)
     for place in places:
         _say(console, f"watching for new videos: {place}")
@@ -297,6 +303,7 @@ def _stop_worker(console: Console, settings: Settings, worker: Child) -> None:
     from flows.server.connection import connected
     from flows.server.crashed_runs import continue_later
     from flows.server.gpu_limits import drop_limit
+    from flows.server.host_versions import forget_host
 
     runs = worker.runs()
     worker.stop()
@@ -305,6 +312,7 @@ def _stop_worker(console: Console, settings: Settings, worker: Child) -> None:
         for name in continue_later(client, runs):
             _say(console, f"stopped, continues with the next spokenby serve: {name}")
         drop_limit(client, settings.gpu_tag)
+        forget_host(client, host_name())
 
 
 def _tell_what_next(console: Console, url: str, kept: Path | None, pages: _Pages | None) -> None:

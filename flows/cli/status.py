@@ -75,11 +75,12 @@ def sweep(
     from spokenby.site.find_videos import sum_up_left_out
     from spokenby.site.inventory import Inventory, State, sharing
     from spokenby.site.new_videos import Choice, survey
+    from spokenby.site.remote_videos import absolute, address_of
     from tasks.run_report import take_lines
 
     console = open_console()
     # A deployment's folders are read where its worker runs: none but absolute names fit.
-    where = tuple(str(Path(folder).absolute()) for folder in folders)
+    where = tuple(address_of(absolute(folder)) for folder in folders)
     vocabulary = str(Path(vocabulary).absolute()) if vocabulary else None
     stop_on_signals(console)
     inventory = Inventory(

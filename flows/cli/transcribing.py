@@ -265,7 +265,7 @@ def _transcribe(
     for status in inventory.look_below(paths):
         if needs_run(status, force):
             break
-        statuses.append(unchanged(status) if status.video else status)
+        statuses.append(unchanged(status, inventory.batch.settings) if status.video else status)
     else:
         for status in statuses:
             note_unread(status, inventory, request_of(inventory.batch, request))

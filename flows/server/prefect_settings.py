@@ -79,6 +79,8 @@ SERVER = {
 WORKER = {
     # A run waits up to 4 minutes for a server that is away, 2 + 4 + ... + 128 s, not one (5).
     "PREFECT_CLIENT_MAX_RETRIES": "7",
+    # What a server answers while its PostgreSQL restarts: the run would fail.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
     # How long a click in the UI waits before the worker sees it (10).
     "PREFECT_WORKER_QUERY_SECONDS": "5",
 }

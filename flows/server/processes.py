@@ -175,4 +175,6 @@ def absolute(settings: Settings) -> dict[str, str]:
     paths = {name: value for name, value in settings if isinstance(value, Path)}
     if settings.ffmpeg and Path(settings.ffmpeg).name != settings.ffmpeg:
         paths["ffmpeg"] = Path(settings.ffmpeg)
+    if settings.storage and not settings.bucket:
+        paths["storage"] = Path(settings.storage)
     return {PREFIX + name.upper(): os.path.abspath(path) for name, path in paths.items()}

@@ -79,7 +79,7 @@ def set_up() -> list[str]:
     return done
 
 
-def watch(folders: Sequence[Path]) -> None:
+def watch(folders: Sequence[str]) -> None:
     """Let sweeps look for new videos in some folders: now, and by the schedule from then on.
 
     Raises:
@@ -90,7 +90,7 @@ def watch(folders: Sequence[Path]) -> None:
     with connected() as client:
         if not (sweep := _find_deployment(client, SWEEP)):
             raise InputError(f"the server has no deployment {SWEEP}", "run: spokenby setup")
-        places = {"folders": [str(folder) for folder in folders]}
+        places = {"folders": [*folders]}
         ids = {"id": sweep.id}
         change = {"parameters": sweep.parameters | places, "paused": False}
         _ask(client, "PATCH", "/deployments/{id}", ids, change)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from spokenby.errors import SpokenbyError
 from spokenby.files import explaining, replacing
 from spokenby.locks import Place
-from spokenby.output import folders, formats, manifest
+from spokenby.output import folders, formats, manifest, published
 
 EDITED = "not what spokenby wrote: left as it is"
 
@@ -34,7 +34,7 @@ def export_into(
         overwrite: also files that were edited by hand.
     """
     try:
-        with folders.one_writer(locks, folder):
+        with published.one_writer(locks, folder):
             return _export_into(folder, names, overwrite=overwrite)
     except SpokenbyError as error:
         return [Exported(folder, "failed", str(error))]
@@ -61,6 +61,7 @@ def _export_into(folder: Path, names: Sequence[str], *, overwrite: bool) -> list
     listed = {**about.pop("files"), **folders.file_entries(written)}
     # Last: a file that is not listed is kept as somebody's own, one that is listed must be there.
     _write(folder / folders.MANIFEST, manifest.as_json(about, listed), overwrite=True)
+    published.publish(folder)
     return results
 
 

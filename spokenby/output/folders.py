@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,13 +127,20 @@ def _take(writer: Locks, name: str, locks: Place) -> bool:
         raise explain(error, Path(locks), "set SPOKENBY_CACHE_DIR") from error
 
 
-def write_folder(folder: Path, files: Files) -> Path | None:
+def write_folder(
+    folder: Path, files: Files, publish: Callable[[Path], object] = lambda _fresh: None
+) -> Path | None:
     """Write the files as the whole content of `folder`, completely or not at all.
 
     An existing folder is replaced; a link to one stays, and leads to the new one. If its
     manifest.json does not match its files (one was edited or added by hand), it is kept as
     `<folder>.edited-1` (the next free number) and that path is
     returned.
+
+    Args:
+        folder: to be written.
+        files: its content.
+        publish: called with the whole folder under another name before it takes its place.
 
     Raises:
         InputError: no permission, no space left, or the name cannot be a folder's.
@@ -155,6 +162,7 @@ def write_folder(folder: Path, files: Files) -> Path | None:
                     shutil.copyfileobj(source, file)
                     file.flush()
                     os.fsync(file.fileno())
+            publish(fresh)
             return _swap_in(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

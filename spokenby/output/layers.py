@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from spokenby.errors import InputError
 from spokenby.files import explaining, replacing
 from spokenby.locks import Place
-from spokenby.output import folders, formats, manifest
+from spokenby.output import folders, formats, manifest, published
 from spokenby.output.correcting import Corrected, Unfit, apply
 from spokenby.output.corrections import Correction, Corrections, as_json, read_corrections
 from spokenby.output.folders import CORRECTIONS, RECOGNIZED
@@ -141,12 +141,21 @@ def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
             pass
 
 
+def _list_again(folder: Path) -> None:
+    """Have the manifest list corrections as they are."""
+    if (about := manifest.read_manifest(folder)) and CORRECTIONS in about["files"]:
+        listed = about.pop("files") | folders.file_entries({CORRECTIONS: folder / CORRECTIONS})
+        with replacing(folder / folders.MANIFEST) as partial:
+            partial.write_bytes(manifest.as_json(about, listed))
+        published.publish(folder)
+
+
 def forget_name(folder: Path, video: Digest, voice: int, *, locks: Place, copies: Path) -> None:
     """Take the name of a voice out of the stored corrections: they give words to its label then.
 
     A page that was opened before cannot save the name again.
     """
-    with folders.one_writer(locks, folder):
+    with published.one_writer(locks, folder):
         for path in (folder / CORRECTIONS, *copies.glob(f"{video}*.json")):
             if not (content := _read(path)):
                 continue
@@ -156,6 +165,8 @@ def forget_name(folder: Path, video: Digest, voice: int, *, locks: Place, copies
                 changed = _with_new_revision(corrections, nameless)
                 with _copying(as_json(changed), path):
                     pass
+                if path.parent == folder:
+                    _list_again(folder)
 
 
 def _nameless(each: Correction, voice: int) -> Correction:
@@ -226,7 +237,7 @@ def save_corrections(
         TransientError: the folder cannot be written now.
     """
     given = read_corrections(content)
-    with folders.one_writer(locks, folder):
+    with published.one_writer(locks, folder):
         about = manifest.read_manifest(folder)
         if about is None:
             raise InputError(f"{folder}: its transcript is missing or incomplete", "run it again")
@@ -251,7 +262,7 @@ def save_corrections(
         if copy.exists() and _read(copy) != before.content:  # of another transcript of the video
             copy.replace(_free(copy))
         with _copying(content, copy):
-            kept = folders.write_folder(folder, files)
+            kept = published.write_folder(folder, files)
     unfit = layer.corrected.unfit
     applied = len(layer.corrections.corrections) - len(unfit)
     return Saved(datetime.now(UTC), applied, unfit, kept)

@@ -41,12 +41,14 @@ def describe_run(
     identities: Sequence[Identity] = (),
     listening_copy: Digest | None = None,
     telemetry: Mapping[str, Any] | None = None,
+    host: str = "",
 ) -> dict[str, Any]:
     """Return a manifest without its files: the provenance of a transcript.
 
     `identified_from` is the digest of the voiceprints from which its speakers were identified, if
     they were, `listening_copy` that of the audio of which there is a copy to listen to, if there is
-    one. It holds no absolute path: outputs may be moved and shared.
+    one, and `host` the name of the host that wrote it, where there are several. It holds no
+    absolute path: outputs may be moved and shared.
     """
     stages: dict[str, dict[str, Any]] = {
         stage: {
@@ -78,15 +80,19 @@ def describe_run(
         "telemetry": dict(telemetry or {}),
         "models": {stage: ", ".join(names) for stage, names in model_identities.items()},
         "params": recipe.model_dump(mode="json", exclude={"profile"}),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in _REPORTED_PACKAGES},
-        },
+        "versions": versions(),
         "identified_from": identified_from,
         "listening_copy": listening_copy,
+        **({"host": host} if host else {}),
         **_vocabulary(recipe, transcript),
     }
     return renamed(about, transcript, identities)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a transcript is made with."""
+    packages = {name: version(name) for name in _REPORTED_PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def _vocabulary(recipe: Recipe, transcript: SpeakerTranscript) -> dict[str, Any]:

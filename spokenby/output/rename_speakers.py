@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.locks import Place
-from spokenby.output import folders, layers, manifest
+from spokenby.output import folders, layers, manifest, published
 from spokenby.output.layers import Pages
 from spokenby.stages.merging import name_speakers
 from spokenby.types import Digest, Identity
@@ -43,7 +43,7 @@ def rewrite_folder(
         overwrite: write it even if it was edited by hand; the edited folder is kept.
     """
     try:
-        with folders.one_writer(locks, folder):
+        with published.one_writer(locks, folder):
             return _rewrite(folder, identities_of, pages, overwrite=overwrite)
     except SpokenbyError as error:
         return Rewritten(folder, "failed", str(error))
@@ -73,5 +73,5 @@ def _rewrite(
     layer = layers.lay(recognized, layer.video, layer.content, str(folder / folders.CORRECTIONS))
     about = manifest.renamed(about, transcript, identities)
     files = layers.render_again(folder, about, layer, pages)
-    kept = folders.write_folder(folder, files)
+    kept = published.write_folder(folder, files)
     return Rewritten(folder, "written", f"edited by hand, kept: {kept}" if kept else "")

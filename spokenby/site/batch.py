@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from spokenby.digests import DigestIndex, digest_of
 from spokenby.errors import InputError
 from spokenby.output import formats as file_formats
-from spokenby.output import manifest
+from spokenby.output import published
 from spokenby.output.folders import folder_name
 from spokenby.plan.planning import Plan, plan_video, stage_digests, upstream_of
 from spokenby.plan.profiles import (
@@ -194,6 +194,7 @@ def _formats(named: str | None, settings: Settings) -> tuple[str, ...]:
 def plan_for(video: Video, batch: Batch, force: Collection[Stage] = ()) -> Plan:
     """Decide which stages of a video have to be computed on this site; read its audio for that."""
     params = batch.for_video(video.path)
+    published.fetch(params.folder(video), batch.settings)
     return plan_named(video.name, video.digest, params, force, reads_audio=True)
 
 
@@ -207,12 +208,15 @@ def plan_named(
 ) -> Plan:
     """Decide likewise for a video that was not probed, with a batch that is for it.
 
-    Its audio is not read unless `reads_audio`, so that a changed bit in it goes unnoticed.
+    Unless `reads_audio`, its audio is not read, so that a changed bit in it goes unnoticed, and
+    what only other hosts have stored does not count.
     """
     return plan_video(
         stage_digests(video, batch.recipe, batch.model_identities),
         is_stored=partial(_is_stored, batch.settings, reads_audio=reads_audio),
-        is_written=lambda digest: manifest.is_written(batch.folder_of(name, video), digest),
+        is_written=lambda digest: published.is_written(
+            batch.folder_of(name, video), digest, batch.settings
+        ),
         force=force,
         upstream=upstream_of(batch.recipe),
     )
@@ -241,7 +245,7 @@ def plan_clip(video: Video, part: Span | None, batch: Batch) -> Plan:
 
 
 def _is_stored(settings: Settings, stage: Stage, digest: Digest, *, reads_audio: bool) -> bool:
-    result = read_stored(stage, digest, settings)
+    result = read_stored(stage, digest, settings, fetch=reads_audio)
     if isinstance(result, AudioFile):  # the record is useless without the file it names
         path = settings.audio / result.name
         if not audio.is_whole(path, result):

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import layers, manifest
+from spokenby.output import layers, published
 from spokenby.output.corrections import Corrections
 from spokenby.output.layers import Saved
 from spokenby.review import page
@@ -50,8 +50,9 @@ def folders_of(corrections: Corrections, settings: Settings) -> list[Path]:
     """
     found = []
     # A folder's name ends with the first digits of its video's digest.
-    for folder in sorted(settings.transcripts.glob(f"*-{corrections.video[:8]}")):
-        about = manifest.read_manifest(folder)
+    published.look(settings)
+    for folder in published.list_folders(settings, f"*-{corrections.video[:8]}"):
+        about = published.about(folder, settings)
         if about and about["video"]["digest"] == corrections.video:
             found.append(folder)
     if not found:

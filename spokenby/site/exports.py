@@ -12,7 +12,7 @@ from natsort import natsorted
 from spokenby.digests import DigestIndex
 from spokenby.engines.ffmpeg import copy_with_captions, find_ffmpeg
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import exporting, formats, manifest
+from spokenby.output import exporting, formats, manifest, published
 from spokenby.output.exporting import Exported
 from spokenby.output.folders import folder_name, safe_name
 from spokenby.output.formats.chapters import as_metadata, chapters_of
@@ -47,6 +47,12 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
         InputError: none is there.
     """
     named = Path(path)
+    published.look(settings)
+    for folder in (named, named.parent):
+        published.fetch(folder, settings)
+    if named.absolute() == settings.transcripts.absolute():
+        for folder in published.list_folders(settings):
+            published.fetch(folder, settings)
     if named.name == formats.TRANSCRIPT and named.is_file():
         return [Found(named.resolve().parent)]
     if named.is_dir() and not is_track_folder(named):
@@ -69,10 +75,11 @@ def find_transcripts(path: str, settings: Settings) -> list[Found]:
     expected = settings.transcripts / folder_name(named.stem, digest)
     for folder in [
         expected,
-        *natsorted(settings.transcripts.glob(f"*-{digest[:8]}")),
+        *published.list_folders(settings, f"*-{digest[:8]}"),
     ]:  # renamed since
-        about = manifest.read_manifest(folder)
+        about = published.about(folder, settings)
         if about and about["video"]["digest"] == digest:
+            published.fetch(folder, settings)
             return [Found(folder, named)]
     raise InputError(
         f"{path} has no transcript in {settings.transcripts}",

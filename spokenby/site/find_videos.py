@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from natsort import natsort_keygen, ns
 
-from spokenby.errors import InputError
+from spokenby.errors import InputError, TransientError
+from spokenby.site.remote_videos import absolute, address_of, find_below, is_remote
 from spokenby.wording import one_line
 
 VIDEO_SUFFIXES = frozenset(
@@ -49,6 +50,8 @@ _OTHER_MEDIA = frozenset(
 _UNFINISHED = (".part", ".tmp", ".temp", ".download")  # talk.temp.mp4: a download under way
 _PARTIAL = (*_UNFINISHED, ".partial", ".crdownload", ".filepart", ".aria2", ".!ut")  # talk.mp4.part
 
+_TRACKS_ON_DISK = "copy its folder to a disk: recordings of one file a person are read from there"
+
 _NAMED = 3
 """So many files of a kind are named."""
 
@@ -68,8 +71,8 @@ def find_videos(paths: Sequence[str | Path], left_out: LeftOut | None = None) ->
     left_out = {} if left_out is None else left_out
     found: dict[str, Path] = {}
     for path in _expand(paths):
-        for video in _look(path.absolute(), left_out):
-            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+        for video in _look(absolute(path), left_out):
+            found.setdefault(_same(video), video)
     if not found:
         raise InputError("no video was named", "name video files, or folders that hold some")
     return list(found.values())
@@ -98,15 +101,20 @@ def look_for_videos(
 
     for path in _expand(paths):
         try:
-            videos = sorted(_look_into(path.absolute(), note, left_out), key=_natural)
+            videos = sorted(_look_into(absolute(path), note, left_out), key=_natural)
         except InputError as error:
             note(path, error)
             continue
         for video in videos:
-            found.setdefault(os.path.normcase(os.path.realpath(video)), video)
+            found.setdefault(_same(video), video)
     for named in left_out.keys() & found.values():
         del left_out[named]
     return list(found.values()), problems
+
+
+def _same(video: Path) -> str:
+    """Return what is the same for all names of a file."""
+    return str(video) if is_remote(video) else os.path.normcase(os.path.realpath(video))
 
 
 def sum_up_left_out(left_out: LeftOut) -> str:
@@ -123,7 +131,7 @@ def sum_up_left_out(left_out: LeftOut) -> str:
 def _expand(paths: Sequence[str | Path]) -> Iterator[Path]:
     """Resolve patterns such as `talks/*.mp4`, which shells on Windows hand on as they are."""
     for path in paths:
-        matches = () if os.path.lexists(path) else glob.glob(str(path))  # noqa: PTH207
+        matches = () if is_remote(path) or os.path.lexists(path) else glob.glob(str(path))  # noqa: PTH207
         yield from sorted(map(Path, matches), key=_natural) or [Path(path)]
 
 
@@ -142,6 +150,9 @@ def no_video_in(folder: str | Path) -> InputError:
 
 def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
     """Yield the file that `path` names, or the videos below it if it is a folder."""
+    if is_remote(path):
+        yield from _look_into_bucket(path, on_problem, left_out)
+        return
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
@@ -156,6 +167,32 @@ def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator
         yield from _walk(path, on_problem, left_out)
     else:
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
+
+
+def _look_into_bucket(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
+    """Yield the video of that address, or the videos below it."""
+    try:
+        found = find_below(path)
+    except InputError:
+        raise
+    except TransientError as error:
+        raise InputError(error.problem, error.next_step) from error
+    beside: dict[Path, list[str]] = {}
+    for each in found:
+        beside.setdefault(each.parent, []).append(each.name)
+    for each in found:
+        if each == path:
+            yield each
+            continue
+        below = each.relative_to(path)
+        if any(_is_hidden(name) for name in below.parts[:-1]):
+            continue
+        if any(Path(name).suffix.lower() == TRACKS for name in below.parts[:-1]):
+            on_problem(each, InputError(f"{address_of(each)} is a track", _TRACKS_ON_DISK))
+        elif why := _why_left_out(each, beside[each.parent]):
+            left_out[each] = why
+        elif each.suffix.lower() in SUFFIXES:
+            yield each
 
 
 def _walk(top: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
@@ -205,7 +242,7 @@ def _why_left_out(path: Path, beside: Collection[str]) -> str:
     ):
         return UNFINISHED
     if endings[-1] in SUFFIXES:
-        return "" if path.is_file() else NO_FILE
+        return "" if is_remote(path) or path.is_file() else NO_FILE
     return OTHER_ENDING if endings[-1] in _OTHER_MEDIA else ""
 
 
@@ -231,7 +268,7 @@ def _with_text_name(path: Path) -> Path:
 
 
 def _printable(path: str | Path) -> str:
-    return str(path).encode(errors="replace").decode()
+    return address_of(path).encode(errors="replace").decode()
 
 
 def _is_hidden(name: str) -> bool:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
-from spokenby.output import manifest
+from spokenby.output import manifest, published
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.stages import Stage
 from spokenby.progress import Step, VideosFound, announce, is_stopping, showing
@@ -20,6 +20,7 @@ from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
 from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
+from spokenby.site.remote_videos import address_of, release
 from spokenby.site.track_folders import (
     digest_recording,
     probe_recording,
@@ -115,11 +116,11 @@ def look_at(
         try:
             found = read(path)
             if isinstance(found, Video):
-                status = judge(str(path), found.digest)._replace(video=found)
+                status = judge(address_of(path), found.digest)._replace(video=found)
             else:
-                status = judge(str(path), found) if isinstance(found, Digest) else found
+                status = judge(address_of(path), found) if isinstance(found, Digest) else found
         except Exception as error:  # noqa: BLE001 - one bad file does not stop the others
-            status = failure(str(path), INSPECT, error)
+            status = failure(address_of(path), INSPECT, error)
         yield status
 
 
@@ -144,6 +145,7 @@ class Inventory:
     def look_at(self, paths: Iterable[Path], read: Read) -> Iterator[VideoStatus]:
         """Yield how far each video is with the params of the batch."""
         self.attempts = self.ledger.read()
+        published.look(self.batch.settings)
         yield from look_at(paths, read, self._judge)
 
     def look_below(self, paths: Collection[str], read: Read | None = None) -> Iterator[VideoStatus]:
@@ -159,7 +161,7 @@ class Inventory:
         if tuple(paths) not in self._found:
             self._found[tuple(paths)] = _find_all(paths, self.left_out)
         found, bad_paths = self._found[tuple(paths)]
-        announce(VideosFound(tuple(map(str, found)), tuple(map(_size, found))))
+        announce(VideosFound(tuple(map(address_of, found)), tuple(map(_size, found))))
         yield from bad_paths
         unseen = self.look_at((path for path in found if path not in self._seen), read or inspect)
         for path in found:
@@ -181,7 +183,7 @@ class Inventory:
         if attempt and (status := _status_of(attempt, path, self.claims)).state is State.RUNNING:
             return status
         folder = self.batch.folder_of(Path(path).stem, video)
-        if manifest.is_written(folder, key):
+        if published.is_written(folder, key, self.batch.settings):
             return VideoStatus(path, State.DONE, video, folder=str(folder))
         return status if attempt else VideoStatus(path, State.WAITING, video)
 
@@ -226,13 +228,13 @@ def inspect(path: Path) -> Video:
     Raises:
         SpokenbyError: it cannot be read, or is not a video.
     """
-    with showing(str(path), INSPECT) as progress:
+    with showing(address_of(path), INSPECT) as progress:
         probed = probe_recording(path)
         stamp = recording_stamp(path)
         digest = digest_recording(path, DigestIndex(read_settings().digest_index), progress)
-    announce(Step(str(path), INSPECT, "done", 1.0))
+    announce(Step(address_of(path), INSPECT, "done", 1.0))
     return Video(
-        path=str(path),
+        path=address_of(path),
         name=path.stem,
         digest=digest,
         duration=probed.duration,
@@ -257,11 +259,11 @@ def confirm_unchanged(video: Video) -> None:
         same = digest_recording(path) == video.digest
     except InputError as error:
         raise TransientError(
-            f"{path} was there when the run began and can no longer be read", "put it back"
+            f"{video.path} was there when the run began and can no longer be read", "put it back"
         ) from error
     if not same:
         raise TransientError(
-            f"{path} changed after the run had read it", "run again when it is complete"
+            f"{video.path} changed after the run had read it", "run again when it is complete"
         )
 
 
@@ -274,19 +276,22 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
     """Yield the status of each video below some paths, with its stored stages.
 
     Args:
-        paths: the site's folder of videos if empty, and whatever did not end well elsewhere.
+        paths: the site's folder of videos if empty, and whatever did not end well elsewhere; with
+            a bucket, all that other hosts have done.
         inventory: of the params in question. An attempt with others counts where there is none
             with these.
     """
-    found, problems = look_for_videos(
-        paths or [inventory.batch.settings.videos], inventory.left_out
-    )
+    settings = inventory.batch.settings
+    # With a bucket, a host need have no videos of its own.
+    lies_elsewhere = bool(settings.bucket) and not settings.videos.exists()
+    of_site = [] if lies_elsewhere else [settings.videos]
+    found, problems = look_for_videos(paths or of_site, inventory.left_out)
     yield from map(bad_path, problems)
 
     def read(path: Path) -> Digest:
-        with showing(str(path), INSPECT) as progress:
+        with showing(address_of(path), INSPECT) as progress:
             digest = digest_recording(path, inventory.index, progress)
-        announce(Step(str(path), INSPECT, "done", 1.0))
+        announce(Step(address_of(path), INSPECT, "done", 1.0))
         return digest
 
     shown = set()
@@ -303,7 +308,12 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
             yield status
     for attempt in inventory.attempts.values() if not paths else ():
         if not shown & {attempt.video, attempt.path}:
+            shown.add(attempt.video)
             yield _status_of(attempt, attempt.path, inventory.claims)
+    for folder in published.list_folders(settings) if settings.bucket and not paths else ():
+        video = (published.about(folder, settings) or {}).get("video", {})
+        if video and video["digest"] not in shown:
+            yield VideoStatus(video["name"], State.DONE, video["digest"], folder=str(folder))
 
 
 def list_failed(videos: Sequence[str], settings: Settings) -> Iterator[tuple[Attempt, VideoStatus]]:
@@ -404,8 +414,10 @@ def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
     return status.video is not None and (bool(force) or status.state is not State.DONE)
 
 
-def unchanged(status: VideoStatus) -> VideoStatus:
+def unchanged(status: VideoStatus, settings: Settings) -> VideoStatus:
     """Return the status of a video that was done before this run, with its transcript's figures."""
+    release(status.path)
+    published.fetch(Path(status.folder), settings)
     summary = manifest.summarize_folder(Path(status.folder), computed=False)
     return status._replace(state=State.UNCHANGED, summary=summary)
 
@@ -433,6 +445,8 @@ def note_unread(status: VideoStatus, inventory: Inventory, request: str) -> None
         key = inventory.transcript_key(status.path, video)
     except SpokenbyError:
         return
+    finally:
+        release(status.path)
     inventory.ledger.begin(key, video, status.path, request=request)
     note_end(inventory.ledger, key, status)
 

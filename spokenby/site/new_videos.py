@@ -9,6 +9,7 @@ from typing import NamedTuple
 from spokenby.errors import TransientError
 from spokenby.site.find_videos import look_for_videos
 from spokenby.site.inventory import Inventory, State, VideoStatus, bad_path
+from spokenby.site.remote_videos import address_of
 from spokenby.site.track_folders import digest_recording, newest_stat
 from spokenby.types import Digest
 
@@ -51,7 +52,7 @@ def survey(folders: Sequence[str], inventory: Inventory, choice: Choice) -> list
         if 0 <= age < choice.stable_s:
             return _skipped(path, f"still being written: changed {age:.0f} s ago")
         if path not in known and is_full():
-            return _later(str(path), choice)
+            return _later(address_of(path), choice)
         try:
             return known.get(path) or digest_recording(path, inventory.index)
         except TransientError:
@@ -93,7 +94,7 @@ def _choose(status: VideoStatus, choice: Choice) -> VideoStatus:
 
 
 def _skipped(path: Path, cause: str) -> VideoStatus:
-    return VideoStatus(str(path), State.SKIPPED, cause=cause)
+    return VideoStatus(address_of(path), State.SKIPPED, cause=cause)
 
 
 def _later(path: str, choice: Choice) -> VideoStatus:

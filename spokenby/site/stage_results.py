@@ -11,15 +11,21 @@ import logging
 import re
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from spokenby.buckets import Bucket
+from spokenby.files import explaining, replacing
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.types import Digest, HexDigest, Seconds, StageResult
 
 _CHECKED: TypeAdapter[Digest] = TypeAdapter(HexDigest)
+
+_RESULTS = "results/"
+"""What their names in the bucket begin with."""
 
 _STRAY = re.compile("[0-9a-f]{32}")
 """The names that Prefect gives to results that have no key."""
@@ -74,15 +80,28 @@ def remove_strays(settings: Settings, older_than: Seconds = 86_400.0) -> None:
                     path.unlink()
 
 
-def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult | None:
+def read_stored(
+    stage: Stage, digest: Digest, settings: Settings, *, fetch: bool = False
+) -> StageResult | None:
     """Return a stage's stored result, or `None` if there is none that can be read.
 
     One that is there and cannot be used is said.
+
+    Args:
+        stage: whose it is.
+        digest: its name.
+        settings: the site.
+        fetch: also one that another host has stored in the site's bucket.
+
+    Raises:
+        TransientError: the bucket cannot be reached.
     """
     try:
         path = settings.results / storage_key(stage, digest)
     except ValueError:
         return None
+    if fetch and settings.bucket and not path.exists():
+        _fetch(storage_key(stage, digest), path, settings)
     try:
         return _read(stage, digest, path.read_bytes())
     except FileNotFoundError:
@@ -92,6 +111,43 @@ def read_stored(stage: Stage, digest: Digest, settings: Settings) -> StageResult
             "%s is damaged, or of an earlier version: %s is computed again", path, stage
         )
         return None
+
+
+def _fetch(key: str, path: Path, settings: Settings) -> None:
+    if got := Bucket(settings.bucket).get(_RESULTS + key):
+        with explaining(path.parent, "set SPOKENBY_CACHE_DIR"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as partial:
+                partial.write_bytes(got.content or b"")
+
+
+def share_result(stage: Stage, digest: Digest, settings: Settings, *, new: bool) -> None:
+    """Bring a stored result to the site's bucket, if it has one.
+
+    It does not wait for a bucket that is away: the next run brings what is missing there.
+
+    Args:
+        stage: whose it is.
+        digest: its name.
+        settings: the site.
+        new: it was computed just now, so that what is there is outdated or damaged.
+
+    Raises:
+        SpokenbyError: the bucket cannot be used.
+    """
+    key = storage_key(stage, digest)
+    path = settings.results / key
+    if not settings.bucket or not path.exists():
+        return
+    bucket = Bucket(settings.bucket, patience=0)
+    if new or not bucket.find(_RESULTS + key):
+        bucket.put(_RESULTS + key, path)
+
+
+def delete_shared(stage: Stage, digest: Digest, settings: Settings) -> None:
+    """Remove a result from the site's bucket, if it has one."""
+    if settings.bucket:
+        Bucket(settings.bucket).delete(_RESULTS + storage_key(stage, digest))
 
 
 def _read(stage: Stage, digest: Digest, content: bytes) -> StageResult:

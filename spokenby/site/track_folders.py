@@ -14,6 +14,15 @@ from spokenby.digests import DigestIndex, digest_file, digest_of
 from spokenby.engines.av import Probe, probe
 from spokenby.errors import InputError
 from spokenby.site.find_videos import is_recording, is_track_folder
+from spokenby.site.remote_videos import (
+    address_of,
+    is_remote,
+    note_digest,
+    on_disk,
+    recall_digest,
+    stamp_of,
+    stat_of,
+)
 from spokenby.types import Digest, Progress, no_progress
 
 
@@ -65,7 +74,8 @@ def probe_recording(path: Path) -> Probe:
         InputError: a file is not a recording.
     """
     if not is_track_folder(path):
-        return probe(path)
+        with on_disk(path) as file:
+            return probe(file)
     probed = [probe(file) for file in track_files(path)]
     return Probe(
         duration=max(each.duration for each in probed),
@@ -84,6 +94,8 @@ def digest_recording(
         InputError: one cannot be read, or the folder holds too few.
         TransientError: a file changed meanwhile.
     """
+    if is_remote(path):
+        return _digest_remote(path, index, progress)
     if not is_track_folder(path):
         return digest_file(path, index, progress)
     files = track_files(path)
@@ -96,12 +108,26 @@ def digest_recording(
     return digest_of([[file.name, each] for file, each in zip(files, digests, strict=True)])
 
 
+def _digest_remote(path: Path, index: DigestIndex | None, progress: Progress) -> Digest:
+    try:
+        if known := recall_digest(path, index):
+            return known
+    except OSError as error:
+        raise InputError(f"{address_of(path)} cannot be read ({error})", "check it") from error
+    with on_disk(path, progress) as file:
+        digest = digest_file(file)
+    note_digest(path, digest, index)
+    return digest
+
+
 def newest_stat(path: Path) -> os.stat_result:
     """Return the stat of a file; of a folder of tracks, of the file that changed last.
 
     Raises:
         OSError: it is gone.
     """
+    if is_remote(path):
+        return stat_of(path)
     inside = [each.stat() for each in path.iterdir()] if is_track_folder(path) else []
     return max(inside, key=lambda stat: stat.st_mtime_ns, default=path.stat())
 
@@ -112,6 +138,8 @@ def recording_stamp(path: Path) -> tuple[int, int, int] | None:
     Of a folder of tracks, the sum of each over its files, and their names.
     """
     try:
+        if is_remote(path):
+            return stamp_of(path)
         files = track_files(path) if is_track_folder(path) else []
         stats = [file.stat() for file in files or [path]]
     except (OSError, InputError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spokenby.errors import SpokenbyError
-from spokenby.output import formats, manifest
+from spokenby.output import formats, manifest, published
 from spokenby.output.formats import TRANSCRIPT
 from spokenby.output.layers import forget_name
 from spokenby.output.rename_speakers import Rewritten, rewrite_folder
@@ -18,7 +18,7 @@ from spokenby.review import page
 from spokenby.settings import Settings
 from spokenby.site.inventory import State, VideoStatus
 from spokenby.site.shares import check_library
-from spokenby.site.stage_results import storage_key
+from spokenby.site.stage_results import delete_shared, storage_key
 from spokenby.types import Digest, Identity, SpeakerTranscript, Video
 from spokenby.voices.library import Change, Hit, Line, VoiceLibrary
 
@@ -142,6 +142,7 @@ def rewrite_transcripts(
 def find_lines(text: str, speaker: str | None, limit: int, settings: Settings) -> list[Hit]:
     """Return lines as `VoiceLibrary.find` does, but none of a transcript that was deleted."""
     library, there = open_library(settings), cache(partial(_is_there, settings=settings))
+    published.look(settings)
     asked = limit
     while True:
         hits = library.find(text, speaker, asked)
@@ -152,7 +153,7 @@ def find_lines(text: str, speaker: str | None, limit: int, settings: Settings) -
 
 
 def _is_there(folder: str, settings: Settings) -> bool:
-    return manifest.read_manifest(folder_at(folder, settings)) is not None
+    return published.about(folder_at(folder, settings), settings) is not None
 
 
 def count_rewritten(rewritten: Iterable[Rewritten]) -> str:
@@ -173,8 +174,16 @@ def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[
             continue
         try:
             path.unlink(missing_ok=True)
+            delete_shared(Stage.EMBED, digest, settings)
         except OSError as error:
             remains.append(f"{path} cannot be deleted ({error.strerror}): delete it")
+        except SpokenbyError as error:
+            remains.append(f"a stored voiceprint is still there: {error}")
+    if settings.bucket:
+        remains.append(
+            f"other hosts may have copies of its voiceprints: delete {settings.results / 'embed'}"
+            " there"
+        )
     return remains
 
 
@@ -191,7 +200,8 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
     voice = library.summary(which).voice
     change = library.forget(which)
     folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
-    written = [manifest.read_manifest(folder) for folder in folders]
+    published.look(settings)
+    written = [published.about(folder, settings) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)

@@ -16,7 +16,7 @@ from spokenby.digests import DigestIndex
 from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.engines.loading import load_embedder
 from spokenby.errors import InputError, SpokenbyError, StoppedError
-from spokenby.output import manifest
+from spokenby.output import published
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.renamed_params import with_new_names
 from spokenby.plan.stages import Stage
@@ -27,6 +27,7 @@ from spokenby.site.find_videos import find_videos, look_for_videos
 from spokenby.site.gpu_slots import gpu_slot
 from spokenby.site.inventory import confirm_unchanged
 from spokenby.site.model_files import FindToken, make_models_ready
+from spokenby.site.remote_videos import address_of
 from spokenby.site.stage_results import read_stored
 from spokenby.site.track_folders import digest_recording, recording_stamp, track_names
 from spokenby.site.voice_library import folder_at, open_library
@@ -131,7 +132,8 @@ class _Sounds:
             SpokenbyError: neither it nor the video is here, or it can't be decoded.
         """
         folder = self._places.get(video)
-        about = manifest.read_manifest(folder_at(folder, self._settings)) if folder else None
+        place = folder_at(folder, self._settings) if folder else None
+        about = published.about(place, self._settings) if place else None
         extract = with_new_names(about["params"])[Stage.EXTRACT] if about else {}
         params = audio.Params.model_validate(extract)
         recipe = self._batch.recipe.model_copy(update={Stage.EXTRACT.value: params})
@@ -193,7 +195,7 @@ class _Sounds:
                 return path
         for path in sorted(self._files, key=lambda path: path.stem != name):
             if path not in self._digests:
-                with showing(str(path), "inspect") as progress:
+                with showing(address_of(path), "inspect") as progress:
                     self._digests[path] = self._digest(path, progress)
             if self._digests[path] == video:
                 return path

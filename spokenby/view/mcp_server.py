@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, ValidationError
 
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import manifest
+from spokenby.output import published
 from spokenby.review import page
 from spokenby.settings import Settings
 from spokenby.site.voice_library import find_lines, folder_at, open_library
@@ -264,7 +264,7 @@ class Tools:
 
     def _video(self, place: TranscriptPlace) -> ListedVideo | None:
         folder = folder_at(place.folder, self._settings)
-        about = manifest.read_manifest(folder)
+        about = published.about(folder, self._settings)
         if about is None:
             return None
         identities = open_library(self._settings).identities_of(place.video)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from spokenby.digests import DigestIndex
 from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import manifest
+from spokenby.output import published
 from spokenby.output.folders import MANIFEST
 from spokenby.settings import Settings
 from spokenby.site.batch import prepare_batch
@@ -102,7 +102,7 @@ class Videos:
                 self._paths.append(path)
         self._all = not paths
         self._look = _Look(self._paths, settings, wanted=self._all or bool(self._paths))
-        self._about: dict[Path, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
+        self._about: dict[Path, tuple[object, dict[str, Any] | None]] = {}
 
     def look(self) -> Looked:
         """Return what there is: of an unfinished look, what it has seen so far."""
@@ -143,7 +143,10 @@ class Videos:
         if id_ not in self._folders:
             self.look()  # a transcript that the library lacks
         found = self._folders.get(id_)
-        return found if found and self.about(found) else None
+        if not (found and self.about(found)):
+            return None
+        published.fetch(found, self._settings, PATIENCE_S)
+        return found
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
         """Return the complete transcripts that the library knows: one by video, and all."""
@@ -158,14 +161,12 @@ class Videos:
 
     def about(self, folder: Path) -> dict[str, Any] | None:
         """Return the manifest of a complete transcript; `None` if there is none."""
-        try:
-            stat = (folder / MANIFEST).stat()
-        except (OSError, ValueError):
+        stamp = published.stamp(folder, self._settings)
+        if stamp is None:
             return None
-        stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
         known = self._about.get(folder)
         if known is None or known[0] != stamp:
-            known = stamp, manifest.read_manifest(folder)
+            known = stamp, published.about(folder, self._settings)
             self._about[folder] = known
         if known[1]:
             self._folders[folder_id(folder)] = folder

@@ -6,9 +6,13 @@ from pathlib import Path
 import psycopg
 import pytest
 from postgres import new_schema
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import doctor
 from flows.cli.doctor import Light, examine
+from flows.server import host_versions
+from spokenby.buckets import Bucket
 from spokenby.settings import Settings
 
 
@@ -57,6 +61,47 @@ def test_a_database_that_hosts_share(postgres: str, monkeypatch: pytest.MonkeyPa
     assert "the database x on 127.0.0.1:1 cannot be reached" in away.message
     assert "SPOKENBY_DATABASE" in away.next_step
     assert "hunter2" not in str([there, apart, newer, away])
+
+
+def test_a_bucket_that_hosts_share(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = doctor._storage(Settings(storage=bucket))
+    assert (there.light, there.next_step) == (Light.GREEN, "")
+    assert [*Bucket(bucket).list()] == []
+
+    put = Bucket.put
+    monkeypatch.setattr(Bucket, "put", lambda self, key, content, **_: put(self, key, content))
+    ignores = doctor._storage(Settings(storage=bucket))
+    assert ignores.light is Light.RED
+    assert "ignores If-None-Match and If-Match" in ignores.message
+
+    away = doctor._storage(Settings(storage="s3://no-such-bucket/x"))
+    monkeypatch.undo()
+    assert away.light is Light.RED
+
+
+def test_hosts_with_other_versions(
+    prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path, storage="s3://none", profile="embedded")
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_server}),
+        get_client(sync_client=True) as client,
+    ):
+        for name, changed in {"same": {}, "b.other": {"versions": {"spokenby": "0.0.1"}}}.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(host_versions, "host_name", lambda name=name: name)
+                note = {**host_versions.describe(settings), **changed}
+                patch.setattr(host_versions, "describe", lambda _, note=note: note)
+                host_versions.note_host(client, settings)
+                host_versions.note_host(client, settings)
+        other, same = doctor._hosts(settings)
+        for name in ("same", "b.other"):
+            host_versions.forget_host(client, name)
+        assert [*doctor._hosts(settings)] == []
+    assert (other.light, same.light) == (Light.YELLOW, Light.GREEN)
+    assert other.message.startswith("b.other has python missing, here 3.")
+    assert "; spokenby 0.0.1, here " in other.message
+    assert same.message == "same versions and models here and on same"
 
 
 def test_misspelt_setting_is_red(monkeypatch: pytest.MonkeyPatch) -> None:

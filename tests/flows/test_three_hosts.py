@@ -1,0 +1,397 @@
+"""Three hosts, each in its own network namespace, with one server, one database and one bucket.
+
+Takes minutes, needs root and Linux: THREE_HOSTS=1 asks for it. docs/scale.md has its figures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+import soundfile
+from buckets import BucketServer, program_of_server
+from conftest import ROOT, SPOKENBY, Site
+from postgres import Server, new_schema, programs_of_server
+from recordings import CONVERSATION, TELEPHONE, sound_of
+from served import Served, wait
+
+from spokenby.buckets import Bucket, _make_client
+
+pytestmark = [
+    pytest.mark.skipif(
+        not os.environ.get("THREE_HOSTS"), reason="THREE_HOSTS=1 asks for it: takes 15 minutes"
+    ),
+    pytest.mark.timeout(3000),
+]
+
+ADDRESS = "10.77.0.{}"
+HOSTS = 3
+VIDEOS = int(os.environ.get("THREE_HOSTS_VIDEOS", "30"))
+STAGES = ("speech", "diarize", "embed", "transcribe")
+OF_LIBRARY = {"name", "voice", "confidence"}
+"""What a transcript says of a speaker that depends on which voices were met before."""
+FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
+
+
+def sh(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[None]:
+    """Make a network of three hosts."""
+    links = [f"spk{host}" for host in range(1, HOSTS + 1)]
+    sh("ip", "link", "add", "spkbr", "type", "bridge")
+    try:
+        sh("ip", "addr", "add", f"{ADDRESS.format(1)}/24", "dev", "spkbr")
+        sh("ip", "link", "set", "spkbr", "up")
+        for number, link in enumerate(links, 1):
+            sh("ip", "netns", "add", link)
+            sh("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", link)
+            sh("ip", "link", "set", link, "master", "spkbr", "up")
+            inside = ("ip", "-n", link)
+            sh(*inside, "addr", "add", f"{ADDRESS.format(10 + number)}/24", "dev", "eth0")
+            sh(*inside, "link", "set", "eth0", "up")
+            sh(*inside, "link", "set", "lo", "up")
+        yield
+    finally:
+        for link in links:
+            subprocess.run(["ip", "netns", "del", link], check=False, capture_output=True)
+        sh("ip", "link", "del", "spkbr")
+
+
+class Cluster(Served):
+    """A Prefect server on PostgreSQL, an S3 server, and hosts with a worker each."""
+
+    def __init__(self, folder: Path, postgres: Server, bucket: BucketServer) -> None:
+        super().__init__(folder)
+        here = ADDRESS.format(1)
+        self.home = f"http://{here}:{self.port}"
+        self.url = f"{self.home}/api"
+        self.postgres, self.bucket_server = postgres, bucket
+        self.address = new_schema(postgres.address)
+        self.bucket = bucket.new_bucket()
+        self.videos_in = self.bucket.replace("/some/site", "/videos")
+        with psycopg.connect(postgres.address, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE prefect_{self.port}")  # type: ignore[arg-type]
+        server = postgres.address.replace("postgresql:", "postgresql+asyncpg:")
+        self.shared = {
+            **bucket.environment,
+            "PREFECT_API_URL": self.url,
+            "SPOKENBY_STORAGE": self.bucket,
+            "SPOKENBY_DATABASE": self.address,
+        }
+        self.environment |= {
+            **self.shared,
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": server.replace(
+                "/postgres", f"/prefect_{self.port}"
+            ),
+        }
+        self.hosts = [
+            Site(folder / f"host{host}", {**self.shared, "HOME": str(folder / f"host{host}")})
+            for host in range(1, HOSTS + 1)
+        ]
+        for host in self.hosts:
+            shutil.rmtree(host.videos)
+
+    def work(self, host: int, **environment: str) -> None:
+        """Start the worker of a host."""
+        name = f"host{host}"
+        enter = ("ip", "netns", "exec", f"spk{host}", "unshare", "--uts", "sh", "-c")
+        site = self.hosts[host - 1]
+        log = (site.folder / "worker.out").open("ab")
+        before = (site.folder / "worker.out").read_text().count("Ctrl-C")
+        words = f'hostname {name} && exec "$0" "$@"'
+
+        self.parts[name] = subprocess.Popen(
+            [*enter, words, SPOKENBY, "serve", "--only", "worker", "--workers-limit", "1"],
+            cwd=site.elsewhere,
+            env={**site.environment, "PREFECT_WORKER_QUERY_SECONDS": "1", **environment},
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+
+        def ready() -> bool:
+            return (site.folder / "worker.out").read_text().count("Ctrl-C") > before
+
+        wait(ready, 120, (site.folder / "worker.out").read_text)
+
+    def kill_host(self, host: int) -> None:
+        """Kill -9 all that runs on a host."""
+        self._end(self.parts[f"host{host}"].pid)
+
+    def _end(self, pid: int) -> None:
+        found = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in found:
+            process.kill()
+
+    def end(self) -> None:
+        for name, part in self.parts.items():
+            if part.poll() is None and name != "server":
+                self._end(part.pid)
+        if "server" in self.parts:
+            self.down("server")
+
+    def computed(self) -> Counter[tuple[str, str]]:
+        """Return how often each stage of each video was computed."""
+        found: Counter[tuple[str, str]] = Counter()
+        offset = 0
+        while True:
+            body = {
+                "task_runs": {"state": {"name": {"any_": ["Completed"]}}},
+                "limit": 200,
+                "offset": offset,
+                "sort": "ID_DESC",
+            }
+            page = self.api("POST", "/task_runs/filter", body)
+            for run in page:
+                stage, _, video = re.sub(r" \(attempt \d+\)", "", run["name"]).partition(" ")
+                if stage in STAGES:
+                    found[stage, video] += 1
+            if len(page) < 200:
+                return found
+            offset += 200
+
+    def locks(self) -> int:
+        with psycopg.connect(self.address) as connection:
+            row = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            return int(row.fetchone()[0])  # type: ignore[index]
+
+    def put(self, files: list[Path], folders: int = HOSTS) -> list[str]:
+        """Put recordings into folders of the bucket; return the folders."""
+        there = Bucket(self.videos_in)
+        for number, file in enumerate(files):
+            there.put(f"{number % folders}/{file.name}", file)
+        return [f"{self.videos_in}/{folder}" for folder in range(folders)]
+
+    def published(self) -> dict[str, dict[str, Any]]:
+        """Return the manifests in the bucket, by the name of the video."""
+        there = Bucket(self.bucket)
+        keys = [each.key for each in there.list("transcripts/")]
+        read = [json.loads(there.get(key).content) for key in keys]  # type: ignore[union-attr,arg-type]
+        return {about["video"]["name"]: about for about in read}
+
+    def voices(self) -> list[int]:
+        with psycopg.connect(self.address) as connection:
+            rows = connection.execute("SELECT number FROM voices ORDER BY number")
+            return [row[0] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def services(
+    network: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, BucketServer]]:
+    programs, weed = programs_of_server(), program_of_server()
+    assert programs
+    assert weed
+    here = ADDRESS.format(1)
+    postgres = Server(programs, here)
+    bucket = BucketServer(weed, tmp_path_factory.mktemp("s3") / "server", here)
+    try:
+        postgres.start()
+        bucket.start()
+        yield postgres, bucket
+    finally:
+        bucket.stop()
+        postgres.end()
+
+
+@pytest.fixture
+def cluster(
+    tmp_path: Path, services: tuple[Server, BucketServer], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cluster]:
+    for name, value in services[1].environment.items():
+        monkeypatch.setenv(name, value)
+    _make_client.cache_clear()
+    cluster = Cluster(tmp_path, *services)
+    try:
+        cluster.up("server", "--host", ADDRESS.format(1))
+        yield cluster
+    finally:
+        cluster.end()
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return short recordings, of 8 s each, no two the same."""
+    folder, seconds = tmp_path_factory.mktemp("clips"), 8
+    talk, phone = sound_of(CONVERSATION), sound_of(TELEPHONE)
+    files = []
+    for number in range(VIDEOS):
+        sound, at = (talk, number * 3.5) if number % 5 else (phone, number * 0.7)
+        first = round(at * 16_000)
+        samples = sound.samples[first : first + seconds * 16_000]
+        files.append(folder / f"clip{number:02}.flac")
+        soundfile.write(files[-1], samples, 16_000)
+    return files
+
+
+@pytest.fixture(scope="module")
+def one_host(clips: list[Path], prefect_server: str, tmp_path_factory: Any) -> Site:
+    """Return a site on which one host has transcribed all clips."""
+    site = Site(tmp_path_factory.mktemp("one"), {"PREFECT_API_URL": prefect_server})
+    for clip in clips:
+        shutil.copy(clip, site.videos)
+    begun = time.monotonic()
+    ran = site.run("transcribe")
+    print(f"one host without services: {time.monotonic() - begun:.0f} s")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return site
+
+
+def without_names(content: bytes) -> Any:
+    """Return a transcript without who its speakers are: voices are numbered as they are met."""
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: walk(each) for key, each in part.items() if key not in OF_LIBRARY}
+        return [walk(each) for each in part] if isinstance(part, list) else part
+
+    document = json.loads(content)
+    document["speakers"] = walk(document["speakers"])
+    return document
+
+
+def compare(cluster: Cluster, one_host: Site, clips: list[Path]) -> None:
+    there = Bucket(cluster.bucket)
+    for clip in clips:
+        about = cluster.published()[clip.name]
+        folder = one_host.output(clip.stem)
+        digest = about["files"]["transcript.json"]["sha256"]
+        got = there.get(f"files/{folder.name}/{digest}/transcript.json")
+        assert got is not None
+        assert got.content is not None
+        mine = (folder / "transcript.json").read_bytes()
+        assert without_names(got.content) == without_names(mine), clip.name
+
+
+def wait_all(cluster: Cluster, runs: list[str], seconds: float) -> list[dict[str, Any]]:
+    return [cluster.wait_for(run, *FINAL, seconds=seconds) for run in runs]
+
+
+def test_three_hosts_compute_each_video_once(
+    cluster: Cluster, clips: list[Path], one_host: Site
+) -> None:
+    folders = cluster.put(clips)
+    Bucket(cluster.videos_in).put("2/again.flac", clips[0])
+    Bucket(cluster.videos_in).put("1/broken.mp4", b"not a video")
+    for host in range(1, HOSTS + 1):
+        cluster.work(host)
+    begun = time.monotonic()
+    runs = [cluster.trigger(paths=[folder]) for folder in folders]
+    ended = wait_all(cluster, runs, 1500)
+    print(f"three hosts: {time.monotonic() - begun:.0f} s")
+    assert Counter(run["state"]["name"] for run in ended) == {"Completed": 2, "Failed": 1}
+    assert "broken.mp4" in str([run["state"]["message"] for run in ended])
+
+    computed = cluster.computed()
+    # "again" has the bytes of the first clip: one of the two computes, the other finds it stored.
+    assert sum(computed.values()) == len(STAGES) * len(clips), computed
+    assert set(computed.values()) == {1}
+    assert len({about["host"] for about in cluster.published().values()}) == HOSTS
+    compare(cluster, one_host, clips)
+    voices = cluster.voices()
+    assert voices == [*range(1, len(voices) + 1)]
+    assert cluster.locks() == 0
+    for host in cluster.hosts:
+        assert not [*(host.data / "cache" / "videos").glob("*/*")]
+
+    # All hosts show all videos, and two sweeps at once find nothing to do.
+    status = cluster.hosts[0].run("status")
+    assert f"{len(clips) + 1} done" in status.stdout, status.stdout
+    sweeps = [cluster.trigger("sweep-folder", folders=folders, stable_s=0) for _ in range(2)]
+    for sweep in wait_all(cluster, sweeps, 300):
+        assert sweep["state"]["name"] in {"Completed", "Failed"}, sweep["state"]
+    assert sum(cluster.computed().values()) == len(STAGES) * len(clips)
+
+
+def test_nothing_is_lost_when_parts_fail(
+    cluster: Cluster, clips: list[Path], one_host: Site
+) -> None:
+    folders = cluster.put(clips)
+    for host in range(1, HOSTS + 1):
+        cluster.work(host)
+    runs = [cluster.trigger(paths=[folder]) for folder in folders]
+
+    def done() -> int:
+        return len(cluster.published())
+
+    def until(enough: Callable[[], bool], seconds: float = 900) -> None:
+        deadline = time.monotonic() + seconds
+        while not enough():
+            assert time.monotonic() < deadline, (done(), cluster.computed())
+            time.sleep(1)
+
+    until(lambda: done() >= len(clips) // 6)
+    cluster.kill_host(2)
+    print(f"host2 killed with {done()} done")
+    until(lambda: done() >= len(clips) // 3)
+    cluster.postgres.stop()
+    time.sleep(3)
+    cluster.postgres.start()
+    print(f"database restarted with {done()} done")
+    until(lambda: done() >= len(clips) // 2)
+    before = done()
+    cluster.bucket_server.stop()
+    time.sleep(60)
+    cluster.bucket_server.start()
+    print(f"bucket gone for a minute with {before} done")
+    # What the killed host had, another one takes once it is known to be dead.
+    until(lambda: done() >= len(clips), 1500)
+    ended = wait_all(cluster, runs, 600)
+    print(Counter(run["state"]["name"] for run in ended))
+    compare(cluster, one_host, clips)
+    computed = cluster.computed()
+    twice = {which: count for which, count in computed.items() if count > 1}
+    print(f"computed twice: {twice}")
+    assert set(computed) == {(stage, clip.stem) for stage in STAGES for clip in clips}
+    assert all(count == 2 for count in twice.values())
+    assert max(Counter(video for _, video in twice).values(), default=0) <= 1
+    voices = cluster.voices()
+    assert voices == [*range(1, len(voices) + 1)]
+    assert cluster.locks() == 0
+
+
+def test_hosts_add_up(cluster: Cluster, clips: list[Path], one_host: Site) -> None:
+    """Measure what more hosts bring where work needs no processor: this machine has few."""
+    sleeps = {
+        "PYTHONPATH": str(ROOT / "tests" / "sleeping"),
+        "SLEEP_S": "10",
+        "SPOKENBY_VIDEOS_IN_FLIGHT": "1",
+    }
+    cluster.put(clips[:18], 1)
+    there, videos = Bucket(cluster.bucket), Bucket(cluster.videos_in)
+    for result in one_host.results.glob("*/*.json"):
+        if result.parent.name != "extract":
+            there.put(f"results/{result.parent.name}/{result.name}", result)
+    names = [f"{cluster.videos_in}/{each.key}" for each in videos.list()]
+    took = {}
+    for hosts in range(1, HOSTS + 1):
+        cluster.work(hosts, **sleeps)
+        there.delete(*[each.key for each in there.list("transcripts/")])
+        begun = time.time()
+        runs = [cluster.trigger(paths=names[host::hosts]) for host in range(hosts)]
+        wait_all(cluster, runs, 900)
+        written = sorted(each.modified for each in there.list("transcripts/"))
+        assert len(written) == len(names)
+        took[hosts] = written[-1] - begun
+        print(f"{hosts} hosts: {took[hosts]:.0f} s, the first after {written[0] - begun:.0f} s")
+        spent = cluster.computed()
+        assert not spent, spent
+    print(f"speed at {HOSTS}: {took[1] / took[HOSTS]:.2f} x")
+    with psycopg.connect(cluster.postgres.address) as connection:
+        row = connection.execute("SELECT pg_database_size(%s)", [f"prefect_{cluster.port}"])
+        print(f"the server's database: {row.fetchone()[0] / 1e6:.1f} MB")  # type: ignore[index]
+    assert took[1] / took[HOSTS] > 2
