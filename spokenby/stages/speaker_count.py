@@ -1,4 +1,4 @@
-"""Merge or split clusters to reach a known number of speakers."""
+"""Split clusters that hold two voices; merge or split them to reach a known number of speakers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages.linkage import MOST_ROWS, Labels, Vectors, centroids, link, renumbered
+from spokenby.stages.local_speakers import NO_PAIRS, Pairs
 from spokenby.types import Seconds
 
 DOUBT_S: Seconds = 0.6
@@ -21,9 +22,37 @@ SMALLEST_PART = 0.02
 possible."""
 
 TWO_VOICES = 0.3
-"""A cluster is split to reach a requested number if its parts are at least this different, after
-`DOUBT_S`. Measured with CAM++: one voice up to 0.15, 0.22 with others in the background; of 1,200
-pairs of voices 92 % are above it with 3 windows or fewer of each, 98 % with 8, all with 16."""
+"""A cluster is split if its parts are at least so different, after `DOUBT_S`. Measured with CAM++:
+one voice up to 0.15, 0.22 with others in the background; of 1,200 pairs of voices 92 % are above it
+with 3 windows or fewer of each, 98 % with 8, all with 16."""
+
+PRIOR_HEARD = 4
+"""So many pairs of windows more that nobody heard together lessen what the others say."""
+
+
+def split_voices(
+    vectors: Vectors,
+    weights: Vectors,
+    labels: Labels,
+    clear: npt.NDArray[np.bool],
+    heard: Pairs,
+    *,
+    unlike: float,
+    most: int,
+) -> Labels:
+    """Split clusters whose parts are clearly two voices, without knowing how many there are.
+
+    Args:
+        vectors: unit rows.
+        weights: the speech in each, over 0 s; audio that rows share is counted once.
+        labels: of the rows.
+        clear: rows that hold enough of a voice to found a cluster.
+        heard: which rows have different speakers, as heard independently of the vectors.
+        unlike: how different the parts must be, at least `TWO_VOICES`.
+        most: the most clusters.
+    """
+    enough = max(unlike, TWO_VOICES)
+    return _by_first_row(_split(vectors, weights, labels, most, clear, heard, enough))
 
 
 def fit_count(
@@ -33,6 +62,7 @@ def fit_count(
     least: int,
     most: int,
     clear: npt.NDArray[np.bool] | None = None,
+    heard: Pairs = NO_PAIRS,
 ) -> Labels:
     """Merge or split clusters until their number k fits a known one; return labels 0…k-1.
 
@@ -47,6 +77,7 @@ def fit_count(
         most: the most, at least `least`.
         clear: rows that hold enough of a voice to found a cluster. With it, k stays below `least`
             where no cluster's parts are clearly two voices; without it, splits are forced.
+        heard: which rows have different speakers, as heard independently of the vectors.
     """
     labels = _by_first_row(labels)
     while (count := int(labels.max(initial=-1)) + 1) > most:
@@ -58,19 +89,39 @@ def fit_count(
         labels = renumbered(np.where(labels == b, a, labels))
     if count >= least:
         return labels
+    return _by_first_row(_split(vectors, weights, labels, least, clear, heard, TWO_VOICES))
+
+
+def _split(
+    vectors: Vectors,
+    weights: Vectors,
+    labels: Labels,
+    wanted: int,
+    clear: npt.NDArray[np.bool] | None,
+    heard: Pairs,
+    unlike: float,
+) -> Labels:
+    """Split clusters, the one with the best split first, until there are as many as wanted.
+
+    With `clear`, only those whose parts are different enough.
+    """
+    labels = _by_first_row(labels)
+    count = int(labels.max(initial=-1)) + 1
     smallest = float(np.clip(SMALLEST_PART * weights.sum(), *SMALLEST_PART_S))
-    splits = [_best_split(vectors, weights, labels == k, smallest, clear) for k in range(count)]
-    while count < min(least, len(labels)):
+
+    def best_split(k: int) -> tuple[bool, float, Labels]:
+        return _best_split(vectors, weights, labels == k, smallest, clear, heard)
+
+    splits = [best_split(k) for k in range(count)]
+    while count < min(wanted, len(labels)):
         split = max(range(count), key=lambda k: splits[k][:2])
-        if clear is not None and splits[split][:2] < (True, TWO_VOICES):
+        if clear is not None and splits[split][:2] < (True, unlike):
             break
         labels[splits[split][2]] = count
-        splits[split], new = (
-            _best_split(vectors, weights, labels == k, smallest, clear) for k in (split, count)
-        )
-        splits.append(new)
+        splits[split] = best_split(split)
+        splits.append(best_split(count))
         count += 1
-    return _by_first_row(labels)
+    return labels
 
 
 def _best_split(
@@ -79,11 +130,13 @@ def _best_split(
     cluster: npt.NDArray[np.bool],
     smallest: Seconds,
     clear: npt.NDArray[np.bool] | None,
+    heard: Pairs,
 ) -> tuple[bool, float, Labels]:
     """Return the quality of a cluster's best split, and the rows that it splits off.
 
     The quality is whether both parts have enough speech, then how different they are, less the
-    doubt due to the smaller one's speech if only `clear` rows count.
+    doubt due to the smaller one's speech if only `clear` rows count. There is the less doubt, the
+    more pairs of their rows were heard as two speakers.
     """
     rows = np.flatnonzero(cluster)
     founding = np.arange(len(rows)) if clear is None else np.flatnonzero(clear[rows])
@@ -100,7 +153,7 @@ def _best_split(
     smaller = np.minimum(branches[:, -2], rest[:, -2])
     enough = smaller >= smallest
     if clear is not None:
-        unlike -= DOUBT_S / smaller
+        unlike -= DOUBT_S / smaller * (1 - _apart(tree, rows[some], heard, len(vectors)))
     best = int(np.lexsort((unlike, enough))[-1])
     part = np.arange(len(sums)) == best
     for branch in range(best, count - 1, -1):
@@ -109,6 +162,37 @@ def _best_split(
     away = np.argmax(vectors[rows] @ centroids(few, two, 2).T, axis=1)
     away[some] = two
     return bool(enough[best]), float(unlike[best]), rows[away == 1]
+
+
+def _apart(tree: Labels, rows: Labels, heard: Pairs, count: int) -> Vectors:
+    """Return the share of heard pairs between a branch and the rest that are of two speakers.
+
+    Args:
+        tree: which two nodes each merge joins, shape (rows-1, 2).
+        rows: the leaves of the tree.
+        heard: pairs of any of `count` rows.
+        count: of all rows.
+
+    Returns:
+        Shape (nodes below the root,).
+    """
+    nodes = 2 * len(rows) - 1
+    parent = np.full(nodes, nodes - 1)
+    parent[tree.ravel()] = np.repeat(np.arange(len(rows), nodes), 2)
+    leaf = np.full(count, -1)
+    leaf[rows] = np.arange(len(rows))
+    one, other = leaf[heard.one], leaf[heard.other]
+    inside = (one >= 0) & (other >= 0)
+    low, high, apart = one[inside], other[inside], heard.apart[inside]
+    two, all_pairs = np.zeros(nodes), np.zeros(nodes)
+    while len(low):  # climb from both leaves of a pair to the merge that joins them
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        two += np.bincount(low, apart, nodes)
+        all_pairs += np.bincount(low, minlength=nodes)
+        low = parent[low]
+        below = low != high
+        low, high, apart = low[below], high[below], apart[below]
+    return two[:-1] / (all_pairs[:-1] + PRIOR_HEARD)
 
 
 def _summands(vectors: Vectors, weights: Vectors) -> Vectors:
