@@ -15,7 +15,15 @@ from spokenby.stages.linkage import (
     renumbered,
 )
 from spokenby.stages.local_speakers import NO_PAIRS, Pairs
-from spokenby.stages.speaker_count import DOUBT_S, PRIOR_PAIRS, fit_count, split_voices
+from spokenby.stages.speaker_count import (
+    DOUBT_S,
+    PRIOR_PAIRS,
+    SMALLEST_PART,
+    SMALLEST_PART_S,
+    TWO_VOICES,
+    fit_count,
+    split_voices,
+)
 from spokenby.stages.voice_similarity import correct_attenuation
 from spokenby.types import Seconds
 
@@ -79,8 +87,9 @@ def label_windows(
     hop = params.clustering.hop
     weights = np.minimum(end - start, hop)
     labels = smooth_labels(vectors, labels, piece, weights / hop)
-    unlike = 1 - params.clustering.join_similarity
-    labels = split_voices(vectors, weights, labels, clear, heard, unlike=unlike, most=MOST_SPEAKERS)
+    unlike = max(TWO_VOICES, 1 - params.clustering.join_similarity)
+    smallest = max(SMALLEST_PART * float(weights.sum()), SMALLEST_PART_S[0])
+    labels = split_voices(vectors, weights, labels, MOST_SPEAKERS, clear, heard, smallest, unlike)
     return fit_count(vectors, weights, labels, *params.speaker_range(), clear, heard)
 
 

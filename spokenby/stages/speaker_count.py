@@ -19,7 +19,8 @@ PRIOR_PAIRS = 40
 SMALLEST_PART_S: tuple[Seconds, Seconds] = (0.6, 10.0)
 SMALLEST_PART = 0.02
 """A part split off a cluster has at least this share of all speech, clipped to these bounds, if
-possible."""
+possible. Without a known number there is no upper bound: the longer a recording, the more parts of
+one voice differ by chance."""
 
 TWO_VOICES = 0.3
 """A cluster is split if its parts are at least so different, after `DOUBT_S`. Measured with CAM++:
@@ -27,32 +28,48 @@ one voice up to 0.15, 0.22 with others in the background; of 1,200 pairs of voic
 with 3 windows or fewer of each, 98 % with 8, all with 16."""
 
 PRIOR_HEARD = 4
-"""So many pairs of windows more that nobody heard together lessen what the others say."""
+"""Weight of not knowing whether two parts have different speakers, in pairs of windows."""
 
 
 def split_voices(
     vectors: Vectors,
     weights: Vectors,
     labels: Labels,
-    clear: npt.NDArray[np.bool],
-    heard: Pairs,
-    *,
-    unlike: float,
     most: int,
+    clear: npt.NDArray[np.bool] | None,
+    heard: Pairs,
+    smallest: Seconds,
+    unlike: float = TWO_VOICES,
 ) -> Labels:
-    """Split clusters whose parts are clearly two voices, without knowing how many there are.
+    """Split clusters that hold two voices, the most different ones first; return labels 0…k-1.
 
     Args:
         vectors: unit rows.
         weights: the speech in each, over 0 s; audio that rows share is counted once.
         labels: of the rows.
-        clear: rows that hold enough of a voice to found a cluster.
-        heard: which rows have different speakers, as heard independently of the vectors.
-        unlike: how different the parts must be, at least `TWO_VOICES`.
-        most: the most clusters.
+        most: the most k.
+        clear: rows that hold enough of a voice to found a cluster; without it, splits are forced
+            until there are `most`.
+        heard: which rows have different speakers, as found without the vectors.
+        smallest: a part has at least so much speech, if possible.
+        unlike: how different the parts of a cluster must be, with `clear`.
     """
-    enough = max(unlike, TWO_VOICES)
-    return _by_first_row(_split(vectors, weights, labels, most, clear, heard, enough))
+    labels = _by_first_row(labels)
+    count = int(labels.max(initial=-1)) + 1
+
+    def best_split(k: int) -> tuple[bool, float, Labels]:
+        return _best_split(vectors, weights, labels == k, smallest, clear, heard)
+
+    splits = [best_split(k) for k in range(count)]
+    while count < min(most, len(labels)):
+        split = max(range(count), key=lambda k: splits[k][:2])
+        if clear is not None and splits[split][:2] < (True, unlike):
+            break
+        labels[splits[split][2]] = count
+        splits[split] = best_split(split)
+        splits.append(best_split(count))
+        count += 1
+    return _by_first_row(labels)
 
 
 def fit_count(
@@ -77,7 +94,7 @@ def fit_count(
         most: the most, at least `least`.
         clear: rows that hold enough of a voice to found a cluster. With it, k stays below `least`
             where no cluster's parts are clearly two voices; without it, splits are forced.
-        heard: which rows have different speakers, as heard independently of the vectors.
+        heard: which rows have different speakers, as found without the vectors.
     """
     labels = _by_first_row(labels)
     while (count := int(labels.max(initial=-1)) + 1) > most:
@@ -89,39 +106,8 @@ def fit_count(
         labels = renumbered(np.where(labels == b, a, labels))
     if count >= least:
         return labels
-    return _by_first_row(_split(vectors, weights, labels, least, clear, heard, TWO_VOICES))
-
-
-def _split(
-    vectors: Vectors,
-    weights: Vectors,
-    labels: Labels,
-    wanted: int,
-    clear: npt.NDArray[np.bool] | None,
-    heard: Pairs,
-    unlike: float,
-) -> Labels:
-    """Split clusters, the one with the best split first, until there are as many as wanted.
-
-    With `clear`, only those whose parts are different enough.
-    """
-    labels = _by_first_row(labels)
-    count = int(labels.max(initial=-1)) + 1
     smallest = float(np.clip(SMALLEST_PART * weights.sum(), *SMALLEST_PART_S))
-
-    def best_split(k: int) -> tuple[bool, float, Labels]:
-        return _best_split(vectors, weights, labels == k, smallest, clear, heard)
-
-    splits = [best_split(k) for k in range(count)]
-    while count < min(wanted, len(labels)):
-        split = max(range(count), key=lambda k: splits[k][:2])
-        if clear is not None and splits[split][:2] < (True, unlike):
-            break
-        labels[splits[split][2]] = count
-        splits[split] = best_split(split)
-        splits.append(best_split(count))
-        count += 1
-    return labels
+    return split_voices(vectors, weights, labels, least, clear, heard, smallest)
 
 
 def _best_split(
@@ -153,7 +139,7 @@ def _best_split(
     smaller = np.minimum(branches[:, -2], rest[:, -2])
     enough = smaller >= smallest
     if clear is not None:
-        unlike -= DOUBT_S / smaller * (1 - _apart(tree, rows[some], heard, len(vectors)))
+        unlike -= DOUBT_S / smaller * (1 - share_apart(tree, rows[some], heard, len(vectors)))
     best = int(np.lexsort((unlike, enough))[-1])
     part = np.arange(len(sums)) == best
     for branch in range(best, count - 1, -1):
@@ -164,7 +150,7 @@ def _best_split(
     return bool(enough[best]), float(unlike[best]), rows[away == 1]
 
 
-def _apart(tree: Labels, rows: Labels, heard: Pairs, count: int) -> Vectors:
+def share_apart(tree: Labels, rows: Labels, heard: Pairs, count: int) -> Vectors:
     """Return the share of heard pairs between a branch and the rest that are of two speakers.
 
     Args:
