@@ -72,7 +72,8 @@ class Clustering:
             return [], []
         start, end, piece = start[usable], end[usable], piece[usable]
         rows = unit_rows(vectors[usable].astype(np.float64))
-        labels = clustering.label_windows(rows, start, end, piece, params)
+        heard = local_speakers.compare_windows(active, start, end)
+        labels = clustering.label_windows(rows, start, end, piece, params, heard)
         exclusive = _turns(waveform, pieces, (start + end) / 2, piece, labels, chosen.max_gap)
         overlaps = _overlaps(active, exclusive, rows, start, end, labels, frames)
         progress(1.0)

@@ -14,7 +14,16 @@ from spokenby.stages.linkage import (
     link,
     renumbered,
 )
-from spokenby.stages.speaker_count import DOUBT_S, PRIOR_PAIRS, fit_count
+from spokenby.stages.local_speakers import NO_PAIRS, Pairs
+from spokenby.stages.speaker_count import (
+    DOUBT_S,
+    PRIOR_PAIRS,
+    SMALLEST_PART,
+    SMALLEST_PART_S,
+    TWO_VOICES,
+    fit_count,
+    split_voices,
+)
 from spokenby.stages.voice_similarity import correct_attenuation
 from spokenby.types import Seconds
 
@@ -47,12 +56,18 @@ CAM++ on meetings, telephone, readers and synthetic voices; of two voices 0.02 t
 
 
 def label_windows(
-    vectors: Vectors, start: Vectors, end: Vectors, piece: Labels, params: Params
+    vectors: Vectors,
+    start: Vectors,
+    end: Vectors,
+    piece: Labels,
+    params: Params,
+    heard: Pairs = NO_PAIRS,
 ) -> Labels:
     """Return a speaker for each window, 0…speakers-1.
 
     Windows that hold enough of a voice are clustered, the others assigned, and all smoothed in
-    time. Only then a known number of speakers merges or splits clusters. There may be fewer
+    time. Then clusters of clearly two voices are split, since the silhouette overlooks who speaks
+    little. Only then a known number of speakers merges or splits clusters. There may be fewer
     speakers than requested: what sounds like one voice is not split.
 
     Args:
@@ -61,6 +76,7 @@ def label_windows(
         end: of each window.
         piece: index of the piece, the stretch of one local speaker, of each window, ascending.
         params: `clustering.join_similarity`, `clustering.hop` and the number of speakers.
+        heard: which windows have different speakers, as segmentation hears them.
     """
     clear = end - start >= CLEAR_WINDOW_S
     if clear.sum() < 2:
@@ -71,7 +87,10 @@ def label_windows(
     hop = params.clustering.hop
     weights = np.minimum(end - start, hop)
     labels = smooth_labels(vectors, labels, piece, weights / hop)
-    return fit_count(vectors, weights, labels, *params.speaker_range(), clear)
+    unlike = max(TWO_VOICES, 1 - params.clustering.join_similarity)
+    smallest = max(SMALLEST_PART * float(weights.sum()), SMALLEST_PART_S[0])
+    labels = split_voices(vectors, weights, labels, MOST_SPEAKERS, clear, heard, smallest, unlike)
+    return fit_count(vectors, weights, labels, *params.speaker_range(), clear, heard)
 
 
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:

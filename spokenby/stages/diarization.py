@@ -27,7 +27,7 @@ from spokenby.types import (
     no_release,
 )
 
-VERSION = 6
+VERSION = 7
 
 
 class ClusteringParams(StageParams):

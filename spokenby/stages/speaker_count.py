@@ -1,4 +1,4 @@
-"""Merge or split clusters to reach a known number of speakers."""
+"""Split clusters that hold two voices; merge or split them to reach a known number of speakers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spokenby.stages.linkage import MOST_ROWS, Labels, Vectors, centroids, link, renumbered
+from spokenby.stages.local_speakers import NO_PAIRS, Pairs
 from spokenby.types import Seconds
 
 DOUBT_S: Seconds = 0.6
@@ -18,12 +19,57 @@ PRIOR_PAIRS = 40
 SMALLEST_PART_S: tuple[Seconds, Seconds] = (0.6, 10.0)
 SMALLEST_PART = 0.02
 """A part split off a cluster has at least this share of all speech, clipped to these bounds, if
-possible."""
+possible. Without a known number there is no upper bound: the longer a recording, the more parts of
+one voice differ by chance."""
 
 TWO_VOICES = 0.3
-"""A cluster is split to reach a requested number if its parts are at least this different, after
-`DOUBT_S`. Measured with CAM++: one voice up to 0.15, 0.22 with others in the background; of 1,200
-pairs of voices 92 % are above it with 3 windows or fewer of each, 98 % with 8, all with 16."""
+"""A cluster is split if its parts are at least so different, after `DOUBT_S`. Measured with CAM++:
+one voice up to 0.15, 0.22 with others in the background; of 1,200 pairs of voices 92 % are above it
+with 3 windows or fewer of each, 98 % with 8, all with 16."""
+
+PRIOR_HEARD = 4
+"""Weight of not knowing whether two parts have different speakers, in pairs of windows."""
+
+
+def split_voices(
+    vectors: Vectors,
+    weights: Vectors,
+    labels: Labels,
+    most: int,
+    clear: npt.NDArray[np.bool] | None,
+    heard: Pairs,
+    smallest: Seconds,
+    unlike: float = TWO_VOICES,
+) -> Labels:
+    """Split clusters that hold two voices, the most different ones first; return labels 0…k-1.
+
+    Args:
+        vectors: unit rows.
+        weights: the speech in each, over 0 s; audio that rows share is counted once.
+        labels: of the rows.
+        most: the most k.
+        clear: rows that hold enough of a voice to found a cluster; without it, splits are forced
+            until there are `most`.
+        heard: which rows have different speakers, as found without the vectors.
+        smallest: a part has at least so much speech, if possible.
+        unlike: how different the parts of a cluster must be, with `clear`.
+    """
+    labels = _by_first_row(labels)
+    count = int(labels.max(initial=-1)) + 1
+
+    def best_split(k: int) -> tuple[bool, float, Labels]:
+        return _best_split(vectors, weights, labels == k, smallest, clear, heard)
+
+    splits = [best_split(k) for k in range(count)]
+    while count < min(most, len(labels)):
+        split = max(range(count), key=lambda k: splits[k][:2])
+        if clear is not None and splits[split][:2] < (True, unlike):
+            break
+        labels[splits[split][2]] = count
+        splits[split] = best_split(split)
+        splits.append(best_split(count))
+        count += 1
+    return _by_first_row(labels)
 
 
 def fit_count(
@@ -33,6 +79,7 @@ def fit_count(
     least: int,
     most: int,
     clear: npt.NDArray[np.bool] | None = None,
+    heard: Pairs = NO_PAIRS,
 ) -> Labels:
     """Merge or split clusters until their number k fits a known one; return labels 0…k-1.
 
@@ -47,6 +94,7 @@ def fit_count(
         most: the most, at least `least`.
         clear: rows that hold enough of a voice to found a cluster. With it, k stays below `least`
             where no cluster's parts are clearly two voices; without it, splits are forced.
+        heard: which rows have different speakers, as found without the vectors.
     """
     labels = _by_first_row(labels)
     while (count := int(labels.max(initial=-1)) + 1) > most:
@@ -59,18 +107,7 @@ def fit_count(
     if count >= least:
         return labels
     smallest = float(np.clip(SMALLEST_PART * weights.sum(), *SMALLEST_PART_S))
-    splits = [_best_split(vectors, weights, labels == k, smallest, clear) for k in range(count)]
-    while count < min(least, len(labels)):
-        split = max(range(count), key=lambda k: splits[k][:2])
-        if clear is not None and splits[split][:2] < (True, TWO_VOICES):
-            break
-        labels[splits[split][2]] = count
-        splits[split], new = (
-            _best_split(vectors, weights, labels == k, smallest, clear) for k in (split, count)
-        )
-        splits.append(new)
-        count += 1
-    return _by_first_row(labels)
+    return split_voices(vectors, weights, labels, least, clear, heard, smallest)
 
 
 def _best_split(
@@ -79,11 +116,13 @@ def _best_split(
     cluster: npt.NDArray[np.bool],
     smallest: Seconds,
     clear: npt.NDArray[np.bool] | None,
+    heard: Pairs,
 ) -> tuple[bool, float, Labels]:
     """Return the quality of a cluster's best split, and the rows that it splits off.
 
     The quality is whether both parts have enough speech, then how different they are, less the
-    doubt due to the smaller one's speech if only `clear` rows count.
+    doubt due to the smaller one's speech if only `clear` rows count. There is the less doubt, the
+    more pairs of their rows were heard as two speakers.
     """
     rows = np.flatnonzero(cluster)
     founding = np.arange(len(rows)) if clear is None else np.flatnonzero(clear[rows])
@@ -100,7 +139,7 @@ def _best_split(
     smaller = np.minimum(branches[:, -2], rest[:, -2])
     enough = smaller >= smallest
     if clear is not None:
-        unlike -= DOUBT_S / smaller
+        unlike -= DOUBT_S / smaller * (1 - share_apart(tree, rows[some], heard, len(vectors)))
     best = int(np.lexsort((unlike, enough))[-1])
     part = np.arange(len(sums)) == best
     for branch in range(best, count - 1, -1):
@@ -109,6 +148,37 @@ def _best_split(
     away = np.argmax(vectors[rows] @ centroids(few, two, 2).T, axis=1)
     away[some] = two
     return bool(enough[best]), float(unlike[best]), rows[away == 1]
+
+
+def share_apart(tree: Labels, rows: Labels, heard: Pairs, count: int) -> Vectors:
+    """Return the share of heard pairs between a branch and the rest that are of two speakers.
+
+    Args:
+        tree: which two nodes each merge joins, shape (rows-1, 2).
+        rows: the leaves of the tree.
+        heard: pairs of any of `count` rows.
+        count: of all rows.
+
+    Returns:
+        Shape (nodes below the root,).
+    """
+    nodes = 2 * len(rows) - 1
+    parent = np.full(nodes, nodes - 1)
+    parent[tree.ravel()] = np.repeat(np.arange(len(rows), nodes), 2)
+    leaf = np.full(count, -1)
+    leaf[rows] = np.arange(len(rows))
+    one, other = leaf[heard.one], leaf[heard.other]
+    inside = (one >= 0) & (other >= 0)
+    low, high, apart = one[inside], other[inside], heard.apart[inside]
+    two, all_pairs = np.zeros(nodes), np.zeros(nodes)
+    while len(low):  # climb from both leaves of a pair to the merge that joins them
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        two += np.bincount(low, apart, nodes)
+        all_pairs += np.bincount(low, minlength=nodes)
+        low = parent[low]
+        below = low != high
+        low, high, apart = low[below], high[below], apart[below]
+    return two[:-1] / (all_pairs[:-1] + PRIOR_HEARD)
 
 
 def _summands(vectors: Vectors, weights: Vectors) -> Vectors:

@@ -61,10 +61,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "9a2cb6c1c3b95263",
-            "embed": "ab0f57a20c9a8848",
+            "diarize": "e7aa55936d13d178",
+            "embed": "63bc209a70013ffe",
             "transcribe": "e12710c09df4c7ad",
-            "merge": "435a764dbaddc832",
+            "merge": "91be8992eaa543a3",
         },
     ),
     (
@@ -73,11 +73,11 @@ FROZEN = [
         {
             "extract": "0c194c7915b1d3b1",
             "speech": "a4acd28431b39495",
-            "diarize": "43e7ebebe7fa1f95",
-            "embed": "f991fe9bae926a24",
+            "diarize": "b310688364feef21",
+            "embed": "fed8dc56f3741029",
             "transcribe": "decb41caf0ed5b2f",
-            "edges": "6646db0fe92a0f98",
-            "merge": "1f37f1a25a74bc89",
+            "edges": "5cf37b1d4ee4034a",
+            "merge": "67adb6ad526c712c",
         },
     ),
     (
@@ -86,10 +86,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "4107626dd966d565",
-            "embed": "396d94b9a3e444b3",
+            "diarize": "2fa6e2d798519015",
+            "embed": "7ff29bee663c3df7",
             "transcribe": "e12710c09df4c7ad",
-            "merge": "e33775ba978d7136",
+            "merge": "af210be1d32682b7",
         },
     ),
     (
@@ -98,10 +98,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "6d8f78f7609318d7",
-            "embed": "02950ebe8c62e5b6",
+            "diarize": "cad8c12c22f9bf63",
+            "embed": "6d8b53437d411ada",
             "transcribe": "a7665224b3acc65e",
-            "merge": "00f380b78dbd852f",
+            "merge": "bcf0f325e08774cd",
         },
     ),
     (
@@ -110,10 +110,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "9c9cda5cd2a44feb",
-            "embed": "4280e2369a8c58f0",
+            "diarize": "98c62bcbb29b062b",
+            "embed": "4e535db77093c017",
             "transcribe": "a7665224b3acc65e",
-            "merge": "517aae8fd2f6a713",
+            "merge": "4d23e9773244a808",
         },
     ),
 ]

@@ -14,7 +14,14 @@ from sklearn.metrics import silhouette_score
 from spokenby.stages import clustering
 from spokenby.stages.diarization import Params
 from spokenby.stages.linkage import centroids, cosine_distances, link, unit_rows
-from spokenby.stages.speaker_count import PRIOR_PAIRS, fit_count
+from spokenby.stages.local_speakers import NO_PAIRS, Pairs
+from spokenby.stages.speaker_count import (
+    PRIOR_HEARD,
+    PRIOR_PAIRS,
+    fit_count,
+    share_apart,
+    split_voices,
+)
 
 
 @pytest.mark.parametrize(
@@ -361,6 +368,66 @@ def test_alike_voices_are_split_when_their_number_is_known():
     alike = unit_rows(vectors + common)
     assert label(alike, clustering={"join_similarity": 0.5}).max() == 0
     assert same_partition(label(alike, clustering={"join_similarity": 0.5}, num_speakers=2), truth)
+
+
+@pytest.mark.parametrize(("counts", "noise"), [([100, 100, 5, 5], 1.0), ([100, 100, 5, 5], 1.3)])
+def test_who_speaks_little_is_split_off(counts, noise):
+    vectors, truth = voices(counts, noise=noise)
+    overlooked = clustering.cluster_windows(vectors, *moments(len(vectors)), Params())
+    assert overlooked.max() + 1 < len(counts)
+    assert same_partition(label(vectors), truth)
+
+
+def test_nothing_is_split_off_by_chance_in_an_hour_and_a_half():
+    vectors, _ = voices([1600] * 5, noise=1.5, dimension=192)
+    turns = np.random.default_rng(0).permutation(1600)[:, None] * 5 + np.arange(5)
+    start = 0.82 * np.arange(8000)
+    piece = np.arange(8000) // 3
+    labels = clustering.label_windows(vectors[turns.ravel()], start, start + 1.6, piece, Params())
+    assert labels.max() + 1 == 5
+
+
+@pytest.mark.parametrize(("hears", "found"), [("nothing", 1), ("one voice", 1), ("the truth", 2)])
+def test_what_is_heard_apart_leaves_less_doubt(hears, found):
+    vectors, truth = voices([30, 3], noise=1.0)
+    common = unit_rows(np.random.default_rng(9).normal(size=(1, 64)))
+    alike = unit_rows(vectors + common)
+    one, other = np.triu_indices(len(alike), 1)
+    near = other - one < 6
+    one, other = one[near], other[near]
+    different = truth[one] != truth[other]
+    heard = {
+        "nothing": NO_PAIRS,
+        "one voice": Pairs(one, other, np.zeros(len(one), bool)),
+        "the truth": Pairs(one, other, different),
+    }[hears]
+    weights, clear = np.full(len(alike), 0.8), np.ones(len(alike), bool)
+    labels = split_voices(alike, weights, 0 * truth, 9, clear, heard, 0.6)
+    assert labels.max() + 1 == found
+    assert found == 1 or same_partition(labels, truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pairs_between_branches_are_counted(seed):
+    random = np.random.default_rng(seed)
+    rows = np.sort(random.choice(30, 20, replace=False))
+    tree = link(random.normal(size=(20, 3)), "average", "euclidean")[:, :2].astype(int)
+    one, other = np.triu_indices(30, 1)
+    some = random.random(len(one)) < 0.3
+    pairs = Pairs(one[some], other[some], random.random(some.sum()) < 0.5)
+    below = [{row} for row in rows.tolist()]
+    below += [set() for _ in tree]
+    for node, children in enumerate(tree.tolist(), 20):
+        below[node] = below[children[0]] | below[children[1]]
+    expected = []
+    for branch in below[:-1]:
+        across = [
+            apart
+            for a, b, apart in zip(*(part.tolist() for part in pairs), strict=True)
+            if {a, b} <= below[-1] and (a in branch) != (b in branch)
+        ]
+        expected.append(sum(across) / (len(across) + PRIOR_HEARD))
+    np.testing.assert_allclose(share_apart(tree, rows, pairs, 30), expected)
 
 
 def test_short_rows_are_no_voice_to_split_off():

@@ -10,6 +10,7 @@ from spokenby.stages.local_speakers import (
     CHUNK_FRAMES,
     FRAME_STEP_S,
     average,
+    compare_windows,
     count_chunks,
     count_frames,
     cut_pieces,
@@ -49,6 +50,43 @@ def active(chunks, *stretches):
     for chunk, first, last, speaker in stretches:
         result[chunk, first:last, speaker] = True
     return result
+
+
+def seconds(*frames):
+    return to_time(np.array(frames, float))
+
+
+def test_windows_in_a_chunk_are_compared():
+    """Windows 0 and 3 are one speaker's, 1 another's; 2 has two at once, and 4 is too far away."""
+    who = active(4, (0, 10, 100, 0), (0, 110, 200, 1), (0, 210, 400, 0), (0, 210, 300, 2))
+    who[3, 500:580, 2] = True
+    start, end = seconds(10, 110, 210, 310, 944), seconds(100, 200, 300, 400, 1024)
+    found = compare_windows(who, start, end)
+    assert list(zip(*(part.tolist() for part in found), strict=True)) == [
+        (0, 1, True),
+        (0, 3, False),
+        (1, 3, True),
+    ]
+
+
+@pytest.mark.parametrize(("chunks", "apart"), [("AB", False), ("AA", False), ("ABB", True)])
+def test_most_chunks_decide_whether_two_windows_are_apart(chunks, apart):
+    """The second window is speaker 0's, as the first, in chunks A, and speaker 1's in chunks B."""
+    first, last = 300, 350
+    who = active(len(chunks))
+    for number, (kind, begin) in enumerate(
+        zip(chunks, first_frames(len(chunks)).tolist(), strict=True)
+    ):
+        who[number, first - begin : last - begin, 0] = True
+        who[number, first - begin + 60 : last - begin + 60, "AB".index(kind)] = True
+    found = compare_windows(who, seconds(first, first + 60), seconds(last, last + 60))
+    assert found.apart.tolist() == [apart]
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_without_windows_there_are_no_pairs(chunks):
+    found = compare_windows(active(chunks), np.empty(0), np.empty(0))
+    assert [part.tolist() for part in found] == [[], [], []]
 
 
 def masks_of(who):
