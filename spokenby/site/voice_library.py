@@ -196,6 +196,7 @@ class Forgotten(NamedTuple):
 
 def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
+    published.look(settings)
     library = open_library(settings)
     voice = library.summary(which).voice
     change = library.forget(which)

@@ -196,9 +196,7 @@ class Tools:
     ) -> ListedVideos:
         """List the transcribed videos by name, with who speaks in each."""
         places = [
-            place
-            for place in open_library(self._settings).transcripts()
-            if name.casefold() in place.video_name.casefold()
+            place for place in self._transcripts() if name.casefold() in place.video_name.casefold()
         ]
         found = islice(filter(None, map(self._video, places)), first, first + limit + 1)
         videos = list(found)
@@ -278,13 +276,17 @@ class Tools:
             link=_link(folder, pages_of(self._settings)),
         )
 
+    def _transcripts(self) -> list[TranscriptPlace]:
+        published.look(self._settings)
+        return open_library(self._settings).transcripts()
+
     def _place(self, video: str) -> TranscriptPlace:
         """Return the transcript that an id or a name stands for.
 
         Raises:
             InputError: none or several match.
         """
-        places = open_library(self._settings).transcripts()
+        places = self._transcripts()
         ids = {folder_id(folder_at(place.folder, self._settings)): place for place in places}
         if found := ids.get(video.strip()):
             return found
