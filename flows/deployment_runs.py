@@ -1,4 +1,4 @@
-"""Transcribe videos in a run of the deployment where a worker serves it, else in this process."""
+"""Transcribe videos in runs of the deployment, one a host with a worker, else in this process."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import httpx
 from prefect.artifacts import create_link_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import DeploymentStatus, FlowRun
+from prefect.client.schemas.objects import DeploymentStatus, FlowRun, WorkerStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
@@ -40,10 +40,10 @@ def run_videos(
     *key: object,
     wait: bool = True,
 ) -> tuple[bool, str]:
-    """Transcribe some videos in one run; return whether and how it ended.
+    """Transcribe some videos; return whether and how that ended.
 
-    It is a run of the deployment where a worker serves that: one that the UI can retry. Else it
-    is done in this process, which goes on with the inventory.
+    Where workers serve the deployment, runs of it do that, which the UI can retry: one for each
+    host. Else it is done in this process, which goes on with the inventory.
 
     Args:
         paths: videos.
@@ -51,13 +51,20 @@ def run_videos(
         inventory: of that request.
         key: what makes these attempts others than earlier ones; who asks for the same twice joins
             the run that is under way.
-        wait: for the end of a run of the deployment.
+        wait: for the end of runs of the deployment.
     """
     with get_client(sync_client=True) as client:
         if deployment := served(client):
-            run = _run_of(deployment, client, paths, request, key, inventory.batch.recipe)
-            _link_to(run)
-            return _follow(client, run) if wait else (False, f"in run {run.name}")
+            runs = [
+                _run_of(deployment, client, part, request, key, inventory.batch.recipe)
+                for part in dealt(paths, count_hosts(client, deployment))
+            ]
+            for run in runs:
+                _link_to(run)
+            if not wait:
+                return False, "; ".join(f"in run {run.name}" for run in runs)
+            ended = [_follow(client, run) for run in runs]
+            return all(one for one, _ in ended), "; ".join(message for _, message in ended)
     with sharing(inventory):
         state = transcribe_videos(tuple(paths), return_state=True, **request)
     return not is_stopping(), state.message or str(state.name)
@@ -73,6 +80,19 @@ def served(client: SyncPrefectClient) -> DeploymentResponse | None:
         return None
     ready = deployment.status is DeploymentStatus.READY and not deployment.paused
     return deployment if ready else None
+
+
+def count_hosts(client: SyncPrefectClient, deployment: DeploymentResponse) -> int:
+    """Return how many hosts have a worker that asks for the runs of a deployment."""
+    if not (pool := deployment.work_pool_name):
+        return 1
+    workers = client.read_workers_for_work_pool(pool)
+    return max(1, sum(worker.status is WorkerStatus.ONLINE for worker in workers))
+
+
+def dealt(paths: list[str], hosts: int) -> list[list[str]]:
+    """Return videos in as many parts as there are hosts, each in their order; none is empty."""
+    return [part for host in range(hosts) if (part := paths[host::hosts])]
 
 
 def queued_paths() -> frozenset[str]:

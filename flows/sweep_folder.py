@@ -58,10 +58,10 @@ def sweep_folder(
 ) -> State[list[VideoStatus]]:
     """Transcribe what is new in some folders.
 
-    What is new goes to a run of transcribe-videos, to which a link leads. Videos that have their
-    transcript, that are still being written, or that another run works on are left out. Each sweep
-    tries a failed video once more, until it has failed too often; then it rests until its file
-    changes or somebody runs `spokenby retry`.
+    What is new goes to runs of transcribe-videos, one for each host that has a worker; links lead
+    to them. Videos that have their transcript, that are still being written, or that another run
+    works on are left out. Each sweep tries a failed video once more, until it has failed too often;
+    then it rests until its file changes or somebody runs `spokenby retry`.
 
     Args:
         folders: Folders that are searched, as the worker's machine names them; the site's folder

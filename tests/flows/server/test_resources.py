@@ -24,11 +24,13 @@ from media import Sound, make_video
 from served import LOST, CutRun, Served, children, forget_diarization, wait
 
 from flows.cli import doctor
+from flows.deployment_runs import count_hosts, dealt
 from flows.server import resources
 from flows.server.connection import connected
 from flows.server.gpu_limits import drop_limits_of_dead
 from spokenby.engines.av import read_audio
 from spokenby.settings import read_settings
+from tasks.forms import DEPLOYMENT
 
 TALK = "telephone talk"
 CLIP_S = 6
@@ -109,6 +111,11 @@ def test_a_worker_that_died_leaves_no_limit(served: Served, here: Here) -> None:
         database.execute("UPDATE worker SET status = 'OFFLINE' WHERE name = 'dead'")
     database.close()
     with connected() as client:
+        # Work is dealt out to the hosts that have a worker: this one and the one that lives.
+        deployment = client.read_deployment_by_name(DEPLOYMENT)
+        wait(lambda: count_hosts(client, deployment) == 2, 60, lambda: deployment)
+        assert dealt(["a", "b", "c"], 2) == [["a", "c"], ["b"]]
+        assert dealt(["a"], 2) == [["a"]]
         assert drop_limits_of_dead(client, read_settings()) == ["gpu-dead"]
         assert drop_limits_of_dead(client, read_settings()) == []
     assert limits(served).keys() == {tag, "gpu-living", "gpu-of-somebody-else"}
