@@ -8,7 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from spokenby.output.correcting import GENERIC_NAME
@@ -95,7 +95,8 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
         request: what to take out.
     """
     shown = names_of(transcript)
-    known = (shown[label] for label in request.speakers)
+    known = [shown[label] for label in request.speakers]
+    known += [each.track for each in transcript.speakers if each.label in request.speakers]
     names = _names((*request.names, *(each for each in known if not GENERIC_NAME.fullmatch(each))))
     languages = {transcript.language, *(part.transcribed for part in transcript.languages)}
     reasons = _Reasons()
@@ -120,14 +121,13 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
     sound = _joined(
         [(each.start, each.end) for each in taken] + [(turn.start, turn.end) for turn in turns]
     )
-    doubts = tuple(_doubts(segments, names, reasons, languages if request.numbers else set()))
-    return Redacted(
-        _renamed(transcript, segments, _Speakers(transcript.speakers, names, request.speakers)),
-        _line(name, names, numbers=request.numbers),
-        taken,
-        tuple(sound),
-        doubts,
+    copy = _renamed(transcript, segments, _Speakers(transcript.speakers, names, request.speakers))
+    name = _line(name, names, numbers=request.numbers)
+    doubts = (
+        *_doubts(segments, names, reasons, languages if request.numbers else set()),
+        *_doubts_beside(copy, name, names),
     )
+    return Redacted(copy, name, taken, tuple(sound), doubts)
 
 
 def _folded(text: str) -> str:
@@ -312,8 +312,8 @@ class _Speakers:
         self._new: dict[str | None, tuple[str, str]] = {}
         """Of a label, the new one and the new name."""
         for speaker in speakers:
-            said = _Said(plain(speaker.name).split())
-            if speaker.label in labels or any(True for each in names for _ in said.places(each)):
+            called = (plain(speaker.name).split(), plain(speaker.track).split())
+            if speaker.label in labels or any(_named(words, names) for words in called):
                 number = len(self._new) + 1
                 shown = REDACTED_SPEAKER if number == 1 else f"{REDACTED_SPEAKER} {number}"
                 label = f"REDACTED_{number:02}" if speaker.label in labels else speaker.label
@@ -326,7 +326,8 @@ class _Speakers:
         update: dict[str, object] = {"words": words}
         if speaker.label in self._new:
             label, shown = self._new[speaker.label]
-            update |= {"label": label, "name": shown, "voice": None, "confidence": None}
+            update |= {"label": label, "name": shown, "track": ""}
+            update |= {"voice": None, "confidence": None}
         return speaker.model_copy(update=update)
 
     def segment(self, segment: Segment) -> Segment:
@@ -371,15 +372,9 @@ def _renamed(
 def _line(text: str, names: Sequence[_Name], *, numbers: bool) -> str:
     """Return a line of text, such as a video's name, without the names, and the digits if asked."""
     words = text.split()
-    said = _Said(words)
-    places = {
-        place
-        for name in names
-        for first, last in said.places(name)
-        for place in range(first, last + 1)
-    }
+    places = _named(words, names)
     if numbers:
-        places |= find_numbers(words, said.parts, LANGUAGES)
+        places |= find_numbers(words, [_parts(word) for word in words], LANGUAGES)
     if not places:
         return text
     return " ".join(
@@ -387,6 +382,27 @@ def _line(text: str, names: Sequence[_Name], *, numbers: bool) -> str:
         for place, word in enumerate(words)
         if not {place, place - 1} <= places
     )
+
+
+def _named(words: Sequence[str], names: Iterable[_Name]) -> set[int]:
+    """Return the places of the words that hold a name, also one in CamelCase or beside a digit."""
+    pieces = [(n, piece) for n, word in enumerate(words) for piece in _cut(word)]
+    found = set()
+    for owned in (list(enumerate(words)), pieces):
+        said = _Said([word for _, word in owned])
+        for first, last in (at for name in names for at in said.places(name)):
+            found |= {place for place, _ in owned[first : last + 1]}
+    return found
+
+
+def _cut(word: str) -> list[str]:
+    """Return the pieces of a word: `TalkWithAda2` is Talk, With, Ada, 2."""
+    cuts = [
+        n
+        for n, (before, after) in enumerate(pairwise(word), 1)
+        if (before.islower() and after.isupper()) or before.isdigit() != after.isdigit()
+    ]
+    return [word[first:last] for first, last in pairwise([0, *cuts, len(word)])]
 
 
 def _doubts(
@@ -407,6 +423,25 @@ def _doubts(
             places = ", ".join(map(position, times[:_SHOWN]))
             more = ", …" if len(times) > _SHOWN else ""
             yield f"“{text}” is still there, and like a name: {places}{more}"
+
+
+def _doubts_beside(
+    transcript: SpeakerTranscript, name: str, names: Sequence[_Name]
+) -> Iterator[str]:
+    """Yield what may still be said by the title, names of speakers and tracks, and warnings."""
+    texts = {
+        **dict.fromkeys(transcript.named_warnings, "a warning"),
+        **{each.reason: "a note" for each in transcript.doubtful},
+        **{each.track: "the name of a track" for each in transcript.speakers},
+        **{each.name: "the name of a speaker" for each in transcript.speakers},
+        name: "the title",
+    }
+    sought = {each for name in names for each in (*name.parts, name.letters)}
+    inside = [each for each in sought if len(each) > 2 or not each.isascii()]
+    for text, what in texts.items():
+        parts = _parts(text.replace(REDACTED_SPEAKER, ""))
+        if _resembles(parts, names) or any(each in part for part in parts for each in inside):
+            yield f"“{plain(text)}”, {what}, is still there, and like a name"
 
 
 def _resembles(parts: Iterable[str], names: Iterable[_Name]) -> bool:
