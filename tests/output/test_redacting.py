@@ -85,7 +85,7 @@ def test_names_in_a_script_without_spaces() -> None:
         ("de", "ein Haus, zwei und dreißigste, achtsam, Hundertschaft", None),
         (
             "de",
-            "zweitausendeinundzwanzig hunderteinundachtzig hunderteins zweieinhalb hunderterste einsam",
+            "zweitausendeinundzwanzig hunderteinundachtzig hunderteins hunderterste einsam",
             "[…] einsam",
         ),
         ("fr", "quatre-vingt-dix et un ami", "[…] ami"),
