@@ -327,7 +327,7 @@ class _Speakers:
         if speaker.label in self._new:
             label, shown = self._new[speaker.label]
             update |= {"label": label, "name": shown, "track": ""}
-            update |= {"voice": None, "confidence": None}
+            update |= {"voice": None, "merged": (), "confidence": None}
         return speaker.model_copy(update=update)
 
     def segment(self, segment: Segment) -> Segment:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest
+from spokenby.output.folders import CORRECTIONS
 from spokenby.output.formats import TRANSCRIPT
 from spokenby.output.layers import forget_name
 from spokenby.output.rename_speakers import Rewritten, rewrite_folder
@@ -171,22 +172,19 @@ class Forgotten(NamedTuple):
 def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
     library = open_library(settings)
-    voice = library.summary(which).voice
     change = library.forget(which)
     folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
     written = [manifest.read_manifest(folder) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)
-    for folder, about in zip(folders, written, strict=True):
-        try:
-            if about:
-                video = about["video"]["digest"]
-                forget_name(
-                    folder, video, voice, locks=settings.claims, copies=settings.corrections
-                )
-        except SpokenbyError as error:
-            remains.append(f"the corrections in {folder} may name them: {error}")
+    # Everywhere: words may be given to somebody whose voice is not in the video.
+    noted = (folder_at(each.folder, settings) for each in library.transcripts())
+    corrected = {path.parent for path in settings.transcripts.absolute().glob(f"*/{CORRECTIONS}")}
+    corrected |= {folder for folder in noted if (folder / CORRECTIONS).is_file()}
+    remains += forget_name(
+        sorted(corrected), change.numbers, locks=settings.claims, copies=settings.corrections
+    )
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"
