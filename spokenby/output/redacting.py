@@ -8,7 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 from spokenby.output.correcting import GENERIC_NAME
@@ -95,8 +95,12 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
         request: what to take out.
     """
     shown = names_of(transcript)
-    known = [shown[label] for label in request.speakers]
-    known += [each.track for each in transcript.speakers if each.label in request.speakers]
+    known = [
+        name
+        for speaker in transcript.speakers
+        if speaker.label in request.speakers
+        for name in (shown[speaker.label], speaker.track)
+    ]
     names = _names((*request.names, *(each for each in known if not GENERIC_NAME.fullmatch(each))))
     languages = {transcript.language, *(part.transcribed for part in transcript.languages)}
     reasons = _Reasons()
@@ -121,13 +125,17 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
     sound = _joined(
         [(each.start, each.end) for each in taken] + [(turn.start, turn.end) for turn in turns]
     )
-    copy = _renamed(transcript, segments, _Speakers(transcript.speakers, names, request.speakers))
-    name = _line(name, names, numbers=request.numbers)
-    doubts = (
-        *_doubts(segments, names, reasons, languages if request.numbers else set()),
-        *_doubts_beside(copy, name, names),
+    doubts = [*_doubts(segments, names, reasons, languages if request.numbers else set())]
+    speakers = _Speakers(transcript.speakers, names, request.speakers)
+    copy = _renamed(transcript, segments, speakers)
+    title = _line(name, names, numbers=request.numbers)
+    return Redacted(
+        copy,
+        title,
+        taken,
+        tuple(sound),
+        (*doubts, *_doubts_beside(title, copy, names)),
     )
-    return Redacted(copy, name, taken, tuple(sound), doubts)
 
 
 def _folded(text: str) -> str:
@@ -312,8 +320,8 @@ class _Speakers:
         self._new: dict[str | None, tuple[str, str]] = {}
         """Of a label, the new one and the new name."""
         for speaker in speakers:
-            called = (plain(speaker.name).split(), plain(speaker.track).split())
-            if speaker.label in labels or any(_named(words, names) for words in called):
+            written = (speaker.name, speaker.track)
+            if speaker.label in labels or any(_line(each, names) != each for each in written):
                 number = len(self._new) + 1
                 shown = REDACTED_SPEAKER if number == 1 else f"{REDACTED_SPEAKER} {number}"
                 label = f"REDACTED_{number:02}" if speaker.label in labels else speaker.label
@@ -339,7 +347,7 @@ class _Speakers:
         """Return a warning, which may name speakers by label, without names."""
         for label, (_, shown) in self._new.items():
             text = re.sub(rf"\b{re.escape(str(label))}\b", shown, text)
-        return _line(text, self._names, numbers=False)
+        return _line(text, self._names)
 
 
 def _renamed(
@@ -369,40 +377,55 @@ def _renamed(
     )
 
 
-def _line(text: str, names: Sequence[_Name], *, numbers: bool) -> str:
+def _line(text: str, names: Sequence[_Name], *, numbers: bool = False) -> str:
     """Return a line of text, such as a video's name, without the names, and the digits if asked."""
-    words = text.split()
-    places = _named(words, names)
-    if numbers:
-        places |= find_numbers(words, [_parts(word) for word in words], LANGUAGES)
-    if not places:
-        return text
-    return " ".join(
-        MARK if place in places else word
-        for place, word in enumerate(words)
-        if not {place, place - 1} <= places
+    for cut_apart in (False, True):
+        words = (_apart(text) if cut_apart else text).split()
+        said = _Said(words)
+        places = {
+            place
+            for name in names
+            for first, last in said.places(name)
+            for place in range(first, last + 1)
+        }
+        if numbers and not cut_apart:
+            places |= find_numbers(words, said.parts, LANGUAGES)
+        if places:
+            text = " ".join(
+                MARK if place in places else word
+                for place, word in enumerate(words)
+                if not {place, place - 1} <= places
+            )
+    return text
+
+
+def _apart(text: str) -> str:
+    """Return a text with spaces in what is WrittenLikeThis2, as files often are."""
+    return "".join(
+        f" {letter}"
+        if (letter.isupper() and before.islower())
+        or (before.isalnum() and letter.isalnum() and before.isdigit() != letter.isdigit())
+        else letter
+        for before, letter in zip(f" {text}", text, strict=False)
     )
 
 
-def _named(words: Sequence[str], names: Iterable[_Name]) -> set[int]:
-    """Return the places of the words that hold a name, also one in CamelCase or beside a digit."""
-    pieces = [(n, piece) for n, word in enumerate(words) for piece in _cut(word)]
-    found = set()
-    for owned in (list(enumerate(words)), pieces):
-        said = _Said([word for _, word in owned])
-        for first, last in (at for name in names for at in said.places(name)):
-            found |= {place for place, _ in owned[first : last + 1]}
-    return found
-
-
-def _cut(word: str) -> list[str]:
-    """Return the pieces of a word: `TalkWithAda2` is Talk, With, Ada, 2."""
-    cuts = [
-        n
-        for n, (before, after) in enumerate(pairwise(word), 1)
-        if (before.islower() and after.isupper()) or before.isdigit() != after.isdigit()
+def _doubts_beside(
+    title: str, transcript: SpeakerTranscript, names: Sequence[_Name]
+) -> Iterator[str]:
+    """Yield which names may still be in what stands beside the words, joined with others."""
+    beside = [
+        ("the title", title),
+        *(("a speaker's name", speaker.name) for speaker in transcript.speakers),
+        *(("a track's name", speaker.track) for speaker in transcript.speakers),
+        *(("a warning", warning) for warning in transcript.warnings),
+        *(("a note", note.reason) for note in transcript.doubtful),
     ]
-    return [word[first:last] for first, last in pairwise([0, *cuts, len(word)])]
+    for what, text in beside:
+        letters = "".join(_parts(text))
+        for name in names:
+            if len(name.letters) >= _LETTERS_TO_RESEMBLE and name.letters in letters:
+                yield f"{what}, “{text}”, may still have “{name.written}” in it"
 
 
 def _doubts(
@@ -423,25 +446,6 @@ def _doubts(
             places = ", ".join(map(position, times[:_SHOWN]))
             more = ", …" if len(times) > _SHOWN else ""
             yield f"“{text}” is still there, and like a name: {places}{more}"
-
-
-def _doubts_beside(
-    transcript: SpeakerTranscript, name: str, names: Sequence[_Name]
-) -> Iterator[str]:
-    """Yield what may still be said by the title, names of speakers and tracks, and warnings."""
-    texts = {
-        **dict.fromkeys(transcript.named_warnings, "a warning"),
-        **{each.reason: "a note" for each in transcript.doubtful},
-        **{each.track: "the name of a track" for each in transcript.speakers},
-        **{each.name: "the name of a speaker" for each in transcript.speakers},
-        name: "the title",
-    }
-    sought = {each for name in names for each in (*name.parts, name.letters)}
-    inside = [each for each in sought if len(each) > 2 or not each.isascii()]
-    for text, what in texts.items():
-        parts = _parts(text.replace(REDACTED_SPEAKER, ""))
-        if _resembles(parts, names) or any(each in part for part in parts for each in inside):
-            yield f"“{plain(text)}”, {what}, is still there, and like a name"
 
 
 def _resembles(parts: Iterable[str], names: Iterable[_Name]) -> bool:

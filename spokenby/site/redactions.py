@@ -107,7 +107,8 @@ def make_copy(
             f"{folder}: nothing of that is said", "check how the names are written; no copy is made"
         )
     digest = about["video"]["digest"]
-    target = to or settings.data_dir / "redacted" / folders.folder_name(redacted.name, digest)
+    made = settings.data_dir / "redacted" / folders.folder_name(redacted.name, digest)
+    target = (to or made).absolute()  # "." has no name, beside which the list could stand
     listed = about["files"]
     with (
         _listing(target, redacted.taken) as taken_out,
@@ -183,7 +184,7 @@ def _sound(
 @contextmanager
 def _listing(target: Path, taken: Sequence[Taken]) -> Iterator[Path]:
     """Write the list of what was taken out; it vanishes if the copy cannot be written."""
-    path = target.parent / f"{target.name}{TAKEN_OUT}"  # with_name() refuses "."
+    path = target.with_name(target.name + TAKEN_OUT)
     for there in (target, path):
         if os.path.lexists(there):
             raise InputError(f"{there} is there already", _ELSEWHERE)
