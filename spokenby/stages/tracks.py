@@ -25,7 +25,7 @@ FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
 _GENERIC = re.compile(
     r"(?i)[\W\d_]*((simple|audio|recording|track|stream|channel|sound|handler|stereo|mono|mix|mic"
     r"|microphone|aux|desktop|system|default|capture|input|output|device|main|media|core|apple"
-    r"|speaker|unknown|redacted)[\W\d_]*((?<=[\W_])[a-z])?)*"
+    r"|speaker|unknown|redacted)[\W\d_]*((?<=[\W_])[a-z](?![a-z])[\W\d_]*)?)*"
 )
 """What programs call streams and files by themselves, and spokenby whom it does not know."""
 
