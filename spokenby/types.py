@@ -391,6 +391,11 @@ class Identity(Frozen):
     voice: int | None = Field(description="number of the voice; None: no voiceprint to go by")
     name: str = Field(description="as shown to people: Ada Lovelace, or Speaker 7 for a voice 7")
     known: bool = Field(default=False, description="somebody gave the voice its name")
+    merged: tuple[int, ...] = Field(
+        default=(),
+        exclude_if=lambda numbers: not numbers,
+        description="numbers of voices that went into this one",
+    )
     score: float | None = Field(
         default=None, description="cosine similarity to the voice's print; None for a new voice"
     )
@@ -473,6 +478,11 @@ class Speaker(Frozen):
     label: str = Field(description="as in the turns: SPEAKER_00")
     name: str = Field(description="as shown to people")
     voice: int | None = Field(default=None, description="the same in every video of a library")
+    merged: tuple[int, ...] = Field(
+        default=(),
+        exclude_if=lambda numbers: not numbers,
+        description="numbers of voices that went into this one",
+    )
     confidence: float | None = Field(default=None, description="that it is this voice, 0 to 1")
     talk_time: Seconds
     words: int

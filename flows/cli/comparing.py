@@ -41,9 +41,10 @@ def transcribe_apart(
         console: to say what happens.
 
     Raises:
-        InputError: the profile or its options are not such.
+        InputError: the profile or its options are not such, or the cache cannot be written.
     """
     from spokenby.errors import InputError
+    from spokenby.files import explaining
     from spokenby.output.folders import safe_name
 
     try:
@@ -51,8 +52,10 @@ def transcribe_apart(
     except ValueError:
         raise InputError(f"--profile {profile!r} cannot be read", "close its quotes") from None
     folder = (site.cache / "evaluation" / safe_name(profile)).absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with explaining(folder, "set SPOKENBY_CACHE_DIR"):
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
     voices = f"{_SQLITE}{folder / 'voices.sqlite'}"
     if site.voices.startswith(_SQLITE):
         _copy_library(Path(site.voices.removeprefix(_SQLITE)), folder / "voices.sqlite")

@@ -24,6 +24,7 @@ from spokenby.engines.av import FORMATS, AudioStream, Probe, choose_stream, prob
 from spokenby.errors import InputError, TransientError
 from spokenby.files import replacing
 from spokenby.stages.audio import Samples, Source
+from spokenby.stages.tracks import person_in
 from spokenby.types import SAMPLE_RATE_HZ, Progress, Seconds, no_progress
 
 _BLOCK_BYTES = 2**18  # 4 s of samples
@@ -188,7 +189,7 @@ class FfmpegDecoder:
         probed = probe(source)
         if audio_stream is None and len(probed.audio) > 1:
             return tuple(
-                Source(source, stream.index, name=_name_in(stream.title), language=stream.language)
+                Source(source, stream.index, name=person_in(stream.title), language=stream.language)
                 for stream in probed.audio
             )
         stream = choose_stream(probed, audio_stream)
@@ -329,19 +330,6 @@ def _filters(stream: AudioStream, channel: int | None = None, *, highpass: bool 
         # In floats, and before samples are held in range. Of the second order: 20 dB less at 6 Hz.
         resample += f",aformat=sample_fmts=fltp,highpass=f={_HIGHPASS_HZ}"
     return resample
-
-
-_GENERIC = re.compile(
-    r"(?i)[\W\d_]*((simple|audio|recording|track|stream|channel|sound|handler|stereo|mono|mix|mic"
-    r"|microphone|aux|desktop|system|default|capture|input|output|device|main|media|core|apple)"
-    r"[\W\d_]*)*"
-)
-"""Titles of streams that programs give by themselves: no name of a person."""
-
-
-def _name_in(title: str) -> str:
-    """Return the title of a stream where it may be somebody's name, else nothing."""
-    return "" if _GENERIC.fullmatch(title) else " ".join(title.split())
 
 
 _END = b""

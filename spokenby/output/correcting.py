@@ -225,7 +225,9 @@ class _Work:
             who.talk_time is not None and abs(recognized[who.label] - who.talk_time) < 0.01
         ):
             return who.label
-        matching = [each.label for each in self._speakers if each.voice == who.voice]
+        matching = [
+            each.label for each in self._speakers if who.voice in {each.voice, *each.merged}
+        ]
         if who.voice is not None and len(matching) == 1:
             return matching[0]
         name = plain(who.name)

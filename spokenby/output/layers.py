@@ -7,16 +7,17 @@ the corrections outlives the folder.
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spokenby.errors import InputError
+from spokenby.errors import InputError, SpokenbyError
 from spokenby.files import explaining, replacing
 from spokenby.locks import Place
 from spokenby.output import folders, formats, manifest, published
@@ -127,7 +128,7 @@ def stored_corrections(folder: Path, video: Digest, copies: Path) -> tuple[bytes
         video: its digest.
         copies: folder of the copies.
     """
-    for path in (folder / CORRECTIONS, _copy_of(video, copies)):
+    for path in (folder / CORRECTIONS, *_newest_first(copies.glob(f"{video}*.json"))):
         if content := _read(path):
             return content, str(path)
     return b"", ""
@@ -135,9 +136,8 @@ def stored_corrections(folder: Path, video: Digest, copies: Path) -> tuple[bytes
 
 def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
     """Copy the corrections of a video if there is no copy."""
-    copy = _copy_of(video, copies)
-    if content and not copy.exists():
-        with _copying(content, copy):
+    if content and not any(copies.glob(f"{video}*.json")):
+        with _copying(content, _copy_of(video, copies)):
             pass
 
 
@@ -150,27 +150,63 @@ def _list_again(folder: Path) -> None:
         published.publish(folder)
 
 
-def forget_name(folder: Path, video: Digest, voice: int, *, locks: Place, copies: Path) -> None:
-    """Take the name of a voice out of the stored corrections: they give words to its label then.
+def forget_name(
+    transcripts: Iterable[Path], voices: Collection[int], *, locks: Place, copies: Path
+) -> list[str]:
+    """Take the names of voices out of all corrections: they give words to their labels then.
 
-    A page that was opened before cannot save the name again.
+    A page that was opened before cannot save the names again. Returns a line for each file that
+    cannot be read or written.
+
+    Args:
+        transcripts: the folders that may hold corrections; copies of others are looked through,
+            too.
+        voices: numbers, also of voices that went into another one.
+        locks: see `folders.one_writer`.
+        copies: folder of the copies.
     """
-    with published.one_writer(locks, folder):
-        for path in (folder / CORRECTIONS, *copies.glob(f"{video}*.json")):
-            if not (content := _read(path)):
-                continue
-            corrections = read_corrections(content, str(path))
-            nameless = tuple(_nameless(each, voice) for each in corrections.corrections)
-            if nameless != corrections.corrections:
-                changed = _with_new_revision(corrections, nameless)
-                with _copying(as_json(changed), path):
-                    pass
-                if path.parent == folder:
+    remains = []
+    nameless: dict[bytes, bytes] = {}  # a file and its copy stay the same
+
+    def rewrite(path: Path) -> bool:
+        if not (content := _read(path)):
+            return False
+        if content not in nameless:
+            nameless[content] = _without_names(content, voices, str(path))
+        if nameless[content] == content:
+            return False
+        with _copying(nameless[content], path):
+            pass
+        return True
+
+    for folder in transcripts:
+        of_video = copies.glob(f"{glob.escape(folder.name[-8:])}*.json")
+        try:
+            with published.one_writer(locks, folder):
+                if rewrite(folder / CORRECTIONS):
                     _list_again(folder)
+                for path in of_video:
+                    rewrite(path)
+        except SpokenbyError as error:
+            remains.append(f"the corrections in {folder} may name them: {error}")
+    for path in sorted(copies.glob("*.json")):
+        try:
+            rewrite(path)
+        except SpokenbyError as error:
+            remains.append(f"{path} may name them: {error}")
+    return remains
 
 
-def _nameless(each: Correction, voice: int) -> Correction:
-    if not each.speaker or each.speaker.voice != voice:
+def _without_names(content: bytes, voices: Collection[int], source: str) -> bytes:
+    corrections = read_corrections(content, source)
+    nameless = tuple(_nameless(each, voices) for each in corrections.corrections)
+    if nameless == corrections.corrections:
+        return content
+    return as_json(_with_new_revision(corrections, nameless))
+
+
+def _nameless(each: Correction, voices: Collection[int]) -> Correction:
+    if not each.speaker or each.speaker.voice not in voices:
         return each
     name = each.speaker.label or "Unknown speaker"
     who = each.speaker.model_copy(update={"name": name, "voice": None})
@@ -258,9 +294,7 @@ def save_corrections(
                 f"{folder} was edited by hand", "keep the edits elsewhere, or: --overwrite-edited"
             )
         files = render_again(folder, about, layer, pages)
-        copy = _copy_of(video, copies)
-        if copy.exists() and _read(copy) != before.content:  # of another transcript of the video
-            copy.replace(_free(copy))
+        copy = _own_copy(before.content, video, copies)
         with _copying(content, copy):
             kept = published.write_folder(folder, files)
     unfit = layer.corrected.unfit
@@ -286,10 +320,21 @@ def _with_new_revision(corrections: Corrections, changed: tuple[Correction, ...]
     return corrections.model_copy(update={"corrections": changed, "revision": revision})
 
 
-def _free(copy: Path) -> Path:
-    """Return a path beside a copy that nothing has."""
-    paths = (copy.with_suffix(f".{number}.json") for number in count(1))
+def _own_copy(content: bytes, video: Digest, copies: Path) -> Path:
+    """Return where the copy of a transcript's corrections is to be: in place of the one before.
+
+    Other transcripts of the video have copies, too.
+    """
+    for path in copies.glob(f"{video}*.json"):
+        if content and _read(path) == content:
+            return path
+    copy = _copy_of(video, copies)
+    paths = chain([copy], (copy.with_suffix(f".{number}.json") for number in count(1)))
     return next(path for path in paths if not path.exists())
+
+
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def _copy_of(video: Digest, copies: Path) -> Path:

@@ -37,8 +37,9 @@ _SPELLED = {
         "and point dash minus hundred",
     ),
     "de": _spelled(
-        rf"eins|(ein)?({_GERMAN})((und|ein(und)?)?({_GERMAN}))*(eins|erste[nrsm]?|s?te[nrsm]?)?"
-        rf"|einund({_GERMAN})(ste[nrsm]?)?|dritte[nrsm]?|(million|milliarde)(en|n)?",
+        rf"(ein(und)?)?({_GERMAN})((und|ein(und)?)?({_GERMAN}))*"
+        r"((und)?(eins?|ein(ein)?halb|(ers|drit)te[nrsm]?)|s?te[nrsm]?|(?<=ig)ern?)?"
+        r"|eins|eineinhalb|dritte[nrsm]?|(million|milliarde)(en|n)?",
         "ein eine einen einem einer erste ersten erster zweite",
         "und komma minus",
     ),
@@ -47,15 +48,17 @@ _SPELLED = {
         "|seize|vingts?|trente|quarante|cinquante|soixante|septante|huitante|octante|nonante|cents?"
         "|mille|(million|milliard)s?"
         "|(deux|trois|quatr|cinqu|six|sept|huit|neuv|dix|onz|douz|treiz|quatorz|quinz|seiz|vingt"
-        "|trent|quarant|cinquant|soixant|cent|mill)iemes?",
+        "|trent|quarant|cinquant|soixant|cent|mill|un)iemes?"
+        "|(diz|douz|quinz|vingt|trent|quarant|cinquant|soixant|cent)aines?|milliers?",
         "un une premier premiere second seconde",
         "et virgule moins",
     ),
     "es": _spelled(
         "cero|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|once|doce|trece|catorce|quince"
-        "|(dieci|veinti)(un[oa]?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve)|veinte|treinta"
-        "|cuarenta|cincuenta|sesenta|setenta|ochenta|noventa|cien|cientos?|quinient[oa]s"
-        "|(dos|tres|cuatro|seis|sete|ocho|nove)cient[oa]s|mil|millon(es)?|millones"
+        "|(dieci|veinti|(trein|cuaren|cincuen|sesen|seten|ochen|noven)tai)"
+        "(un[oa]?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve)"
+        "|veinte|(trein|cuaren|cincuen|sesen|seten|ochen|noven)ta|cien|cientos?|quinient[oa]s"
+        "|(dos|tres|cuatro|seis|sete|ocho|nove)cient[oa]s|mil(es)?|millon(es)?"
         "|tercer[oa]?|cuart[oa]|quint[oa]|sext[oa]|septim[oa]|octav[oa]|noven[oa]|decim[oa]",
         "uno una un primer primero primera segundo segunda",
         "y coma menos",
@@ -65,8 +68,8 @@ LANGUAGES = tuple(_SPELLED)
 """In which spelled-out numbers are known."""
 
 _DIGIT = re.compile(r"\d")
-_HAN_DIGIT = "[零〇一二三四五六七八九十百千万萬億亿両两幺]"
-_HAN = re.compile(f"{_HAN_DIGIT}{{2,}}(点{_HAN_DIGIT}+)?|{_HAN_DIGIT}点{_HAN_DIGIT}+")
+_HAN_DIGIT = "[零〇一二三四五六七八九十百千万萬億亿兆両两幺廿卅]"
+_HAN = re.compile(f"{_HAN_DIGIT}([点點]?{_HAN_DIGIT})+")
 
 
 def find_numbers(

@@ -335,7 +335,7 @@ class _Speakers:
         if speaker.label in self._new:
             label, shown = self._new[speaker.label]
             update |= {"label": label, "name": shown, "track": ""}
-            update |= {"voice": None, "confidence": None}
+            update |= {"voice": None, "merged": (), "confidence": None}
         return speaker.model_copy(update=update)
 
     def segment(self, segment: Segment) -> Segment:
@@ -379,29 +379,33 @@ def _renamed(
 
 def _line(text: str, names: Sequence[_Name], *, numbers: bool = False) -> str:
     """Return a line of text, such as a video's name, without the names, and the digits if asked."""
-    words = _apart(text).split()
-    said = _Said(words)
-    places = {
-        place
-        for name in names
-        for first, last in said.places(name)
-        for place in range(first, last + 1)
-    }
-    if numbers:
-        places |= find_numbers(words, said.parts, LANGUAGES)
-    if not places:
-        return text
-    return " ".join(
-        MARK if place in places else word
-        for place, word in enumerate(words)
-        if not {place, place - 1} <= places
-    )
+    for cut_apart in (False, True):
+        words = (_apart(text) if cut_apart else text).split()
+        said = _Said(words)
+        places = {
+            place
+            for name in names
+            for first, last in said.places(name)
+            for place in range(first, last + 1)
+        }
+        if numbers and not cut_apart:
+            places |= find_numbers(words, said.parts, LANGUAGES)
+        if places:
+            text = " ".join(
+                MARK if place in places else word
+                for place, word in enumerate(words)
+                if not {place, place - 1} <= places
+            )
+    return text
 
 
 def _apart(text: str) -> str:
-    """Return a text with spaces in what is WrittenLikeThis, as files often are."""
+    """Return a text with spaces in what is WrittenLikeThis2, as files often are."""
     return "".join(
-        f" {letter}" if letter.isupper() and before.islower() else letter
+        f" {letter}"
+        if (letter.isupper() and before.islower())
+        or (before.isalnum() and letter.isalnum() and before.isdigit() != letter.isdigit())
+        else letter
         for before, letter in zip(f" {text}", text, strict=False)
     )
 
@@ -413,7 +417,9 @@ def _doubts_beside(
     beside = [
         ("the title", title),
         *(("a speaker's name", speaker.name) for speaker in transcript.speakers),
+        *(("a track's name", speaker.track) for speaker in transcript.speakers),
         *(("a warning", warning) for warning in transcript.warnings),
+        *(("a note", note.reason) for note in transcript.doubtful),
     ]
     for what, text in beside:
         letters = "".join(_parts(text))

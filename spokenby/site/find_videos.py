@@ -35,6 +35,7 @@ OnProblem = Callable[[str | Path, InputError], None]
 
 UNFINISHED, HIDDEN, NO_FILE = "unfinished", "hidden", "not a file"
 OTHER_ENDING = "of another ending"
+NO_TRACK = "of another ending in a folder of tracks"
 """Why a folder search leaves out what is, by its name, a recording."""
 
 LeftOut = dict[Path, str]
@@ -120,11 +121,12 @@ def _same(video: Path) -> str:
 def sum_up_left_out(left_out: LeftOut) -> str:
     """Return in one line what was left out, and why; empty if nothing was."""
     kinds = []
-    for why in (UNFINISHED, HIDDEN, NO_FILE, OTHER_ENDING):
+    for why in (UNFINISHED, HIDDEN, NO_FILE, OTHER_ENDING, NO_TRACK):
         if names := sorted(one_line(path.name) for path in left_out if left_out[path] == why):
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             kinds.append(f"{len(names)} {why} ({', '.join(names[:_NAMED])}{more})")
     hint = ": to transcribe such a file, name it" if OTHER_ENDING in left_out.values() else ""
+    hint += ": convert such a track, as to FLAC" if NO_TRACK in left_out.values() else ""
     return f"left out: {'; '.join(kinds)}{hint}" if kinds else ""
 
 
@@ -161,8 +163,11 @@ def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator
         ) from None
     except OSError as error:
         raise _unreadable(error) from error
-    if stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and path.suffix.lower() == TRACKS):
+    if stat.S_ISREG(mode):
         yield _with_text_name(path)
+    elif stat.S_ISDIR(mode) and path.suffix.lower() == TRACKS:
+        yield _with_text_name(path)
+        _note_no_tracks(path, left_out)
     elif stat.S_ISDIR(mode):
         yield from _walk(path, on_problem, left_out)
     else:
@@ -189,7 +194,7 @@ def _look_into_bucket(path: Path, on_problem: OnProblem, left_out: LeftOut) -> I
             continue
         if any(Path(name).suffix.lower() == TRACKS for name in below.parts[:-1]):
             on_problem(each, InputError(f"{address_of(each)} is a track", _TRACKS_ON_DISK))
-        elif why := _why_left_out(each, beside[each.parent]):
+        elif why := why_left_out(each, beside[each.parent]):
             left_out[each] = why
         elif each.suffix.lower() in SUFFIXES:
             yield each
@@ -210,13 +215,27 @@ def _walk(top: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]
         folders[:] = [name for name in folders if name not in as_one]
         for name in [*names, *as_one]:
             path = Path(folder, name)
-            if why := _why_left_out(path, names):
+            if why := why_left_out(path, names):
                 left_out[path] = why
             elif path.suffix.lower() in SUFFIXES | {TRACKS}:
                 try:
                     yield _with_text_name(path)
                 except InputError as error:
                     on_problem(path, error)
+                if name in as_one:
+                    _note_no_tracks(path, left_out)
+
+
+def _note_no_tracks(folder: Path, left_out: LeftOut) -> None:
+    """Add the recordings in a folder of tracks that are none of its tracks."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names, to be compared with each other
+    except OSError:  # said when it is read
+        return
+    for path in (folder / name for name in names):
+        why = why_left_out(path, names)
+        if why not in {"", UNFINISHED}:  # `track_files` refuses that
+            left_out[path] = NO_TRACK if why == OTHER_ENDING else why
 
 
 def is_track_folder(path: Path) -> bool:
@@ -226,10 +245,10 @@ def is_track_folder(path: Path) -> bool:
 
 def is_recording(path: Path, beside: Collection[str]) -> bool:
     """Return whether a folder search takes a file for a recording, by the names in its folder."""
-    return path.suffix.lower() in SUFFIXES and not _why_left_out(path, beside)
+    return path.suffix.lower() in SUFFIXES and not why_left_out(path, beside)
 
 
-def _why_left_out(path: Path, beside: Collection[str]) -> str:
+def why_left_out(path: Path, beside: Collection[str]) -> str:
     """Return why a recording is left out of a folder; empty if it is not, or is no recording."""
     endings = [suffix.lower() for suffix in path.suffixes]
     if not any(ending in SUFFIXES or ending in _OTHER_MEDIA for ending in endings):

@@ -15,7 +15,7 @@ from spokenby.files import explaining, replacing
 from spokenby.output.corrections import Correction, read_corrections
 from spokenby.settings import Settings
 from spokenby.site.vocabularies import FILE, read_vocabulary
-from spokenby.site.voice_library import open_library
+from spokenby.site.voice_library import find_lines
 from spokenby.stages.vocabulary import ARROW, parse_vocabulary
 from spokenby.voices.search import fold
 
@@ -134,7 +134,7 @@ def _lines_with(heard: str, meant: str, settings: Settings) -> int:
     if fold(heard) == fold(meant) or not fold(heard):
         return 0
     phrase = " ".join(fold(heard))
-    return len(open_library(settings).find(f'"{phrase}"', limit=_LINES_COUNTED))
+    return len(find_lines(f'"{phrase}"', None, _LINES_COUNTED, settings))
 
 
 def _unfit(each: Frequent, meanings: Counter[str], content: str) -> str:

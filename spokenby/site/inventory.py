@@ -327,31 +327,34 @@ def list_failed(videos: Sequence[str], settings: Settings) -> Iterator[tuple[Att
     Raises:
         InputError: a path leads nowhere, or a file cannot be read.
     """
-    claims, index = Claims(settings.claims), DigestIndex(settings.digest_index)
-    failed = [
-        attempt
-        for attempt in Ledger(settings.ledger).read().values()
-        if attempt.attempts and not is_running(attempt, claims)
-    ]
-    found, problems = look_for_videos(videos) if videos else ([Path(a.path) for a in failed], [])
-    if problems:
-        raise problems[0].error
-    looked = look_at(
-        dict.fromkeys(found),
-        lambda path: digest_recording(path, index),
-        lambda path, digest: VideoStatus(path, State.WAITING, digest),
-    )
-    places: dict[Digest, str] = {}
-    for status in looked:
-        if videos and not status.digest:
-            raise InputError(status.cause)
-        places[status.digest] = status.path
-    for attempt in failed:
-        if path := places.get(attempt.video):
-            yield attempt, _status_of(attempt, path, claims)
-        elif not videos:
-            gone = "its file is gone or has changed: forgotten"
-            yield attempt, VideoStatus(attempt.path, State.SKIPPED, cause=gone)
+    index = DigestIndex(settings.digest_index)
+    with Claims(settings.claims) as claims:
+        failed = [
+            attempt
+            for attempt in Ledger(settings.ledger).read().values()
+            if attempt.attempts and not is_running(attempt, claims)
+        ]
+        found, problems = (
+            look_for_videos(videos) if videos else ([Path(a.path) for a in failed], [])
+        )
+        if problems:
+            raise problems[0].error
+        looked = look_at(
+            dict.fromkeys(found),
+            lambda path: digest_recording(path, index),
+            lambda path, digest: VideoStatus(path, State.WAITING, digest),
+        )
+        places: dict[Digest, str] = {}
+        for status in looked:
+            if videos and not status.digest:
+                raise InputError(status.cause)
+            places[status.digest] = status.path
+        for attempt in failed:
+            if path := places.get(attempt.video):
+                yield attempt, _status_of(attempt, path, claims)
+            elif not videos:
+                gone = "its file is gone or has changed: forgotten"
+                yield attempt, VideoStatus(attempt.path, State.SKIPPED, cause=gone)
 
 
 def follow_up(

@@ -101,8 +101,8 @@ def make_copy(
     transcript = layer.document.transcript.model_copy(update={"warnings": warnings})
     labels = tuple(label for which in speakers for label in labels_of(transcript, which))
     redacted = redact(transcript, layer.document.name, Request(tuple(names), numbers, labels))
-    same = redacted.transcript.speakers == transcript.speakers
-    if not redacted.taken and same and redacted.name == layer.document.name:
+    same = redacted.transcript == transcript.model_copy(update={"replaced": {}})
+    if same and redacted.name == layer.document.name:
         raise InputError(
             f"{folder}: nothing of that is said", "check how the names are written; no copy is made"
         )

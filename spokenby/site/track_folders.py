@@ -13,7 +13,12 @@ from zlib import crc32
 from spokenby.digests import DigestIndex, digest_file, digest_of
 from spokenby.engines.av import Probe, probe
 from spokenby.errors import InputError
-from spokenby.site.find_videos import is_recording, is_track_folder
+from spokenby.site.find_videos import (
+    UNFINISHED,
+    is_recording,
+    is_track_folder,
+    why_left_out,
+)
 from spokenby.site.remote_videos import (
     address_of,
     is_remote,
@@ -23,6 +28,7 @@ from spokenby.site.remote_videos import (
     stamp_of,
     stat_of,
 )
+from spokenby.stages.tracks import person_in
 from spokenby.types import Digest, Progress, no_progress
 
 
@@ -30,7 +36,8 @@ def track_files(folder: Path) -> list[Path]:
     """Return the recordings in a folder of tracks, by name.
 
     Raises:
-        InputError: there is none, or one only, or the folder cannot be read.
+        InputError: there is none, or one only, or one is still being written, or the folder cannot
+            be read.
     """
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names, to be compared with each other
@@ -38,6 +45,12 @@ def track_files(folder: Path) -> list[Path]:
         raise InputError(
             f"{folder} cannot be read ({error.strerror})", "check its permissions"
         ) from error
+    reasons = {name: why_left_out(folder / name, names) for name in names}
+    if under_way := [name for name in names if reasons[name] == UNFINISHED]:
+        raise InputError(
+            f"{folder} holds an unfinished file, {under_way[0]}",
+            "wait until it is complete, or delete it",
+        )
     found = [folder / name for name in names if is_recording(folder / name, names)]
     if len(found) < 2:
         raise InputError(
@@ -60,11 +73,14 @@ def track_names(folder: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _person(stem: str) -> str:
-    """Return whose a file is: a number before the name is its place, and Zoom adds its own."""
+    """Return whose a file is, if it says so.
+
+    A number before the name is its place, and Zoom adds its own.
+    """
     if zoom := re.fullmatch(r"audio(\D+)\d+", stem):
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", zoom[1])
+        return person_in(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", zoom[1]))
     named = re.sub(r"^\d+[\s._-]+(?=\D)", "", stem)
-    return " ".join(named.replace("_", " ").split())
+    return person_in(named.replace("_", " "))
 
 
 def probe_recording(path: Path) -> Probe:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from spokenby.errors import SpokenbyError
 from spokenby.output import formats, manifest, published
+from spokenby.output.folders import CORRECTIONS
 from spokenby.output.formats import TRANSCRIPT
 from spokenby.output.layers import forget_name
 from spokenby.output.rename_speakers import Rewritten, rewrite_folder
@@ -196,25 +197,24 @@ class Forgotten(NamedTuple):
 
 def forget_voice(which: str, settings: Settings) -> Forgotten:
     """Delete all that is known of a voice, also the stored voiceprints of the videos concerned."""
-    published.look(settings)
+    published.look(settings)  # first: without its bucket, nothing is done
     library = open_library(settings)
-    voice = library.summary(which).voice
     change = library.forget(which)
     folders = [folder_at(each.folder, settings) for each in library.transcripts(change.videos)]
-    published.look(settings)
     written = [published.about(folder, settings) for folder in folders]
     # Where labels of one voice were joined, the library knows voiceprints made of the stored ones.
     stored = {about["stages"]["embed"]["digest"] for about in written if about}
     remains = delete_embeddings(stored.union(change.embeddings), settings)
-    for folder, about in zip(folders, written, strict=True):
-        try:
-            if about:
-                video = about["video"]["digest"]
-                forget_name(
-                    folder, video, voice, locks=settings.claims, copies=settings.corrections
-                )
-        except SpokenbyError as error:
-            remains.append(f"the corrections in {folder} may name them: {error}")
+    # Everywhere: words may be given to somebody whose voice is not in the video.
+    noted = (folder_at(each.folder, settings) for each in library.transcripts())
+    corrected = {path.parent for path in settings.transcripts.absolute().glob(f"*/{CORRECTIONS}")}
+    corrected |= {folder for folder in noted if (folder / CORRECTIONS).is_file()}
+    for folder in published.list_folders(settings):  # also what other hosts wrote
+        about = published.about(folder, settings)
+        corrected |= {folder} if about and CORRECTIONS in about["files"] else set()
+    remains += forget_name(
+        sorted(corrected), change.numbers, locks=settings.claims, copies=settings.corrections
+    )
     compared = settings.cache / "evaluation"
     shutil.rmtree(compared, ignore_errors=True)  # transcripts with today's names
     if compared.exists():

@@ -258,7 +258,8 @@ def name_speakers(
     def show(speaker: Speaker) -> Speaker:
         if not (identity := known.get(speaker.label)):
             return speaker
-        update = identity.model_dump(include={"name", "voice", "confidence"})
+        shown = ("name", "voice", "merged", "confidence")
+        update = {field: getattr(identity, field) for field in shown}
         if speaker.track and not identity.known:
             update["name"] = speaker.track
         return speaker.model_copy(update=update)

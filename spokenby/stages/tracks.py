@@ -7,6 +7,7 @@ pass, and each on its own sound. Times in that waveform become times of the vide
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,13 @@ GAP_S: Seconds = 30.0
 
 FRAME_SAMPLES = SAMPLE_RATE_HZ // 50
 """Levels are measured in frames of 20 ms."""
+
+_GENERIC = re.compile(
+    r"(?i)[\W\d_]*((simple|audio|recording|track|stream|channel|sound|handler|stereo|mono|mix|mic"
+    r"|microphone|aux|desktop|system|default|capture|input|output|device|main|media|core|apple"
+    r"|speaker|unknown|redacted)[\W\d_]*((?<=[\W_])[a-z](?![a-z])[\W\d_]*)?)*"
+)
+"""What programs call streams and files by themselves, and spokenby whom it does not know."""
 
 AUDIBLE = 1e-7
 """Energy of speech: a track that is not above it (-70 dB) is silent."""
@@ -67,6 +75,11 @@ SUM_ERROR = 0.2
 Floats = npt.NDArray[np.float64]
 Energies = npt.NDArray[np.float32]
 """Mean squares of a track's frames, shape (frames,)."""
+
+
+def person_in(title: str) -> str:
+    """Return the title of a track where it may be somebody's name, else nothing."""
+    return "" if _GENERIC.fullmatch(title) else " ".join(title.split())
 
 
 def place_on_timeline(tracks: Sequence[Track], times: Floats) -> Floats:

@@ -69,6 +69,8 @@ class Change(NamedTuple):
     """The videos in whose transcripts a name changes."""
     embeddings: tuple[Digest, ...]
     """Stored results of `embed_speakers` that also hold the vectors: to delete after `forget`."""
+    numbers: tuple[int, ...] = ()
+    """After `forget`: the voice's number, and those of the voices that went into it."""
     scrubbed: bool = True
     """After `forget`: whether the voice is erased from the database's files. If others were using
     them, it is erased when the library is next opened without them."""
@@ -313,7 +315,9 @@ class VoiceLibrary:
         """
         with self._store.writing() as connection:
             voice = registry.resolve(connection, which)
+            merged = registry.read_merged(connection, {voice.number}).get(voice.number, ())
             change = _change(connection, None, "", voice)
+            change = change._replace(numbers=(voice.number, *merged))
             connection.execute(
                 update(appearances)
                 .where(appearances.c.voice == voice.number)

@@ -226,6 +226,7 @@ def read_identities(
     if embeddings is not None and any(row.embeddings != embeddings for row in rows):
         return ()
     nameless = [row.speaker for row in rows if row.voice is None]
+    merged = read_merged(connection, {row.voice for row in rows} - {None})
     return tuple(
         Identity(
             speaker=row.speaker,
@@ -234,11 +235,21 @@ def read_identities(
             if row.voice is None
             else row.name or f"Speaker {row.voice}",
             known=row.name is not None,
+            merged=merged.get(row.voice, ()),
             score=row.score,
             confidence=row.confidence,
         )
         for row in rows
     )
+
+
+def read_merged(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Return the numbers of the voices that went into each one, if any did."""
+    found: dict[int, tuple[int, ...]] = {}
+    of_them = select(aliases.c.voice, aliases.c.number).where(aliases.c.voice.in_(numbers))
+    for row in connection.execute(of_them.order_by(aliases.c.number)):
+        found[row.voice] = (*found.get(row.voice, ()), row.number)
+    return found
 
 
 def _letters(index: int) -> str:

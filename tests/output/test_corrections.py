@@ -285,6 +285,15 @@ def test_who_spoke_is_found_by_label_voice_or_name_and_never_guessed():
     assert apply(unknown, [named]).transcript.speakers[-1].name == "Bo"
 
 
+def test_a_voice_that_went_into_another_is_that_one():
+    ada = TALK.speakers[0].model_copy(update={"voice": 3, "merged": (7,), "talk_time": 99.0})
+    joined = TALK.model_copy(update={"speakers": (ada, TALK.speakers[1])})
+    named = Who(name="Ada L.", label=A, voice=7, talk_time=1.8)
+    result = apply(joined, [at(TALK, 5, 5, speaker=named)])
+    assert said(result.transcript)[0] == (A, "We meat at free o'clock. Yes")
+    assert len(result.transcript.speakers) == 2
+
+
 def test_a_passage_stays_with_its_speaker_where_a_few_of_its_words_are_heard_otherwise():
     long = talk((A, "one two three four five six seven eight nine ten"), (B, "yes"))
     wish = at(long, 0, 9, speaker=who(long, B))

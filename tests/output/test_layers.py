@@ -187,9 +187,17 @@ def test_two_transcripts_of_a_video_are_corrected_each_for_itself(folder, save, 
     again = mine.model_copy(update={"revision": f"{OTHER}-2"})
     assert save_corrections(other, as_json(again), **how).applied == 1
     assert (folder / "corrections.json").read_bytes() == first
+    second = (other / "corrections.json").read_bytes()
+    copies = contents(tmp_path / "copies")
+    assert copies == {f"{VIDEO}.json": first, f"{VIDEO}.1.json": second}
+    assert layers.stored_corrections(tmp_path, VIDEO, tmp_path / "copies")[0] == second
+    for number in (2, 3):  # in turn
+        save(MEET, at(TALK, 7, 7, checked=True), number=number)
+        again = mine.model_copy(update={"revision": f"{OTHER}-{number + 1}"})
+        save_corrections(other, as_json(again), **how)
     copies = contents(tmp_path / "copies")
     assert copies.keys() == {f"{VIDEO}.json", f"{VIDEO}.1.json"}
-    assert copies[f"{VIDEO}.1.json"] == first
+    assert copies[f"{VIDEO}.json"] == (folder / "corrections.json").read_bytes()
 
 
 def test_what_is_not_this_transcripts_is_refused_and_changes_nothing(folder, save, tmp_path):
@@ -232,13 +240,19 @@ def test_a_forgotten_voice_leaves_no_name_and_keeps_its_words(folder, save, tmp_
     save(MEET, at(TALK, 5, 5, speaker=ada))
     before = formats.open_transcript(folder).transcript.segments
     how = {"locks": tmp_path / "locks", "copies": tmp_path / "copies"}
-    layers.forget_name(folder, VIDEO, 7, **how)
+    (tmp_path / "copies" / f"{'b' * 64}.json").write_text("spoilt")
+    (line,) = layers.forget_name([folder], {7}, **how)
+    assert "b.json: Invalid JSON" in line
     with pytest.raises(InputError, match="have changed"):  # an open page would bring it back
         save(MEET, at(TALK, 5, 5, speaker=ada), number=2)
     copy = tmp_path / "copies" / f"{VIDEO}.json"
     for path in (folder / "corrections.json", copy):
         assert "Ada" not in path.read_text()
         assert "meet" in path.read_text()
+    save(MEET, builds_on=revision_of(folder), number=3)  # in the place of its own copy
+    save(MEET, at(TALK, 5, 5, speaker=ada.model_copy(update={"name": A, "voice": None})), number=4)
+    assert copy.read_bytes() == (folder / "corrections.json").read_bytes()
+    assert len(list(copy.parent.iterdir())) == 2
     unknown = Identity(speaker=A, voice=None, name="Unknown speaker A")
     told = rewrite_folder(folder, lambda *_: [unknown], tmp_path / "locks")
     assert told.state == "written"

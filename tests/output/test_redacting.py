@@ -88,8 +88,11 @@ def test_names_in_a_script_without_spaces() -> None:
         ("de", "im Jahr neunzehnhundertvierundachtzig", "im Jahr […]"),
         ("de", "zweitausendeinundzwanzig neunzehnhunderteinundachtzig hunderteins", "[…]"),
         ("de", "ein Haus, zwei und dreißigste, achtsam, Hundertschaft", None),
+        ("de", "hunderterste siebziger und zweieinhalb, einsam", "[…] einsam"),
         ("fr", "quatre-vingt-dix et un ami", "[…] ami"),
+        ("fr", "la vingt et unième douzaine", "la […]"),
         ("es", "veintidós y mil novecientos", "[…]"),
+        ("es", "cuarentaicinco miles", "[…]"),
         ("sv", "tjugo och 20", "tjugo och […]"),
     ],
 )
@@ -157,6 +160,8 @@ def test_a_track_is_called_otherwise_with_its_speaker() -> None:
 def test_names_in_a_title_that_is_written_together() -> None:
     copy = redact(said("hello"), "InterviewAdaLovelace", Request(("Ada Lovelace",)))
     assert copy.name == "Interview […]"
+    copy = redact(said("hello"), "Ada2021 McKay", Request(("Ada", "McKay")))
+    assert copy.name == "[…] 2021 […]"
     copy = redact(said("hello"), "interviewlovelace", Request(("Lovelace",)))
     assert copy.name == "interviewlovelace"
     assert "the title, “interviewlovelace”, may still have “Lovelace” in it" in copy.doubts

@@ -71,6 +71,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     video = Video(path="sea.mp4", name="sea", digest="d" * 64, duration=9.0, audio_streams=1)
     lines = [Line(float(n), n + 1.0, None, "By the sea.") for n in range(4)]
     open_library(settings).note_transcript(video, "sea-dddddddd", lines)
+    (settings.transcripts / "sea-dddddddd").mkdir(parents=True)
+    (settings.transcripts / "sea-dddddddd" / "manifest.json").write_text('{"files": {}}')
+    gone = [line._replace(text="Love lays.") for line in lines]
+    open_library(settings).note_transcript(video, "deleted-dddddddd", gone)
     (settings.data_dir / "vocabulary.txt").write_text("# ours\nAda\nknown => gnome")
     return settings
 

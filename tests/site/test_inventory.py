@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from media import Sound, make_video, silence
+from postgres import new_schema
 
 from spokenby.digests import digest_file
 from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
 from spokenby.errors import InputError, TransientError
 from spokenby.plan.stages import Stage
+from spokenby.settings import read_settings
 from spokenby.site import inventory as inventory_module
 from spokenby.site.batch import Batch, prepare_batch
 from spokenby.site.inventory import (
@@ -32,6 +37,7 @@ from spokenby.site.inventory import (
     sharing,
 )
 from spokenby.stages.audio import Params, extract_audio
+from spokenby.view.videos import _Look
 
 OLD = 1_700_000_000
 
@@ -203,6 +209,38 @@ def test_failed_attempts_are_found_where_the_video_is_now(batch: Batch) -> None:
     assert (attempt.path, status.path, status.stage) == (str(moved), str(now), "diarize")
     with pytest.raises(InputError, match="does not exist"):
         list(list_failed([str(gone)], batch.settings))
+
+
+def test_looks_leave_no_connection_to_a_database(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, postgres: str
+) -> None:
+    address = new_schema(postgres)
+    monkeypatch.setenv("SPOKENBY_DATABASE", address)
+    fail(prepare_batch("embedded"), add(batch, "failed.mp4"))
+    cut = add(batch, "cut off.mp4")
+    Inventory(prepare_batch("embedded")).ledger.begin("key", digest_file(cut), str(cut))
+
+    def connections() -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'spokenby on %'"
+        with psycopg.connect(address) as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    before = connections()
+    gc.collect()
+    gc.disable()  # it would close them, sooner or later
+    try:
+        for look in (
+            lambda: list(list_failed([], read_settings())),
+            _Look([], read_settings(), wanted=True)._run,
+        ):
+            look()
+            for _ in range(20):  # the server notices a moment later
+                if connections() == before:
+                    break
+                time.sleep(0.05)
+            assert connections() == before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ from spokenby.errors import InputError, TransientError
 from spokenby.plan.profiles import Profile
 from spokenby.plan.stages import Stage
 from spokenby.site.batch import plan_for, prepare_batch
-from spokenby.site.find_videos import find_videos
+from spokenby.site.find_videos import (
+    LeftOut,
+    find_videos,
+    look_for_videos,
+    sum_up_left_out,
+)
 from spokenby.site.inventory import Inventory, State, confirm_unchanged, inspect
 from spokenby.site.track_folders import digest_recording, newest_stat, track_names
 from spokenby.stages.audio import Params, extract_audio
@@ -70,7 +75,15 @@ def test_each_file_is_a_track_with_its_name(folder: Path, tmp_path: Path) -> Non
         ("2_Ada.flac", "Ada"),
         ("audioAdaLovelace11234567890.m4a", "Ada Lovelace"),
         ("ada_lovelace.mp3", "ada lovelace"),
-        ("07.wav", "07"),
+        ("07.wav", ""),
+        ("Track 1.wav", ""),
+        ("02 - Speaker_2.wav", ""),
+        ("SPEAKER_01.wav", ""),
+        ("speaker a.wav", ""),
+        ("Unknown speaker B.wav", ""),
+        ("audioMic1234.m4a", ""),
+        ("Speaker Ada.wav", "Speaker Ada"),
+        ("Mica.wav", "Mica"),
     ],
 )
 def test_a_file_says_whose_it_is(tmp_path: Path, file: str, name: str) -> None:
@@ -79,6 +92,21 @@ def test_a_file_says_whose_it_is(tmp_path: Path, file: str, name: str) -> None:
     for each in (file, "zz.wav"):
         (folder / each).touch()
     assert (file, name) in track_names(folder)
+
+
+def test_what_is_no_track_is_said(folder: Path) -> None:
+    for name in ("eve.aif", "zoe.dss", ".ada.wav"):
+        (folder / name).touch()
+    left_out: LeftOut = {}
+    assert find_videos([folder], left_out) == [folder]
+    assert sum_up_left_out(left_out) == (
+        "left out: 1 hidden (.ada.wav); 2 of another ending in a folder of tracks (eve.aif,"
+        " zoe.dss): convert such a track, as to FLAC"
+    )
+    again: LeftOut = {}
+    assert look_for_videos([folder.parent], again) == ([folder], [])
+    assert again == left_out
+    assert len(track_names(folder)) == 2
 
 
 def test_a_folder_is_split_whatever_the_run_says(folder: Path) -> None:
@@ -118,6 +146,10 @@ def test_the_file_that_is_still_written_is_the_newest(folder: Path) -> None:
     [
         (lambda f: (f / "01 - Ada.m4a").write_bytes(b"x" * 99), "01 - Ada.m4a is not a video or"),
         (lambda f: (f / "01 - Ada.m4a").unlink(), "meeting.tracks holds one recording: a folder"),
+        (
+            lambda f: (f / "dan.wav.part").touch(),
+            "meeting.tracks holds an unfinished file, dan.wav.part: wait until it is complete",
+        ),
         (
             lambda f: [p.unlink() for p in f.iterdir()],
             "meeting.tracks holds no recording: a folder",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import update
 
+from spokenby.output.corrections import Correction, Corrections, Who, as_json
 from spokenby.plan.stages import Stage
 from spokenby.settings import Settings
 from spokenby.site.stage_results import read_stored, storage_key
@@ -37,6 +39,24 @@ def test_stored_voiceprints_are_deleted(settings: Settings) -> None:
     assert forget_voice("1", settings).remains == ()
     assert not path.exists()
     assert not compared.exists()
+
+
+def test_a_forgotten_name_does_not_come_back_from_corrections(settings: Settings) -> None:
+    """Not of a transcript that is gone or that the library lacks, nor by a number of before."""
+    library = open_library(settings)
+    library.identify(*scene("two", np.eye(3)[1]), PARAMS)
+    library.merge("1", "2")
+    ada = Who(name="Ada L.", label="SPEAKER_00", voice=2)
+    each = Correction(start=0, end=1, old="a", speaker=ada, when=datetime.now(UTC))
+    files = [settings.corrections / f"{video * 64}.json" for video in "ab"]
+    files += [settings.transcripts / "talk-bbbbbbbb" / "corrections.json"]
+    for path, video in zip(files, "abb", strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(as_json(Corrections(video=video * 64, corrections=(each,))))
+    assert forget_voice("1", settings).remains == ()
+    texts = [path.read_text() for path in files]
+    assert "Ada" not in "".join(texts)
+    assert texts[1] == texts[2]
 
 
 def test_what_cannot_be_deleted_is_said(settings: Settings) -> None:

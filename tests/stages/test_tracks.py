@@ -92,6 +92,24 @@ def test_ordinary_stereo_is_no_two_speakers(name: str) -> None:
     assert not tracks.are_speakers(measured(MIXED[name]()))
 
 
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Speaker 2", ""),
+        ("Speaker", ""),
+        ("Unknown speaker A", ""),
+        ("Mic B - Stereo", ""),
+        ("SoundHandler", ""),
+        ("  Ada   Lovelace ", "Ada Lovelace"),
+        ("Ada's mic", "Ada's mic"),
+        ("B", "B"),
+        ("mic " * 5000 + "Ada", "mic " * 5000 + "Ada"),  # in no time
+    ],
+)
+def test_a_title_that_programs_give_names_nobody(title: str, name: str) -> None:
+    assert tracks.person_in(title) == name
+
+
 def test_too_little_speech_says_nothing() -> None:
     assert not tracks.are_speakers(measured(stereo()[:, : 2 * SAMPLE_RATE_HZ]))
 

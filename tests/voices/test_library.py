@@ -325,6 +325,7 @@ def test_merge(library):
     assert library.merge("2", "ada").name == "Ada"
     assert [library.summary(which).voice for which in "123"] == [2, 2, 2]
     assert names(library.identities_of(digest("one"))) == ["Ada", "Ada"]
+    assert [each.merged for each in library.identities_of(digest("two"))] == [(1, 3)]
     with pytest.raises(InputError, match="ada and Speaker 3 are already one voice, Ada"):
         library.merge("ada", "Speaker 3")
     assert names(identify(library, "three", -ADA)) == ["Speaker 4"]
@@ -477,6 +478,7 @@ def test_forget(library):
     change = library.forget("Ada")
     assert (change.voice, change.name, change.before) == (None, "", ("Ada",))
     assert change.videos == (digest("one"), digest("two"))
+    assert change.numbers == (1, 2)
     assert change.embeddings == (digest_of("embeddings of one"), digest_of("embeddings of two"))
     assert listed(library) == {"Speaker 3": (1, 20.0)}
     for which in ("Ada", "1", "2"):
