@@ -168,33 +168,35 @@ def forget_name(
     remains = []
     nameless: dict[bytes, bytes] = {}  # a file and its copy stay the same
 
-    def rewrite(path: Path) -> bool:
-        if not (content := _read(path)):
-            return False
-        if content not in nameless:
-            nameless[content] = _without_names(content, voices, str(path))
-        if nameless[content] == content:
-            return False
-        with _copying(nameless[content], path):
-            pass
-        return True
-
     for folder in transcripts:
         of_video = copies.glob(f"{glob.escape(folder.name[-8:])}*.json")
         try:
             with published.one_writer(locks, folder):
-                if rewrite(folder / CORRECTIONS):
+                if _take_names(folder / CORRECTIONS, voices, nameless):
                     _list_again(folder)
                 for path in of_video:
-                    rewrite(path)
+                    _take_names(path, voices, nameless)
         except SpokenbyError as error:
             remains.append(f"the corrections in {folder} may name them: {error}")
     for path in sorted(copies.glob("*.json")):
         try:
-            rewrite(path)
+            _take_names(path, voices, nameless)
         except SpokenbyError as error:
             remains.append(f"{path} may name them: {error}")
     return remains
+
+
+def _take_names(path: Path, voices: Collection[int], nameless: dict[bytes, bytes]) -> bool:
+    """Write a file of corrections without names, if it has some; `nameless` is by what it was."""
+    if not (content := _read(path)):
+        return False
+    if content not in nameless:
+        nameless[content] = _without_names(content, voices, str(path))
+    if nameless[content] == content:
+        return False
+    with _copying(nameless[content], path):
+        pass
+    return True
 
 
 def _without_names(content: bytes, voices: Collection[int], source: str) -> bytes:
