@@ -212,6 +212,12 @@ def test_what_does_not_fit_is_one_line(
     assert [path.name for path in settings.transcripts.iterdir()] == [folder.name]
 
 
+def test_a_name_that_only_a_warning_has(folder: Path, settings: Settings) -> None:
+    assert redact(str(folder), names=("alike",)) == 0
+    (copy,) = (path for path in (settings.data_dir / "redacted").iterdir() if path.is_dir())
+    assert "alike" not in "".join(everything(copy).values())
+
+
 def test_one_person_may_have_several_labels() -> None:
     transcript = transcript_of([*LINES, Line(20, 24, "Zoë B.", "Bye.")])
     assert labels_of(transcript, " zoë  brixton") == labels_of(transcript, "speaker_02")
