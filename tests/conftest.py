@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
+
+SOON_MS = 30_000
+"""How long a page may take to show something: other tests compute beside it."""
+
+# What all tests import stays to the end: looked at again and again by the garbage collector, it
+# costs a tenth of the suite. `pytest_collection_finish` switches it on.
+gc.disable()
 
 # pyannote sets it where it is imported, and needs it ever after: also once a test that was the
 # first to import it has put its environment back.
@@ -143,26 +151,33 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(os.environ.pop("TEST_SHARED"), ignore_errors=True)
 
 
-SLOWEST_FIRST = (
-    "tests/flows/server/test_resources.py",
+FIRST = (
+    "tests/flows/test_transcribe_videos.py",  # makes the finished site
     "tests/flows/test_sweep_folder.py",
-    "tests/flows/test_transcribe_videos.py",
-    "tests/flows/test_ui.py",
+    "tests/flows/cli/test_privacy.py",
     "tests/flows/test_stops.py",
     "tests/faults/test_faults.py",
-    "tests/flows/test_voices.py",
     "tests/flows/test_real_models.py",
+    "tests/flows/server/test_resources.py",
+    "tests/flows/test_ui.py",
+    "tests/flows/test_voices.py",
+    "tests/flows/cli/test_serve.py",
 )
 """Files of few tests that take minutes. Left to itself, pytest-xdist begins with the files of most
-tests; begun last, one of these would leave the other process without work. The second does not need
-the finished site: its process would wait while the first makes that."""
+tests; begun last, one of these would leave the other processes without work. Those that need the
+finished site come last among them: they would wait for it."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not hasattr(config, "workerinput"):
         return
-    places = {ROOT / name: place for place, name in enumerate(SLOWEST_FIRST)}
+    places = {ROOT / name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def shared() -> Path:
@@ -333,8 +348,9 @@ def launch() -> Iterator[Callable[..., Browser]]:
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright  # slow, and most tests do without
+    from playwright.sync_api import expect, sync_playwright  # slow, and most tests do without
 
+    expect.set_options(timeout=SOON_MS)
     # Without a GPU, a graph of Prefect's that is drawn 60 times a second would take a whole core.
     quiet = ("--no-sandbox", "--disable-3d-apis")
     with sync_playwright() as playwright:

@@ -52,7 +52,7 @@ class Served(Site):
         """Start the "server", the "worker", or "both" as one process; return what it says."""
         only = () if part == "both" else ("--only", part)
         words = ("serve", *only, "--port", str(self.port), *words)
-        self.parts[part] = self.start(*words, before=before, PREFECT_WORKER_QUERY_SECONDS="1")
+        self.parts[part] = self.start(*words, before=before, PREFECT_WORKER_QUERY_SECONDS="2")
         told = ""
         for line in self.parts[part].stdout:  # type: ignore[union-attr]
             told += line
@@ -118,8 +118,7 @@ class Served(Site):
             found = self.run_of(run)
             return found if found["state"]["name"] in states else None
 
-        # A question costs the server 20 ms of computing, and this can take minutes.
-        return wait(reached, seconds, lambda: self.run_of(run)["state"], every=0.5)
+        return wait(reached, seconds, lambda: self.run_of(run)["state"])
 
     def wait_for_stage(self, run: str, name: str) -> None:
         """Wait until a stage of the run is computing."""
@@ -127,7 +126,11 @@ class Served(Site):
             "flow_runs": {"id": {"any_": [run]}},
             "task_runs": {"name": {"any_": [name]}, "state": {"name": {"any_": ["Running"]}}},
         }
-        wait(lambda: self.api("POST", "/task_runs/filter", body), 120, lambda: self.run_of(run))
+
+        def computing() -> Any:
+            return self.api("POST", "/task_runs/filter", body)
+
+        wait(computing, 120, lambda: self.run_of(run), every=0.3)  # it lasts seconds
 
     def cut(self, video: Path, stage: str, by: signal.Signals) -> CutRun:
         """Start a run of a video that gets a signal in the middle of a stage, on a new site.
@@ -186,8 +189,9 @@ class CutRun(NamedTuple):
 
 
 def wait(
-    probe: Callable[[], Any], seconds: float, tell: Callable[[], Any], every: float = 0.2
+    probe: Callable[[], Any], seconds: float, tell: Callable[[], Any], every: float = 1.0
 ) -> Any:
+    """Return the first true answer. A question costs a server 20 ms, and this can take minutes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def transcribe_apart(
     """Transcribe videos with a profile; return a site that holds nothing but these transcripts.
 
     Stored results of stages are used, and stored: what profiles share is computed once. The site's
-    transcripts and voice library stay as they are; the voices' names are those of a copy.
+    transcripts and voice library stay as they are; the voices' names are those of a copy, which is
+    deleted. Transcripts of an earlier time are, too: none may pass for what fails now.
 
     Args:
         profile: its name; behind it may stand options of `spokenby transcribe`.
@@ -49,7 +51,8 @@ def transcribe_apart(
     except ValueError:
         raise InputError(f"--profile {profile!r} cannot be read", "close its quotes") from None
     folder = (site.cache / "evaluation" / safe_name(profile)).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     voices = f"{_SQLITE}{folder / 'voices.sqlite'}"
     if site.voices.startswith(_SQLITE):
         _copy_library(Path(site.voices.removeprefix(_SQLITE)), folder / "voices.sqlite")
@@ -71,13 +74,15 @@ def transcribe_apart(
     except KeyboardInterrupt:  # it got the same Ctrl-C
         process.wait()
         raise
+    finally:
+        for file in folder.glob("voices.sqlite*"):
+            file.unlink()
     if code not in {0, FAILED}:
         raise InputError(f"transcribing with {profile} ended (exit code {code})", "see above")
     return apart
 
 
 def _copy_library(library: Path, copy: Path) -> None:
-    copy.unlink(missing_ok=True)
     if library.exists():
         with closing(sqlite3.connect(library)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)

@@ -38,11 +38,11 @@ def find(
     """
     prefect_settings.apply()
     from spokenby.settings import read_settings
-    from spokenby.site.voice_library import folder_at, open_library
+    from spokenby.site.voice_library import find_lines, folder_at
     from spokenby.wording import count_of, position
 
     settings = read_settings()
-    hits = open_library(settings).find(text, speaker, limit)
+    hits = find_lines(text, speaker, limit, settings)
     if as_json:
         found = [{**hit._asdict(), "folder": str(folder_at(hit.folder, settings))} for hit in hits]
         print_json(found)

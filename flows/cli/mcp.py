@@ -18,12 +18,13 @@ def mcp() -> None:
     For example:
 
         spokenby mcp
-        claude mcp add meetings -- /path/to/.venv/bin/spokenby mcp
+        claude mcp add talks -e SPOKENBY_DATA_DIR=/path/to/data -- /path/to/.venv/bin/spokenby mcp
     """
     from spokenby.settings import read_settings
-    from spokenby.view.mcp_server import check_library, make_server
+    from spokenby.view.mcp_server import check_site, make_server
 
-    check_library()
-    server = make_server(read_settings())
+    settings = read_settings()
+    check_site(settings)
+    server = make_server(settings)
     with suppress(KeyboardInterrupt):
         server.run("stdio")

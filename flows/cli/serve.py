@@ -174,14 +174,20 @@ def _start_server(console: Console, settings: Settings, url: str, kept: Path | N
     logs = _logs(settings)
     _say(console, f"starting the Prefect server{prefect_settings.first_time()}")
     _say(console, f"  its log: {logs / 'server.log'}")
-    given = {"PREFECT_SERVER_UI_API_URL": url}  # the UI would ask port 4200, whatever --port says
+    given = {}
     if kept:
         given["PREFECT_SERVER_API_AUTH_STRING"] = os.environ["PREFECT_API_AUTH_STRING"]
     return Child(
         "server",
         prefect_settings.server_command(url),
         prefect_settings.for_child(
-            {**prefect_settings.SERVER, **prefect_settings.origins(url)}, **given
+            {
+                **prefect_settings.SERVER,
+                **prefect_settings.origins(url),
+                # The UI would ask port 4200, whatever --port says. Containers and proxies set it.
+                "PREFECT_SERVER_UI_API_URL": url,
+            },
+            **given,
         ),
         logs / "server.log",
         OUTLIVES_S,

@@ -37,7 +37,7 @@ _SPELLED = {
         "and point dash minus hundred",
     ),
     "de": _spelled(
-        rf"eins|(ein)?({_GERMAN})((und|ein)?({_GERMAN}))*(te[nrsm]?|ste[nrsm]?)?"
+        rf"eins|(ein)?({_GERMAN})((und|ein(und)?)?({_GERMAN}))*(eins|erste[nrsm]?|s?te[nrsm]?)?"
         rf"|einund({_GERMAN})(ste[nrsm]?)?|dritte[nrsm]?|(million|milliarde)(en|n)?",
         "ein eine einen einem einer erste ersten erster zweite",
         "und komma minus",
@@ -65,7 +65,8 @@ LANGUAGES = tuple(_SPELLED)
 """In which spelled-out numbers are known."""
 
 _DIGIT = re.compile(r"\d")
-_HAN = re.compile("[零〇一二三四五六七八九十百千万萬億亿両两]{2,}")
+_HAN_DIGIT = "[零〇一二三四五六七八九十百千万萬億亿両两幺]"
+_HAN = re.compile(f"{_HAN_DIGIT}{{2,}}(点{_HAN_DIGIT}+)?|{_HAN_DIGIT}点{_HAN_DIGIT}+")
 
 
 def find_numbers(

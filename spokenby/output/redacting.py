@@ -95,7 +95,12 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
         request: what to take out.
     """
     shown = names_of(transcript)
-    known = (shown[label] for label in request.speakers)
+    known = [
+        name
+        for speaker in transcript.speakers
+        if speaker.label in request.speakers
+        for name in (shown[speaker.label], speaker.track)
+    ]
     names = _names((*request.names, *(each for each in known if not GENERIC_NAME.fullmatch(each))))
     languages = {transcript.language, *(part.transcribed for part in transcript.languages)}
     reasons = _Reasons()
@@ -120,13 +125,16 @@ def redact(transcript: SpeakerTranscript, name: str, request: Request) -> Redact
     sound = _joined(
         [(each.start, each.end) for each in taken] + [(turn.start, turn.end) for turn in turns]
     )
-    doubts = tuple(_doubts(segments, names, reasons, languages if request.numbers else set()))
+    doubts = [*_doubts(segments, names, reasons, languages if request.numbers else set())]
+    speakers = _Speakers(transcript.speakers, names, request.speakers)
+    copy = _renamed(transcript, segments, speakers)
+    title = _line(name, names, numbers=request.numbers)
     return Redacted(
-        _renamed(transcript, segments, _Speakers(transcript.speakers, names, request.speakers)),
-        _line(name, names, numbers=request.numbers),
+        copy,
+        title,
         taken,
         tuple(sound),
-        doubts,
+        (*doubts, *_doubts_beside(title, copy, names)),
     )
 
 
@@ -312,8 +320,8 @@ class _Speakers:
         self._new: dict[str | None, tuple[str, str]] = {}
         """Of a label, the new one and the new name."""
         for speaker in speakers:
-            said = _Said(plain(speaker.name).split())
-            if speaker.label in labels or any(True for each in names for _ in said.places(each)):
+            written = (speaker.name, speaker.track)
+            if speaker.label in labels or any(_line(each, names) != each for each in written):
                 number = len(self._new) + 1
                 shown = REDACTED_SPEAKER if number == 1 else f"{REDACTED_SPEAKER} {number}"
                 label = f"REDACTED_{number:02}" if speaker.label in labels else speaker.label
@@ -326,7 +334,8 @@ class _Speakers:
         update: dict[str, object] = {"words": words}
         if speaker.label in self._new:
             label, shown = self._new[speaker.label]
-            update |= {"label": label, "name": shown, "voice": None, "confidence": None}
+            update |= {"label": label, "name": shown, "track": ""}
+            update |= {"voice": None, "confidence": None}
         return speaker.model_copy(update=update)
 
     def segment(self, segment: Segment) -> Segment:
@@ -338,7 +347,7 @@ class _Speakers:
         """Return a warning, which may name speakers by label, without names."""
         for label, (_, shown) in self._new.items():
             text = re.sub(rf"\b{re.escape(str(label))}\b", shown, text)
-        return _line(text, self._names, numbers=False)
+        return _line(text, self._names)
 
 
 def _renamed(
@@ -368,9 +377,9 @@ def _renamed(
     )
 
 
-def _line(text: str, names: Sequence[_Name], *, numbers: bool) -> str:
+def _line(text: str, names: Sequence[_Name], *, numbers: bool = False) -> str:
     """Return a line of text, such as a video's name, without the names, and the digits if asked."""
-    words = text.split()
+    words = _apart(text).split()
     said = _Said(words)
     places = {
         place
@@ -387,6 +396,30 @@ def _line(text: str, names: Sequence[_Name], *, numbers: bool) -> str:
         for place, word in enumerate(words)
         if not {place, place - 1} <= places
     )
+
+
+def _apart(text: str) -> str:
+    """Return a text with spaces in what is WrittenLikeThis, as files often are."""
+    return "".join(
+        f" {letter}" if letter.isupper() and before.islower() else letter
+        for before, letter in zip(f" {text}", text, strict=False)
+    )
+
+
+def _doubts_beside(
+    title: str, transcript: SpeakerTranscript, names: Sequence[_Name]
+) -> Iterator[str]:
+    """Yield which names may still be in what stands beside the words, joined with others."""
+    beside = [
+        ("the title", title),
+        *(("a speaker's name", speaker.name) for speaker in transcript.speakers),
+        *(("a warning", warning) for warning in transcript.warnings),
+    ]
+    for what, text in beside:
+        letters = "".join(_parts(text))
+        for name in names:
+            if len(name.letters) >= _LETTERS_TO_RESEMBLE and name.letters in letters:
+                yield f"{what}, “{text}”, may still have “{name.written}” in it"
 
 
 def _doubts(

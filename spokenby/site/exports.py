@@ -127,6 +127,10 @@ def _copy_video(
 ) -> Exported:
     """Write a copy of the video with captions and chapters."""
     video = found.video or video_of(found.folder, settings)
+    if video.is_dir():
+        raise InputError(
+            f"{video} is a folder of tracks: there is no video to copy", "choose another format"
+        )
     document = formats.open_transcript(found.folder)
     captions = formats.render(*document, [_CAPTIONS])[formats.file_of(_CAPTIONS)]
     ending = video.suffix.lower() if video.suffix.lower() in {".mp4", ".m4v", ".mov"} else ".mkv"

@@ -8,6 +8,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 from spokenby.errors import InputError
 from spokenby.files import explaining, replacing
 from spokenby.output.corrections import Correction, read_corrections
@@ -84,7 +86,8 @@ def add_lines(lines: list[str], settings: Settings) -> Path:
         SpokenbyError: it cannot be read or written.
     """
     file = settings.data_dir / FILE
-    with explaining(file.parent, "set SPOKENBY_DATA_DIR"):
+    lock = FileLock(file.with_name(f".{file.name}.lock"))
+    with explaining(file.parent, "set SPOKENBY_DATA_DIR"), lock:
         before = file.read_bytes() if file.is_file() else b""
         apart = b"\n" if before and not before.endswith(b"\n") else b""
         with replacing(file) as partial:

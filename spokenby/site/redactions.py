@@ -107,7 +107,8 @@ def make_copy(
             f"{folder}: nothing of that is said", "check how the names are written; no copy is made"
         )
     digest = about["video"]["digest"]
-    target = to or settings.data_dir / "redacted" / folders.folder_name(redacted.name, digest)
+    made = settings.data_dir / "redacted" / folders.folder_name(redacted.name, digest)
+    target = (to or made).absolute()  # "." has no name, beside which the list could stand
     listed = about["files"]
     with (
         _listing(target, redacted.taken) as taken_out,

@@ -1,9 +1,10 @@
 """Open this site's voice library and keep it and the transcripts in step."""
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from spokenby.site.inventory import State, VideoStatus
 from spokenby.site.shares import check_library
 from spokenby.site.stage_results import storage_key
 from spokenby.types import Digest, Identity, SpeakerTranscript, Video
-from spokenby.voices.library import Change, Line, VoiceLibrary
+from spokenby.voices.library import Change, Hit, Line, VoiceLibrary
 
 
 class Identified(NamedTuple):
@@ -138,6 +139,22 @@ def rewrite_transcripts(
         )
 
 
+def find_lines(text: str, speaker: str | None, limit: int, settings: Settings) -> list[Hit]:
+    """Return lines as `VoiceLibrary.find` does, but none of a transcript that was deleted."""
+    library, there = open_library(settings), cache(partial(_is_there, settings=settings))
+    asked = limit
+    while True:
+        hits = library.find(text, speaker, asked)
+        found = [hit for hit in hits if there(hit.folder)]
+        if len(found) >= limit or len(hits) < asked:
+            return found[:limit]
+        asked *= 4
+
+
+def _is_there(folder: str, settings: Settings) -> bool:
+    return manifest.read_manifest(folder_at(folder, settings)) is not None
+
+
 def count_rewritten(rewritten: Iterable[Rewritten]) -> str:
     """Return in words how transcripts ended: 7 written again, 1 edited; empty of none."""
     counts: Counter[str] = Counter(each.state for each in rewritten)
@@ -187,6 +204,10 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
                 )
         except SpokenbyError as error:
             remains.append(f"the corrections in {folder} may name them: {error}")
+    compared = settings.cache / "evaluation"
+    shutil.rmtree(compared, ignore_errors=True)  # transcripts with today's names
+    if compared.exists():
+        remains.append(f"{compared} may name them: delete it")
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"

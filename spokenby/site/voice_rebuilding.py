@@ -5,7 +5,7 @@ What is lacking, and how it is kept: spokenby/voices/rebuilding.py.
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +32,7 @@ from spokenby.site.track_folders import digest_recording, recording_stamp, track
 from spokenby.site.voice_library import folder_at, open_library
 from spokenby.stages import audio, embeddings
 from spokenby.stages.embeddings import Embedder
-from spokenby.types import AudioFile, Digest, Video, Waveform
+from spokenby.types import AudioFile, Digest, Progress, Video, Waveform
 from spokenby.voices.library import MissingPrint, VoiceLibrary, Voiceprint
 
 
@@ -121,7 +121,7 @@ class _Sounds:
         self._places = {place.video: place.folder for place in library.transcripts()}
         videos, _ = look_for_videos([batch.settings.videos])
         self._files = videos + (find_videos(paths) if paths else [])
-        self._digests: dict[Path, Digest] = {}
+        self._digests: dict[Path, Digest | None] = {}
 
     @contextmanager
     def waveform_of(self, video: Digest, name: str) -> Iterator[Waveform]:
@@ -180,6 +180,12 @@ class _Sounds:
                 )
             yield audio.open_waveform(Path(folder) / file.name, digest, file.tracks)
 
+    def _digest(self, path: Path, progress: Progress) -> Digest | None:
+        """Return the digest of a file; `None`: it cannot be read, so it is not the one."""
+        with suppress(SpokenbyError):
+            return digest_recording(path, self._index, progress)
+        return None
+
     def _find(self, video: Digest, name: str) -> Path:
         """Return a file with a video's bytes: where it was transcribed from, or one of `paths`."""
         for path in self._index.places(video):
@@ -188,7 +194,7 @@ class _Sounds:
         for path in sorted(self._files, key=lambda path: path.stem != name):
             if path not in self._digests:
                 with showing(str(path), "inspect") as progress:
-                    self._digests[path] = digest_recording(path, self._index, progress)
+                    self._digests[path] = self._digest(path, progress)
             if self._digests[path] == video:
                 return path
         raise InputError(

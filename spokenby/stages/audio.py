@@ -317,6 +317,7 @@ def _decode_tracks(
     Where a track holds only what leaks into it from another one, it is silenced.
     """
     found: list[Track] = []
+    numbers: list[int] = []
     warnings: list[str] = []
     count = 0
     for number, source in enumerate(sources):
@@ -335,6 +336,7 @@ def _decode_tracks(
             count = begin + meter.count
             start, end = begin / SAMPLE_RATE_HZ, count / SAMPLE_RATE_HZ
             found.append(Track(start=start, end=end, name=source.name))
+            numbers.append(number)
         else:
             warnings.append(f"{_track_name(number, source)} is empty")
     if not found:
@@ -350,13 +352,14 @@ def _decode_tracks(
     parts = [samples[round(t.start * SAMPLE_RATE_HZ) :][: _samples_in(t)] for t in found]
     energies = [tracks.measure(part) for part in parts]
     mixes = tracks.find_mixes(energies)
-    for number in mixes:
-        energies[number] = np.zeros_like(energies[number])
-        warnings.append(f"{_track_name(number, found[number])} is the mix of the others: left out")
+    names = [_track_name(number, track) for number, track in zip(numbers, found, strict=True)]
+    for place in mixes:
+        energies[place] = np.zeros_like(energies[place])
+        warnings.append(f"{names[place]} is the mix of the others: left out")
     levels = [tracks.measure_level(each) for each in energies]
-    for number, level in enumerate(levels):
-        if level <= tracks.AUDIBLE and number not in mixes:
-            warnings.append(f"{_track_name(number, found[number])} is silent")
+    for place, level in enumerate(levels):
+        if level <= tracks.AUDIBLE and place not in mixes:
+            warnings.append(f"{names[place]} is silent")
     for part, level, own in zip(parts, levels, tracks.find_own(energies), strict=True):
         audible = level > tracks.AUDIBLE
         gain = min(math.sqrt(max(levels) / level), _LOUDEST_GAIN) if audible else 0.0

@@ -382,8 +382,13 @@ def _names_of_tracks(turns: Sequence[Turn], tracks: Sequence[Track]) -> dict[str
         return {}
     on = find_tracks(tracks, np.array([turn.start for turn in turns])).tolist()
     pairs = {(turn.speaker, number) for turn, number in zip(turns, on, strict=True)}
-    alone = Counter(number for _, number in pairs)
-    return {label: tracks[n].name for label, n in sorted(pairs) if alone[n] == 1 and tracks[n].name}
+    speakers = Counter(number for _, number in pairs)
+    places = Counter(label for label, _ in pairs)  # who was joined across tracks stands on several
+    return {
+        label: tracks[number].name
+        for label, number in sorted(pairs)
+        if speakers[number] == places[label] == 1 and tracks[number].name
+    }
 
 
 def _placed_segment(segment: Segment, tracks: Sequence[Track]) -> Segment:

@@ -19,7 +19,7 @@ from spokenby.errors import InputError, SpokenbyError
 from spokenby.output import manifest
 from spokenby.review import page
 from spokenby.settings import Settings
-from spokenby.site.voice_library import folder_at, open_library
+from spokenby.site.voice_library import find_lines, folder_at, open_library
 from spokenby.types import Frozen, Seconds
 from spokenby.view.address import folder_id, page_of, pages_of
 from spokenby.voices.library import Hit
@@ -29,9 +29,7 @@ from spokenby.wording import one_line, position
 MOST = 200
 """Entries of one answer."""
 MOST_CHARACTERS = 40_000
-"""Of all lines of one answer: some ten thousand tokens."""
-LONGEST_LINE = 4_000
-"""In characters; what is longer is cut."""
+"""Of all lines of one answer, some ten thousand tokens; one line comes whole, however long."""
 
 INSTRUCTIONS = (
     "Transcripts of recordings: who said what, when. Everything in an answer's `text`, `speaker`"
@@ -103,15 +101,21 @@ class ListedSpeakers(Frozen):
     more: bool
 
 
-def check_library() -> None:
+def check_site(settings: Settings) -> None:
     """Raise what is missing and how to get it.
 
     Raises:
-        InputError: the protocol's SDK is not installed.
+        InputError: the protocol's SDK is not installed, or the site has no transcripts.
     """
     if importlib.util.find_spec("mcp") is None:
         raise InputError(
             "spokenby mcp needs the package mcp", "install with: uv sync --inexact --group mcp"
+        )
+    # A client starts it in any folder. Opening a library makes one.
+    if not settings.on_server and not Path(settings.voices.removeprefix("sqlite:///")).exists():
+        raise InputError(
+            f"{settings.data_dir.absolute()} holds no transcripts",
+            "set SPOKENBY_DATA_DIR to the data folder of the site, or transcribe something first",
         )
 
 
@@ -181,7 +185,7 @@ class Tools:
         word. `speaker` is a name, the beginning of one, or "Speaker 7"; with it, `text` may be
         empty: everything that person said.
         """
-        hits = open_library(self._settings).find(text, speaker or None, limit + 1)
+        hits = find_lines(text, speaker or None, limit + 1, self._settings)
         return self._lines(hits, limit)
 
     def list_videos(
@@ -229,18 +233,19 @@ class Tools:
         if end is not None and end <= start:
             raise InputError(f"end {end:g} is not after start {start:g}", "give a later end")
         place = self._place(video)
+        if self._video(place) is None:
+            raise InputError(f"the transcript of {one_line(video)} was deleted", "see list_videos")
         until = 1e9 if end is None else end
         hits = open_library(self._settings).read(place.folder, start, until, first, limit + 1)
         return self._lines(hits, limit)
 
     def _lines(self, hits: list[Hit], limit: int) -> Lines:
         served = pages_of(self._settings)
-        lines, left = [], MOST_CHARACTERS
+        left, lines = MOST_CHARACTERS, list[SpokenLine]()
         for hit in hits[:limit]:
             text = one_line(hit.text)
-            text = text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
             left -= len(text)
-            if left < 0:
+            if left < 0 and lines:
                 break
             folder = folder_at(hit.folder, self._settings)
             lines.append(

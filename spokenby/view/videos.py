@@ -242,13 +242,15 @@ class _Look:
         problem = ""
         try:
             inventory = Inventory(prepare_batch())
-            for status in list_site(self._paths, inventory):
-                fresh[status.path] = status
-                with self._lock:
-                    self._seen[status.path] = status
-                    self._requests = {
-                        attempt.video: attempt.request for attempt in inventory.attempts.values()
-                    }
+            with inventory.claims:  # or each look leaves a connection to a database behind
+                for status in list_site(self._paths, inventory):
+                    fresh[status.path] = status
+                    with self._lock:
+                        self._seen[status.path] = status
+                        self._requests = {
+                            attempt.video: attempt.request
+                            for attempt in inventory.attempts.values()
+                        }
         except SpokenbyError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - said on the page; the server goes on

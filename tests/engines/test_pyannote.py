@@ -335,7 +335,7 @@ def voices(engine: Pyannote, whole_talk: Waveform) -> npt.NDArray[np.float32]:
     return np.nan_to_num(vectors).reshape(len(heard.data), 3, -1)
 
 
-@pytest.mark.parametrize("threshold", [0.3, 0.45, 0.6, 0.75, 0.9, 1.1])
+@pytest.mark.parametrize("threshold", [0.3, 0.6, 1.1])
 def test_the_true_number_never_raises_the_error(
     threshold: float,
     engines: dict[str, Pyannote],

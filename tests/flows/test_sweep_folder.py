@@ -296,7 +296,7 @@ def whole_log(site: Site, run: str) -> str:
     deadline = time.monotonic() + 30
     log = ""
     while time.monotonic() < deadline and "Finished in state" not in log:
-        time.sleep(0.2)
+        time.sleep(0.5)
         found = ask(site, "logs/filter", logs={"flow_run_id": {"any_": [run]}})
         log = "\n".join(line["message"] for line in found if not line["task_run_id"])
     return log
@@ -312,5 +312,5 @@ def wait_for_runs(site: Site) -> list[dict[str, Any]]:
         runs = [run for run in runs if str(site.folder) in run["parameters"]["paths"][0]]
         if all(run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED") for run in runs):
             return runs
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise TimeoutError

@@ -254,26 +254,6 @@ def test_formats_of_a_run_are_written_and_no_stage_runs_for_them(site_copy: Site
     assert {path.name for path in folder.iterdir()} == before | exported | {"transcript.md"}
 
 
-@pytest.mark.parametrize("damage", ["delete", "flip"])
-def test_damaged_result_is_computed_again(site_copy: Site, damage: str) -> None:
-    digest = site_copy.manifest("telephone talk")["stages"]["embed"]["digest"]
-    result = site_copy.results / "embed" / f"{digest}.json"
-    before = site_copy.transcript("telephone talk")
-    if damage == "delete":
-        result.unlink()
-    else:
-        content = bytearray(result.read_bytes())
-        content[content.index(b"0.", content.index(b"vectors")) + 3] ^= 1  # another digit
-        result.write_bytes(content)
-    (site_copy.output("telephone talk") / "transcript.srt").unlink()
-    with Here(site_copy) as cli:
-        assert cli.run("transcribe", site_copy.videos / "telephone talk.mp4").code == 0
-    assert site_copy.computed("telephone talk") == {"embed"} or site_copy.computed(
-        "telephone talk"
-    ) == {"extract", "embed"}
-    assert site_copy.transcript("telephone talk") == before
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

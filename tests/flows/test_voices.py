@@ -34,18 +34,14 @@ NOBODY = {"SPOKENBY_DATABASE": "postgresql+psycopg://127.0.0.1:9/voices"}
 """A database that does not answer."""
 
 
-def cut(path: Path, *parts: tuple[float, float], noise: float = 0.0, gain: float = 1.0) -> Path:
+def cut(path: Path, *parts: tuple[float, float]) -> Path:
     """Make a video of parts of the conversation."""
     samples, rate_hz = read_audio(CONVERSATION)
     pause = np.zeros(rate_hz // 2, np.float32)
     pieces = [pause]
     for start, end in parts:
         pieces += [samples[round(start * rate_hz) : round(end * rate_hz)], pause]
-    sound = np.concatenate(pieces)
-    limit = np.abs(sound).max()
-    sound = np.clip(gain * sound, -limit, limit)
-    sound = sound + noise * np.random.default_rng(1).standard_normal(len(sound))
-    return make_video(path, Sound(sound[None].astype(np.float32), rate_hz))
+    return make_video(path, Sound(np.concatenate(pieces)[None], rate_hz))
 
 
 def names(site: Site, video: str) -> list[str]:
@@ -225,9 +221,6 @@ def test_enrollment_names_who_is_known_already(site: Site, here: Here, tmp_path:
 
     for clip, person, says in (
         (cut(tmp_path / "short.mp4", (0.5, 4)), "Grace", "s of speech by one person"),
-        (cut(tmp_path / "two.mp4", ADA, JOHN), "Grace", "2 people seem to speak in it"),
-        (cut(tmp_path / "noisy.mp4", JOHN, noise=0.02), "Grace", "too noisy: speech is only"),
-        (cut(tmp_path / "loud.mp4", JOHN, gain=8), "Grace", "too loud when it was recorded"),
         (people / "Ada Lovelace" / "clip.mp4", "Grace", "Ada Lovelace"),
         (tmp_path / "none.wav", "Grace", "does not exist"),
     ):
@@ -380,6 +373,7 @@ def test_voiceprints_are_rebuilt_from_stored_audio(site: Site, here: Here, tmp_p
         if video:
             (tmp_path / video).mkdir(exist_ok=True)
             shutil.move(site.videos / f"{name}.mp4", tmp_path / video)
+    (site.videos / "nobody's.tracks").mkdir()  # looked at, too; it hides nothing
     ran = here.run("voices", "rebuild")
     assert ran.code == 1
     assert "3 voiceprints were added" in ran.out
@@ -395,9 +389,6 @@ def test_voiceprints_are_rebuilt_from_stored_audio(site: Site, here: Here, tmp_p
         for row in connection.execute(select(voiceprints).where(mine)):
             was, now = unpack([before[f"{row.source} {row.speaker}"], row.vector])
             assert was @ now > 0.9
-    # And they are known again.
-    done(here.run("transcribe", cut(tmp_path / "once more.mp4", ADA)))
-    assert names(site, "once more") == ["Ada Lovelace"]
 
 
 def test_without_identification_names_are_those_of_the_video(site: Site, here: Here) -> None:

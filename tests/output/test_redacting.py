@@ -71,6 +71,10 @@ def test_names_in_a_script_without_spaces() -> None:
     assert text_of(redacted) == "我[…]三十二"
     redacted = without("我 有 三 十二 本 一 起", language="zh", spaced=False, numbers=True)
     assert text_of(redacted) == "我有[…]本一起"
+    redacted = without(
+        "等 一 点 儿 幺 三 八 和 三 点 五", language="zh", spaced=False, numbers=True
+    )
+    assert text_of(redacted) == "等一点儿[…]和[…]"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ def test_names_in_a_script_without_spaces() -> None:
         ("en", "oh nine one one and so on", "[…] and so on"),
         ("en", "on the twenty first, often weight", "on the […] often weight"),
         ("de", "im Jahr neunzehnhundertvierundachtzig", "im Jahr […]"),
+        ("de", "zweitausendeinundzwanzig neunzehnhunderteinundachtzig hunderteins", "[…]"),
         ("de", "ein Haus, zwei und dreißigste, achtsam, Hundertschaft", None),
         ("fr", "quatre-vingt-dix et un ami", "[…] ami"),
         ("es", "veintidós y mil novecientos", "[…]"),
@@ -132,6 +137,29 @@ def test_who_is_named_is_called_otherwise() -> None:
     assert redacted.name == "[…] talks, part […]"
     (speaker,) = redacted.transcript.speakers
     assert (speaker.name, speaker.label, speaker.voice) == ("Redacted speaker", "SPEAKER_00", None)
+
+
+def test_a_track_is_called_otherwise_with_its_speaker() -> None:
+    before = said("hello", "so Ada Lovelace it is")
+    ada, other = before.speakers
+    tracks = (
+        ada.model_copy(update={"name": "Countess", "track": "Ada Lovelace"}),
+        other.model_copy(update={"track": "Bob"}),
+    )
+    warnings = ("track 1 (Ada Lovelace) is silent",)
+    transcript = before.model_copy(update={"speakers": tracks, "warnings": warnings})
+    for request in (Request(speakers=(ada.label,)), Request(names=("Ada Lovelace",))):
+        copy = redact(transcript, "talk", request).transcript
+        assert [speaker.track for speaker in copy.speakers] == ["", "Bob"]
+        assert "Ada" not in copy.model_dump_json()
+
+
+def test_names_in_a_title_that_is_written_together() -> None:
+    copy = redact(said("hello"), "InterviewAdaLovelace", Request(("Ada Lovelace",)))
+    assert copy.name == "Interview […]"
+    copy = redact(said("hello"), "interviewlovelace", Request(("Lovelace",)))
+    assert copy.name == "interviewlovelace"
+    assert "the title, “interviewlovelace”, may still have “Lovelace” in it" in copy.doubts
 
 
 def test_what_may_be_left_is_said() -> None:

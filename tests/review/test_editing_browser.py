@@ -31,7 +31,6 @@ TOKEN = "of this page"
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
     yield context
     context.close()
 

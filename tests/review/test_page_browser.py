@@ -38,7 +38,6 @@ def opened(browser: Browser, folder: Path) -> Iterator[Page]:
     """Open the page once for all tests; nothing may be asked for but the folder's own files."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
-    page.set_default_timeout(10_000)
     asked: list[str] = []
     faults: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

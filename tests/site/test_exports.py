@@ -105,6 +105,10 @@ def test_a_captioned_copy_has_the_same_picture_and_sound(settings, tmp_path, end
     (found,) = find_transcripts(str(folder), settings)
     (again,) = export(found, ["video"], settings, to=to, stem="talk", overwrite=True)
     assert again.state == "written"
+    tracks = video.with_suffix(".tracks")
+    tracks.mkdir()
+    (none,) = export(found._replace(video=tracks), ["video"], settings, to=to, stem="tracks")
+    assert (none.state, "folder of tracks: there is no video" in none.note) == ("failed", True)
     video.unlink()
     (lost,) = export(found, ["video"], settings, to=to, stem="other")
     assert (lost.state, "name the video instead" in lost.note) == ("failed", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flows.cli.app import app
 from spokenby.errors import InputError
 from spokenby.output.corrections import Correction, Corrections, as_json
 from spokenby.settings import Settings, read_settings
-from spokenby.site.frequent_corrections import find_frequent
+from spokenby.site.frequent_corrections import add_lines, find_frequent
 from spokenby.site.vocabularies import read_vocabulary
 from spokenby.site.voice_library import open_library
 from spokenby.types import Video
@@ -103,6 +104,13 @@ def test_the_docs_examples(settings: Settings, capsys: pytest.CaptureFixture[str
     assert read_vocabulary(file).terms == ("Ada",)
     assert app("vocabulary --add", exit_on_error=False, result_action="return_value") == 0
     assert "no correction was made 3 times that is not there already" in capsys.readouterr().out
+
+
+def test_lines_that_are_added_at_once_are_all_kept(settings: Settings) -> None:
+    lines = [f"heard {number} => meant" for number in range(20)]
+    with ThreadPoolExecutor(20) as clicks:
+        list(clicks.map(lambda line: add_lines([line], settings), lines))
+    assert {*lines} <= {*(settings.data_dir / "vocabulary.txt").read_text().splitlines()}
 
 
 def test_what_cannot_be_read_is_one_line(settings: Settings) -> None:

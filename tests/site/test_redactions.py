@@ -196,13 +196,14 @@ def strength(samples: np.ndarray, rate_hz: int, hz: float) -> np.ndarray:
         ({"names": ("Nemo",)}, "nothing of that is said: check how the names are written"),
         ({"speaker": ("Nemo",)}, "'Nemo' does not speak here: choose from Quorra Vance, Speaker 7"),
         ({"names": ("Vance",), "out": ""}, "is there already: choose another folder with --out"),
+        ({"names": ("Vance",), "out": "."}, "is there already: choose another folder with --out"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
     folder: Path, settings: Settings, words: dict[str, tuple[str, ...]], says: str
 ) -> None:
     if "out" in words:
-        words = {**words, "out": str(folder)}  # type: ignore[dict-item]
+        words = {**words, "out": words["out"] or str(folder)}  # type: ignore[dict-item]
     with pytest.raises(InputError) as caught:
         redact(str(folder), **words)  # type: ignore[arg-type]
     assert says in str(caught.value)

@@ -32,8 +32,11 @@ def stored(settings: Settings) -> Path:
 def test_stored_voiceprints_are_deleted(settings: Settings) -> None:
     path = stored(settings)
     path.write_text("{}")
+    compared = settings.cache / "evaluation" / "embedded" / "transcripts"  # they have names
+    compared.mkdir(parents=True)
     assert forget_voice("1", settings).remains == ()
     assert not path.exists()
+    assert not compared.exists()
 
 
 def test_what_cannot_be_deleted_is_said(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from media import Sound, beeps, beeps_at, make_video, silence, tone
 
 from spokenby.engines.av import read_audio
@@ -405,6 +406,16 @@ def test_a_stream_that_is_the_mix_of_the_others_is_left_out(tmp_path: Path) -> N
     assert not mixed.any()
     assert beeps_at(first) == pytest.approx([0.5, 2.5], abs=0.02)
     assert beeps_at(second) == pytest.approx([1.5, 3.5, 4.5], abs=0.02)
+
+
+def test_warnings_number_tracks_as_they_were_given(tmp_path: Path) -> None:
+    """Also behind one without any sound."""
+    named = {"a.wav": "Ada", "b.wav": "Bob", "c.wav": "Eve"}
+    for (name, _), samples in zip(named.items(), (beeps(4, 1)[0], [], silence(4)[0]), strict=True):
+        soundfile.write(tmp_path / name, samples, 16_000)
+    video = VIDEO.model_copy(update={"path": str(tmp_path), "tracks": tuple(named.items())})
+    audio = extract(tmp_path, DECODER, video, channels="split")
+    assert audio.warnings == ("track 2 (Bob) is empty", "track 3 (Eve) is silent")
 
 
 def test_mono_has_no_channels_to_split(tmp_path: Path) -> None:

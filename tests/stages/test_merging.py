@@ -686,6 +686,11 @@ def test_a_track_names_its_speaker_unless_somebody_named_the_voice(known, shown)
     assert [it.track for it in named.speakers] == ["", "Ada"]
 
 
+def test_who_stands_on_several_tracks_has_the_name_of_none() -> None:
+    result = merge([(1, 2), (52, 53)], [(1, 2, A), (52, 53, A)], tracks=TRACKS)
+    assert [it.track for it in result.speakers] == [""]
+
+
 def test_a_track_of_several_people_names_nobody() -> None:
     turns = [(1, 2, A), (52, 53, B), (54, 55, C)]
     result = merge([(1, 2), (52, 53), (54, 55)], turns, tracks=TRACKS)

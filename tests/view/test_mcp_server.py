@@ -123,6 +123,33 @@ async def _talk(server: Any, site: Site) -> None:
             assert says in await refused("read_passage", **arguments)
 
 
+def test_a_long_line_is_read_whole_and_a_deleted_transcript_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spokenby.errors import InputError
+    from spokenby.settings import Settings
+    from spokenby.site import voice_library
+    from spokenby.types import Video
+    from spokenby.view.mcp_server import MOST_CHARACTERS, Tools
+    from spokenby.voices.library import Line
+
+    settings = Settings(data_dir=tmp_path)
+    library = voice_library.open_library(settings)
+    text = "so he spoke on " * (MOST_CHARACTERS // 10) + "to the end"
+    for name in ("there", "gone"):
+        video = Video(path="a", name=name, digest=name[0] * 64, duration=9.0, audio_streams=1)
+        lines = [Line(0.0, 5.0, None, text), Line(5.0, 6.0, None, "so it ends")]
+        library.note_transcript(video, name, lines)
+    monkeypatch.setattr(voice_library, "_is_there", lambda folder, settings: folder == "there")
+    tools = Tools(settings)
+    (line,) = tools.search("spoke").lines
+    assert (line.video, line.text) == ("there", text)
+    assert [hit.video for hit in tools.search("so", limit=2).lines] == ["there"]
+    assert tools.search("so", limit=2).more
+    with pytest.raises(InputError, match="the transcript of gone was deleted"):
+        tools.read_passage("gone")
+
+
 def test_without_the_package_one_line_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -131,6 +158,9 @@ def test_without_the_package_one_line_says_how_to_get_it(
     from spokenby.view import mcp_server
 
     monkeypatch.setenv("SPOKENBY_DATA_DIR", str(tmp_path))
+    with pytest.raises(InputError, match="holds no transcripts: set SPOKENBY_DATA_DIR"):
+        mcp()
+    assert not list(tmp_path.iterdir())
     monkeypatch.setattr(mcp_server.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(InputError, match="uv sync --inexact --group mcp"):
         mcp()

@@ -250,6 +250,9 @@ def test_profiles_are_compared_apart_from_the_site(site_copy: Site, tmp_path, ca
     shutil.copy(SAMPLES / "conversation.txt", references)
     shutil.copy(SAMPLES / "conversation.rttm", references)
     before = contents(site_copy.transcripts), contents(site_copy.data / "voices")
+    apart = site_copy.data / "cache" / "evaluation"
+    stale = apart / "embedded" / "transcripts" / "conversation-00000000"
+    stale.mkdir(parents=True)
     two = "embedded --set merge.max_pause=0.1"  # only that is computed
     video = site_copy.videos / "conversation.mp4"
     ran = Ran(
@@ -262,8 +265,9 @@ def test_profiles_are_compared_apart_from_the_site(site_copy: Site, tmp_path, ca
     assert one["der"] == other["der"] < 0.05
     few, many = (
         formats.open_transcript(each).transcript
-        for each in (site_copy.data / "cache" / "evaluation").glob("*/transcripts/conversation-*")
+        for each in apart.glob("*/transcripts/conversation-*")
     )
+    assert not list(apart.rglob("voices.sqlite*"))
     assert len(few.segments) != len(many.segments)
     assert (contents(site_copy.transcripts), contents(site_copy.data / "voices")) == before
 

@@ -8,14 +8,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 from conftest import Site, migrate
 from playwright.sync_api import expect, sync_playwright
+from rich.console import Console
 from served import Served
 
+from flows.cli import serve
 from flows.server.passwords import kept_password, make_password
 from spokenby.errors import InputError
 from spokenby.settings import Settings
@@ -88,13 +91,6 @@ def test_commands_on_the_same_data_folder_get_in(guarded: Guarded, tmp_path: Pat
     assert "asks for another password: set PREFECT_API_AUTH_STRING" in line
 
 
-def test_the_worker_gets_in(guarded: Guarded) -> None:
-    shutil.rmtree(guarded.output(TALK))
-    run = guarded.trigger(paths=[str(guarded.videos / f"{TALK}.mp4")])
-    ended = guarded.wait_for(run, "Completed", "Failed", "Crashed")
-    assert ended["state"]["name"] == "Completed", ended["state"]
-
-
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
@@ -146,6 +142,21 @@ def test_pages_are_served_and_their_end_is_said(guarded: Guarded) -> None:
 
 
 URL = "http://127.0.0.1:4200/api"
+
+
+def test_the_ui_asks_the_address_that_a_container_or_proxy_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "Child", lambda *words: words)
+
+    def asked() -> str:
+        child: Any = serve._start_server(Console(), Settings(data_dir=tmp_path), URL, None)
+        return str(child[2]["PREFECT_SERVER_UI_API_URL"])
+
+    monkeypatch.delenv("PREFECT_SERVER_UI_API_URL", raising=False)
+    assert asked() == URL
+    monkeypatch.setenv("PREFECT_SERVER_UI_API_URL", "https://runs.example/api")
+    assert asked() == "https://runs.example/api"
 
 
 def test_a_restart_keeps_the_password_and_a_variable_replaces_it(
