@@ -20,13 +20,13 @@ from spokenby.types import StageParams
 ROOT = Path(__file__).parents[2]
 
 FROZEN = {
-    "extract 2": "4b75fd672019186c",
-    "speech 4": "391b1e3a31116a0f",
-    "diarize 6": "107bc5e374586457",
-    "embed 5": "0db26576b9bb23b3",
+    "extract 2": "1dab15968318eccc",
+    "speech 4": "0194aa07528fb46b",
+    "diarize 7": "6e0700b674533ec0",
+    "embed 5": "334ecb0a459d694a",
     "transcribe 3": "38701bea3d315a23",
     "edges 2": "ebaa075e2ab26d2d",
-    "merge 3": "148c620af18228ac",
+    "merge 3": "dca59e6f38ceda04",
 }
 """By stage and VERSION."""
 
