@@ -115,6 +115,17 @@ def test_exponents() -> None:
 
 
 @pytest.mark.usefixtures("scripts")
+def test_a_reliability_diagram_has_a_dot_for_each_range_of_confidence() -> None:
+    from reliability import draw, interval
+
+    assert interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)  # Wilson's
+    assert interval(1, 10)[0] == pytest.approx(0.7225, abs=1e-4)
+    picture = draw([("0.8 to 0.9", 93, 0.85, 88.2), ("0.9 to 1", 400, 0.98, 97)])
+    assert picture.count("<circle") == 2
+    assert "0.8 to 0.9: 88.2 % of 93 words are right" in picture
+
+
+@pytest.mark.usefixtures("scripts")
 def test_table() -> None:
     from measuring import table
 
