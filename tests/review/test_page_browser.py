@@ -6,6 +6,7 @@ Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -339,11 +340,12 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
     (tmp_path / "page.html").write_bytes(files["page.html"])
     shutil.copy(review_sound(tmp_path), tmp_path / "audio.webm")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    browser.start_tracing(page=page, categories=["toplevel", "loading"])
     page.goto((tmp_path / "page.html").as_uri())
     page.locator("body.ready").wait_for()
     assert page.locator("#text p > span").count() >= 20_000
-    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert painted < 1000
+    opening_ms = main_thread_ms(browser.stop_tracing(), until="firstContentfulPaint")
+    assert 0 < sum(opening_ms) < 1000
     browser.start_tracing(page=page, categories=["toplevel"])
     page.keyboard.press("Space")
     page.mouse.move(600, 500)
@@ -359,9 +361,16 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
     page.close()
 
 
-def main_thread_ms(trace: bytes) -> list[float]:
-    """Return how long each task of a page's main thread computed: its time, not others'."""
+def main_thread_ms(trace: bytes, until: str = "") -> list[float]:
+    """Return how long each task of a page's main thread computed: its time, not others'.
+
+    Args:
+        trace: of the browser.
+        until: an event; only tasks that began before it.
+    """
     events = json.loads(trace)["traceEvents"]
+    end = min((event["ts"] for event in events if event["name"] == until), default=math.inf)
+    assert not until or end < math.inf
     threads = {
         (event["pid"], event["tid"])
         for event in events
@@ -373,6 +382,7 @@ def main_thread_ms(trace: bytes) -> list[float]:
         if event["name"].endswith("RunTask")
         and "tdur" in event
         and (event["pid"], event["tid"]) in threads
+        and event["ts"] < end
     ]
 
 
