@@ -120,17 +120,16 @@ class Served(Site):
 
         return wait(reached, seconds, lambda: self.run_of(run)["state"])
 
-    def wait_for_stage(self, run: str, name: str) -> None:
-        """Wait until a stage of the run is computing."""
-        body = {
-            "flow_runs": {"id": {"any_": [run]}},
-            "task_runs": {"name": {"any_": [name]}, "state": {"name": {"any_": ["Running"]}}},
-        }
+    def wait_for_start(self, run: str) -> None:
+        """Wait until the run has begun: its stages take some seconds.
 
-        def computing() -> Any:
-            return self.api("POST", "/task_runs/filter", body)
+        The server tells of those only once a second, which can be too late.
+        """
 
-        wait(computing, 120, lambda: self.run_of(run), every=0.3)  # it lasts seconds
+        def running() -> bool:
+            return bool(self.run_of(run)["state"]["name"] == "Running")
+
+        wait(running, 120, lambda: self.run_of(run), every=0.1)
 
     def cut(self, video: Path, stage: str, by: signal.Signals) -> CutRun:
         """Start a run of a video that gets a signal in the middle of a stage, on a new site.

@@ -362,7 +362,7 @@ def test_serve_is_started_again_and_a_run_goes_on_the_schedule_is_kept_a_folder_
 
     forget_diarization(desk, "telephone talk")
     run = desk.trigger(paths=[str(desk.videos / "telephone talk.mp4")])
-    desk.wait_for_stage(run, "diarize telephone talk")
+    desk.wait_for_start(run)
     serve = desk.parts["both"]
     *_, worker = children(serve.pid)
     with held(*children(worker)):

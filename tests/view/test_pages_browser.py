@@ -254,6 +254,7 @@ def test_what_is_corrected_again_and_again_is_added_to_the_vocabulary(
         content = as_json(Corrections(video="b" * 64, corrections=(one,) * (number + 1)))
         (copies / f"{number}.json").write_bytes(content)
     page.get_by_role("link", name="Vocabulary").click()
+    page.wait_for_url("**/vocabulary")  # and for its script, without which a button does nothing
     expect(page.get_by_role("listitem").filter(has_text="Ida → <b>Ada")).to_contain_text("3 times")
     page.get_by_role("button", name="Add Ida => <b>Ada").click()
     expect(page.locator("#said")).to_contain_text("vocabulary.txt: the next runs use it")

@@ -57,7 +57,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, finished: Site) -> Iterato
     talk = str(site.videos / f"{TALK}.mp4")
     shutil.rmtree(site.output(TALK), ignore_errors=True)
     run = site.trigger(paths=[talk], force=["speech"])
-    site.wait_for_stage(run, f"speech {TALK}")
+    site.wait_for_start(run)
     serve = site.parts["both"]
     ours = psutil.Process(serve.pid).children(recursive=True)
     assert len(ours) == 3, ours  # server, worker, run: the pages have ended

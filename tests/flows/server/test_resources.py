@@ -340,7 +340,7 @@ def test_server_restarted_during_a_run_does_not_harm_it(
 ) -> None:
     forget_diarization(served, TALK)
     run = served.trigger(paths=[talk])
-    served.wait_for_stage(run, f"diarize {TALK}")
+    served.wait_for_start(run)
     served.kill_child("server")
     served.up("server")
     ended = served.wait_for(run, "Completed", "Failed", "Crashed")
