@@ -45,7 +45,7 @@ def test_a_folder_in_a_bucket_is_looked_into_as_one_on_a_disk(videos: str) -> No
     ]
     assert [problem.path for problem in problems] == [f"{videos}/talk.tracks/ada.wav"]
     assert "a.mp4.part" in sum_up_left_out(left_out)
-    # One that is named may be called anything; a folder's name is no part of a longer one's.
+    # A video that is named may have any ending. A folder's name has to match whole.
     assert [*map(address_of, find_videos([f"{videos}/notes.txt"]))] == [f"{videos}/notes.txt"]
     for absent in (f"{videos}/1", f"{videos}/deep/e", "s3://no-such-bucket/x"):
         with pytest.raises(InputError, match="there is n"):
