@@ -7,12 +7,11 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import cell, print_table, say
+from flows.cli.terminal import LiveTable, cell, print_table, say
 from spokenby.plan.planning import stages_of
 from spokenby.plan.profiles import Recipe
 from spokenby.plan.stages import Stage
@@ -42,7 +41,7 @@ def progress_shown(console: Console) -> Iterator[None]:
                 yield
             return
         board = _Board(console, overview)
-        live = Live(board, console=console, refresh_per_second=5, transient=True)
+        live = LiveTable(board, console=console, refresh_per_second=5, transient=True)
         # Else it would stay on the screen, below the last line, when a stop ends the process.
         with live, listening(board.note), calling_on_exit(live.stop):
             yield

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from flows.cli.terminal import say
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 MESSAGE = "stopped; finished work is kept: run the same command again to continue"
@@ -58,7 +60,7 @@ def stop_on_signals(console: Console) -> None:
         again = " (press Ctrl-C again to stop at once)" if number == signal.SIGINT else ""
         stop_all()
         # Not from here: this may have interrupted the console in the midst of a line.
-        threading.Thread(target=console.print, args=(f"stopping{again}",), daemon=True).start()
+        threading.Thread(target=say, args=(console, f"stopping{again}"), daemon=True).start()
         timer = threading.Timer(STOP_WITHIN_S, leave)
         timer.daemon = True
         timer.start()

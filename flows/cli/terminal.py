@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -33,7 +35,24 @@ def open_console() -> Console:
 
 def say(console: Console, line: str) -> None:
     """Print a line as it is, but for what a terminal would obey."""
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    with _printing:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+_printing = threading.RLock()
+
+
+class LiveTable(Live):
+    """A table below the lines of `say`; gone once stopped.
+
+    Rich renders a line together with the table and writes both a moment later. If the table
+    stopped in between, that late copy would stay on the screen.
+    """
+
+    def stop(self) -> None:
+        """Take the table away, once no line is being printed above it."""
+        with _printing:
+            super().stop()
 
 
 def cell(text: str, style: str = "") -> Text:

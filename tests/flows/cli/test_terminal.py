@@ -7,7 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SPOKENBY, Site
@@ -21,11 +24,11 @@ import struct
 import termios
 
 import pyte
-from rich.console import Console
+from rich.console import Console, RenderHook
 from rich.table import Table
 
 from flows.cli.stopping import MESSAGE
-from flows.cli.terminal import print_table
+from flows.cli.terminal import LiveTable, print_table, say
 
 ROWS = 60
 CTRL_C = b"\x03"
@@ -111,6 +114,30 @@ def test_ctrl_c_leaves_one_line_and_no_half_table(site_copy: Site) -> None:
     assert code == 130, left
     assert left[-1] == MESSAGE, left
     assert not any("━" in line or "%" in line for line in left), "\n".join(left)
+
+
+def test_a_line_printed_while_the_live_table_stops_leaves_no_copy_of_it() -> None:
+    rendering, printed = threading.Event(), io.StringIO()
+
+    class Slow(RenderHook):
+        def process_renderables(self, renderables: list[Any]) -> list[Any]:
+            if threading.current_thread() is line:
+                rendering.set()
+                time.sleep(0.2)  # time enough for the table to stop, if nothing holds it up
+            return renderables
+
+    console = Console(file=printed, force_terminal=True, width=80)
+    console.push_render_hook(Slow())
+    line = threading.Thread(target=say, args=(console, "stopping"))
+    live = LiveTable("a table", console=console, auto_refresh=False, transient=True)
+    live.start()
+    line.start()
+    assert rendering.wait(10)
+    live.stop()
+    line.join()
+    screen = pyte.Screen(80, 10)
+    pyte.Stream(screen).feed(printed.getvalue().replace("\n", "\r\n"))
+    assert [text.rstrip() for text in screen.display if text.strip()] == ["stopping"]
 
 
 def test_a_narrow_table_loses_columns_and_no_words() -> None:
