@@ -221,6 +221,13 @@ def _swap_in(fresh: Path, folder: Path) -> Path | None:
     return kept
 
 
+def set_aside(folder: Path) -> Path:
+    """Rename a folder as one that was edited by hand; return its new path."""
+    kept = _next_edited(folder)
+    with explaining(folder, _ELSEWHERE):
+        return folder.rename(kept)
+
+
 def _next_edited(folder: Path) -> Path:
     number = 1
     while os.path.lexists(kept := folder.with_name(f"{folder.name}.edited-{number}")):

@@ -141,15 +141,6 @@ def keep_copy(content: bytes, video: Digest, copies: Path) -> None:
             pass
 
 
-def _list_again(folder: Path) -> None:
-    """Have the manifest list corrections as they are."""
-    if (about := manifest.read_manifest(folder)) and CORRECTIONS in about["files"]:
-        listed = about.pop("files") | folders.file_entries({CORRECTIONS: folder / CORRECTIONS})
-        with replacing(folder / folders.MANIFEST) as partial:
-            partial.write_bytes(manifest.as_json(about, listed))
-        published.publish(folder)
-
-
 def forget_name(
     transcripts: Iterable[Path], voices: Collection[int], *, locks: Place, copies: Path
 ) -> list[str]:
@@ -173,7 +164,8 @@ def forget_name(
         try:
             with published.one_writer(locks, folder):
                 if _take_names(folder / CORRECTIONS, voices, nameless):
-                    _list_again(folder)
+                    published.list_corrections(folder)
+                    published.publish(folder)
                 for path in of_video:
                     _take_names(path, voices, nameless)
         except SpokenbyError as error:

@@ -27,7 +27,8 @@ from natsort import natsorted
 
 from spokenby.buckets import AWAY_S, Bucket, ChangedError, Stored
 from spokenby.database import Database
-from spokenby.errors import InputError, TransientError
+from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.files import explaining, replacing
 from spokenby.locks import Place
 from spokenby.output import folders, manifest
 from spokenby.output.folders import CORRECTIONS, MANIFEST, Files
@@ -62,7 +63,7 @@ class _Known(NamedTuple):
 
 def shared_name(folder: Path, settings: Settings) -> str:
     """Return under which name a folder is in the bucket; empty if it is not shared."""
-    if not settings.bucket or folder.absolute().parent != settings.transcripts.absolute():
+    if not settings.bucket or folder.absolute().parent.resolve() != settings.transcripts.resolve():
         return ""
     kept_here = folder.name.startswith(".") or ".edited-" in folder.name
     return "" if kept_here else folder.name
@@ -98,11 +99,35 @@ def write_folder(folder: Path, files: Files) -> Path | None:
 
 
 def publish(folder: Path) -> None:
-    """Bring what was written into a folder to the bucket. The caller is its one writer."""
+    """Bring what was written into a folder to the bucket. The caller is its one writer.
+
+    Raises:
+        SpokenbyError: that failed: the folder becomes as it is in the bucket when it is next used.
+    """
     settings = read_settings()
     if name := shared_name(folder, settings):
         copies = _Copies(settings)
-        copies.note(name, copies.put(name, folder))
+        try:
+            known = copies.put(name, folder)
+        except SpokenbyError:
+            if before := copies.known(name):
+                copies.note(name, before._replace(here=""))
+            raise
+        copies.note(name, known)
+
+
+def list_corrections(folder: Path) -> bool:
+    """Have a transcript's manifest list its corrections as they are; return whether it did not."""
+    about = manifest.read_manifest(folder)
+    if not about or CORRECTIONS not in about["files"]:
+        return False
+    listed = about.pop("files")
+    corrections = folders.file_entries({CORRECTIONS: folder / CORRECTIONS})
+    if corrections.items() <= listed.items():
+        return False
+    with replacing(folder / MANIFEST) as partial:
+        partial.write_bytes(manifest.as_json(about, listed | corrections))
+    return True
 
 
 def fetch(folder: Path, settings: Settings, patience: Seconds = AWAY_S) -> None:
@@ -186,7 +211,8 @@ class _Copies:
 
     def __init__(self, settings: Settings, patience: Seconds = AWAY_S) -> None:
         self._bucket = Bucket(settings.bucket, patience)
-        self._notes = Database(settings.cache / "published.sqlite", _SCHEMA)
+        self._cache = settings.cache
+        self._notes = Database(self._cache / "published.sqlite", _SCHEMA)
 
     def known(self, name: str) -> _Known | None:
         """Return what is known of a transcript."""
@@ -284,7 +310,7 @@ class _Copies:
                 if known and known.etag != here:
                     self.note(name, known._replace(etag=here))
                 return
-            if self._copy(name, folder, got.content):
+            if self._copy(name, folder, got.content, copied=bool(known and known.here)):
                 self.note(name, _Known(got.etag, got.content, got.etag))
                 return
         raise TransientError(
@@ -295,24 +321,46 @@ class _Copies:
         """Follow what has no transcript in the bucket: it was removed, or is not there yet."""
         if copied:
             self.note(name, _Known("", b"", ""))
-            if folder.is_dir() and not folders.is_edited(folder):
+            if not folder.is_dir():
+                return
+            gone = f"{name} is no longer in {self._bucket.address()}"
+            if folders.is_edited(folder) or (folder / CORRECTIONS).is_file():
+                _LOG.warning("%s: what people did here is kept: %s", gone, _set_aside(folder))
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
+                _LOG.warning("%s: its copy here was removed", gone)
         elif manifest.read_manifest(folder) is not None:  # from before the site had a bucket
-            self.note(name, self.put(name, folder))
+            list_corrections(folder)
+            if changed := _changed(folder):
+                _LOG.warning("%s stays on this host: %s was changed by hand", folder, changed)
+            else:
+                self.note(name, self.put(name, folder))
 
-    def _copy(self, name: str, folder: Path, content: bytes) -> bool:
-        """Write a folder as a manifest of the bucket lists it; return False if it is outdated."""
-        listed = (_parsed(content) or {"files": {}})["files"]
-        with tempfile.TemporaryDirectory() as fresh:
+    def _copy(self, name: str, folder: Path, content: bytes, *, copied: bool) -> bool:
+        """Write a folder as a manifest of the bucket lists it; return False if it is outdated.
+
+        Args:
+            name: of the folder, in the bucket.
+            folder: to write.
+            content: of the manifest.
+            copied: what is there was in the bucket once.
+        """
+        listed = self._listed(name, content)
+        corrections = folder / CORRECTIONS
+        ours = corrections.is_file() and _digest_of(corrections)
+        if ours and not copied and listed.get(CORRECTIONS, {}).get("sha256") != ours:
+            _LOG.warning(
+                "%s has other corrections in the bucket: those of this host are in %s",
+                name,
+                _set_aside(folder),
+            )
+        with (
+            explaining(self._cache, "set SPOKENBY_CACHE_DIR"),
+            tempfile.TemporaryDirectory(dir=self._cache, prefix="bring-") as fresh,
+        ):
             files: dict[str, bytes | Path] = {}
             for file, entry in listed.items():
                 digest, there, copy = entry["sha256"], folder / file, Path(fresh, file)
-                if Path(file).name != file:
-                    raise InputError(
-                        f"{self._bucket.address(_manifest_of(name))} lists {file}, which is no"
-                        " file's name",
-                        "transcribe the video again",
-                    )
                 if there.is_file() and _digest_of(there) == digest:
                     files[file] = there
                     continue
@@ -324,12 +372,29 @@ class _Copies:
                 if _digest_of(copy) != digest:
                     return False
                 files[file] = copy
-            if CORRECTIONS not in listed and (folder / CORRECTIONS).is_file():
-                files[CORRECTIONS] = folder / CORRECTIONS
+            if CORRECTIONS not in listed and corrections.is_file():
+                files[CORRECTIONS] = corrections
             kept = folders.write_folder(folder, {**files, MANIFEST: content})
         if kept:
             _LOG.warning("%s was edited by hand here: kept as %s", folder, kept.name)
         return True
+
+    def _listed(self, name: str, content: bytes) -> dict[str, dict[str, Any]]:
+        """Return the files that a manifest of the bucket lists.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        about = _parsed(content)
+        if about and all(
+            Path(file).name == file and {"sha256", "bytes"} <= entry.keys()
+            for file, entry in about["files"].items()
+        ):
+            return about["files"]  # type: ignore[no-any-return]
+        raise InputError(
+            f"{self._bucket.address(_manifest_of(name))} is damaged",
+            "delete it in the bucket, and transcribe the video again",
+        )
 
     def put(self, name: str, folder: Path) -> _Known:
         """Write a folder to the bucket; return what is then known of it.
@@ -373,6 +438,19 @@ def _file_of(name: str, file: str, digest: str) -> str:
 def _digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _set_aside(folder: Path) -> str:
+    return folders.set_aside(folder).name
+
+
+def _changed(folder: Path) -> str:
+    """Return the name of a file that is not as the folder's manifest lists it; else nothing."""
+    for file, entry in ((manifest.read_manifest(folder) or {}).get("files") or {}).items():
+        path = folder / file
+        if not path.is_file() or _digest_of(path) != entry["sha256"]:
+            return str(file)
+    return ""
 
 
 def _parsed(content: bytes) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import pytest
 from buckets import Way
 
 from spokenby.buckets import Bucket, ChangedError
-from spokenby.errors import TransientError
+from spokenby.errors import InputError, TransientError
 from spokenby.output import folders, manifest, published
 from spokenby.settings import read_settings
 
@@ -154,11 +154,103 @@ def test_a_reader_meets_the_old_or_the_new_one(on: Host, bucket: str) -> None:
         assert (folder / "a.txt").read_text() == "two"
 
 
-def test_names_in_a_bucket_lead_nowhere_else(on: Host, bucket: str) -> None:
-    bad = {"files": {"../../../out": {"sha256": "0" * 64, "bytes": 0}}}
-    Bucket(bucket).put(f"transcripts/{NAME}/manifest.json", json.dumps(bad).encode())
-    with on("first") as folder, pytest.raises(Exception, match=r"lists \.\./\.\./\.\./out, which"):
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"files": {',
+        '{"files": {"a.txt": {}}}',
+        json.dumps({"files": {"../../../out": {"sha256": "0" * 64, "bytes": 0}}}),
+    ],
+)
+def test_a_damaged_manifest_in_the_bucket_replaces_nothing(
+    on: Host, bucket: str, bad: str
+) -> None:
+    with on("first") as folder:
+        write(folder, "good")
+        Bucket(bucket).put(f"transcripts/{NAME}/manifest.json", bad.encode())
+        with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+            published.fetch(folder, read_settings())
+        assert (folder / "a.txt").read_text() == "good"
+
+
+def test_what_people_corrected_outlives_its_transcript_in_the_bucket(
+    on: Host, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with on("first") as folder:
+        write(folder, "one", corrections_json="people's")
+        Bucket(bucket).delete(*[each.key for each in Bucket(bucket).list()])
         published.fetch(folder, read_settings())
+        assert not folder.exists()
+        kept = folder.with_name(f"{NAME}.edited-1")
+        assert (kept / "corrections.json").read_text() == "people's"
+        assert kept.name in caplog.text
+        published.fetch(folder, read_settings())
+        assert [*Bucket(bucket).list()] == []
+
+
+def test_corrections_of_a_site_that_joins_another_are_kept(on: Host) -> None:
+    with on("first") as folder:
+        write(folder, "one")
+    with on("second") as folder:
+        about = {"digest": "two", "video": {"digest": "12345678"}}
+        files = {"a.txt": b"two", "corrections.json": b"people's", "recognized.json": b"r"}
+        folders.write_folder(folder, manifest.with_files(about, files))
+        published.fetch(folder, read_settings())
+        assert (folder / "a.txt").read_text() == "one"
+        kept = folder.with_name(f"{NAME}.edited-1")
+        assert (kept / "a.txt").read_text() == "two"
+        assert (kept / "corrections.json").read_text() == "people's"
+
+
+@pytest.mark.parametrize("edited", ["a.txt", "corrections.json"])
+def test_a_transcript_that_was_edited_before_the_bucket(
+    on: Host, bucket: str, edited: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with on("first") as folder:
+        files = {"a.txt": b"old", "corrections.json": b"old"}
+        folders.write_folder(folder, manifest.with_files({"digest": "old"}, files))
+        (folder / edited).write_text("mine")
+        published.fetch(folder, read_settings())
+        assert (folder / edited).read_text() == "mine"
+    with on("second") as folder:
+        published.fetch(folder, read_settings())
+        if edited == "a.txt":  # it stays where it was edited, until the video is transcribed again
+            assert not folder.exists()
+            assert "a.txt was changed by hand" in caplog.text
+        else:  # people's work
+            assert (folder / edited).read_text() == "mine"
+    with on("first") as folder:
+        write(folder, "new")
+        assert {each.key.split("/")[1] for each in Bucket(bucket).list()} == {NAME}
+
+
+def test_what_could_not_be_brought_to_the_bucket_is_not_taken_for_the_newest(
+    on: Host, bucket: str
+) -> None:
+    with on("first") as folder:
+        write(folder, "one")
+        with published.one_writer(read_settings().claims, folder):
+            folders.write_folder(folder, manifest.with_files({"digest": "2"}, {"a.txt": b"two"}))
+            with (
+                patch.object(Bucket, "put", side_effect=TransientError("away", "wait")),
+                pytest.raises(TransientError, match="away"),
+            ):
+                published.publish(folder)
+        published.fetch(folder, read_settings())
+        assert (folder / "a.txt").read_text() == "one"
+
+
+def test_a_link_on_the_way_to_the_folder_changes_nothing(
+    on: Host, bucket: str, tmp_path: Path
+) -> None:
+    with on("first") as folder:
+        write(folder, "one")
+        link = tmp_path / "link"
+        link.symlink_to(folder.parents[2], target_is_directory=True)
+        there = link / "first" / "transcripts" / NAME
+        assert published.shared_name(there, read_settings()) == NAME
+    with patch.dict(os.environ, {"SPOKENBY_DATA_DIR": str(link / "first"), "SPOKENBY_STORAGE": bucket}):
+        assert published.shared_name(folder, read_settings()) == NAME
 
 
 def test_other_folders_are_not_shared(on: Host, bucket: str, tmp_path: Path) -> None:
