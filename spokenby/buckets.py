@@ -213,10 +213,16 @@ class Bucket:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
+        try:
+            client = _client()
+        except ValueError:
+            raise InputError(
+                "AWS_ENDPOINT_URL is not an address", "write it as https://host:port"
+            ) from None
         away_since = 0.0
         while True:
             try:
-                answer = question(_client())
+                answer = question(client)
             except ClientError as error:
                 status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
                 code = error.response.get("Error", {}).get("Code", "")
@@ -259,7 +265,11 @@ class Bucket:
 
     def _unreachable(self, error: Exception) -> SpokenbyError:
         from botocore.exceptions import ConnectionError as NoConnection
-        from botocore.exceptions import HTTPClientError, IncompleteReadError
+        from botocore.exceptions import (
+            HTTPClientError,
+            IncompleteReadError,
+            ParamValidationError,
+        )
 
         kind = type(error).__name__
         if isinstance(error, NoConnection | HTTPClientError | IncompleteReadError):
@@ -269,6 +279,8 @@ class Bucket:
                 f"{SCHEME}{self.name} cannot be reached{at} ({kind})",
                 "check that the server runs, and AWS_ENDPOINT_URL",
             )
+        if isinstance(error, ParamValidationError):
+            return InputError(f"{self.address()} is not a bucket's address", "check its name")
         return InputError(
             f"{SCHEME}{self.name} cannot be used ({kind})",
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of ~/.aws",

@@ -37,6 +37,17 @@ def test_objects_are_written_read_listed_and_removed(bucket: str, tmp_path: Path
     assert here.find("a/two") is None
 
 
+def test_what_is_no_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets._make_client.cache_clear()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(InputError, match=r"AWS_ENDPOINT_URL is not an address: write it as"):
+        Bucket("s3://b").get("k")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:9")
+    with pytest.raises(InputError, match=r"s3://b ad/ is not a bucket's address: check its name"):
+        Bucket("s3://b ad").get("k")
+    buckets._make_client.cache_clear()
+
+
 def test_who_writes_second_is_refused(bucket: str) -> None:
     here = Bucket(bucket)
     first = here.put("k", b"1", replaces="")

@@ -30,7 +30,8 @@ def transcribe_apart(
 ) -> Settings:
     """Transcribe videos with a profile; return a site that holds nothing but these transcripts.
 
-    Stored results of stages are used, and stored: what profiles share is computed once. The site's
+    Stored results of stages are used, those of a bucket as far as this host has copies, and stored:
+    what profiles share is computed once. The site's
     transcripts and voice library stay as they are; the voices' names are those of a copy, which is
     deleted. Transcripts of an earlier time are, too: none may pass for what fails now.
 
@@ -43,15 +44,16 @@ def transcribe_apart(
     Raises:
         InputError: the profile or its options are not such, or the cache cannot be written.
     """
+    from spokenby.digests import digest_of
     from spokenby.errors import InputError
     from spokenby.files import explaining
-    from spokenby.output.folders import safe_name
+    from spokenby.output.folders import folder_name
 
     try:
         name, *options = shlex.split(profile)
     except ValueError:
         raise InputError(f"--profile {profile!r} cannot be read", "close its quotes") from None
-    folder = (site.cache / "evaluation" / safe_name(profile)).absolute()
+    folder = (site.cache / "evaluation" / folder_name(profile, digest_of(profile))).absolute()
     with explaining(folder, "set SPOKENBY_CACHE_DIR"):
         if folder.exists():
             shutil.rmtree(folder)
@@ -61,9 +63,19 @@ def transcribe_apart(
         _copy_library(Path(site.voices.removeprefix(_SQLITE)), folder / "voices.sqlite")
     else:
         say(console, f"{profile}: people have no names, as the voice library is not a file")
-    apart = site.model_copy(update={"transcripts_dir": folder / "transcripts", "database": voices})
+    # Without the storage of all hosts: what is written here is nobody else's transcript.
+    apart = site.model_copy(
+        update={
+            "transcripts_dir": folder / "transcripts",
+            "results_dir": site.results.absolute(),
+            "storage": "",
+            "database": voices,
+        }
+    )
     environment = {
         "SPOKENBY_TRANSCRIPTS_DIR": str(apart.transcripts),
+        "SPOKENBY_RESULTS_DIR": str(apart.results),
+        "SPOKENBY_STORAGE": "",
         "SPOKENBY_DATABASE": voices,
         "SPOKENBY_LISTENING_COPY": "false",
         "SPOKENBY_ON_DONE": "",

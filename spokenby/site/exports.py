@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from spokenby.settings import Settings
 from spokenby.site.batch import Batch
 from spokenby.site.find_videos import is_track_folder
 from spokenby.site.inventory import State, VideoStatus
+from spokenby.site.remote_videos import on_disk
 from spokenby.site.track_folders import digest_recording
 
 VIDEO = "video"
@@ -149,7 +151,8 @@ def _copy_video(
         texts = Path(folder, "captions.srt"), Path(folder, "chapters.txt")
         texts[0].write_bytes(captions)
         texts[1].write_text(as_metadata(chapters_of(document.transcript)), encoding="utf-8")
-        copy_with_captions(find_ffmpeg(settings.ffmpeg), video, *texts, target)
+        with on_disk(video) as file:
+            copy_with_captions(find_ffmpeg(settings.ffmpeg), file, *texts, target)
     return Exported(target, "written")
 
 
@@ -165,8 +168,9 @@ def video_of(folder: Path, settings: Settings) -> Path:
     digest = about["video"]["digest"]
     index = DigestIndex(settings.digest_index)
     for place in index.places(digest):
-        if place.exists() and digest_recording(place, index) == digest:
-            return place
+        with suppress(InputError):  # it is gone
+            if digest_recording(place, index) == digest:
+                return place
     raise InputError(
         f"{about['video']['name']}, the video of {folder}, is not known on this machine",
         "name the video instead of its transcript",

@@ -147,7 +147,9 @@ def _look(path: Path, left_out: LeftOut) -> list[Path]:
 def no_video_in(folder: str | Path) -> InputError:
     """Return the error that says what a folder should hold."""
     known = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-    return InputError(f"the folder {folder} holds no video", f"put files there ending in {known}")
+    return InputError(
+        f"the folder {address_of(folder)} holds no video", f"put files there ending in {known}"
+    )
 
 
 def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
@@ -174,14 +176,21 @@ def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
 
 
-def _look_into_bucket(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
-    """Yield the video of that address, or the videos below it."""
+def _objects_at(path: Path, on_problem: OnProblem) -> list[Path]:
+    if path.suffix.lower() == TRACKS:
+        raise InputError(f"{address_of(path)} is a folder of tracks", _TRACKS_ON_DISK)
     try:
-        found = find_below(path)
-    except InputError:
-        raise
+        found, pathless = find_below(path)
     except TransientError as error:
         raise InputError(error.problem, error.next_step) from error
+    for address in pathless:
+        on_problem(address, InputError(f"{address} has no name as files have one", "rename it"))
+    return found
+
+
+def _look_into_bucket(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
+    """Yield the video of that address, or the videos below it."""
+    found = _objects_at(path, on_problem)
     beside: dict[Path, list[str]] = {}
     for each in found:
         beside.setdefault(each.parent, []).append(each.name)

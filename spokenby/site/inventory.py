@@ -229,7 +229,7 @@ def inspect(path: Path) -> Video:
         SpokenbyError: it cannot be read, or is not a video.
     """
     with showing(address_of(path), INSPECT) as progress:
-        probed = probe_recording(path)
+        probed = probe_recording(path, progress)
         stamp = recording_stamp(path)
         digest = digest_recording(path, DigestIndex(read_settings().digest_index), progress)
     announce(Step(address_of(path), INSPECT, "done", 1.0))

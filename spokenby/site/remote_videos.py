@@ -29,6 +29,9 @@ _ROOT = Path(SCHEME).parts[0]
 _DIGESTS = "digests/"
 """What keys in the site's bucket begin with under which hosts tell each other digests."""
 
+_ETAG, _PROMISED = ".etag", ".promised"
+"""Beside a copy: of which bytes it is; how many it will have."""
+
 _listed: dict[str, Stored] = {}
 """By address, what was last seen of videos."""
 
@@ -48,8 +51,8 @@ def absolute(path: str | Path) -> Path:
     return Path(path) if is_remote(path) else Path(path).absolute()
 
 
-def find_below(path: Path) -> list[Path]:
-    """Return the object that a path stands for, or all objects below it.
+def find_below(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the object that a path stands for, or all objects below it; and who have no path.
 
     Raises:
         InputError: none is there.
@@ -60,14 +63,17 @@ def find_below(path: Path) -> list[Path]:
     found = [one] if one else [*bucket.list(f"{key}/" if key else "")]
     if not found:
         raise InputError(f"there is nothing at {address_of(path)}", "check the name")
-    paths = []
+    paths, pathless = [], []
     for each in found:
         address = f"{SCHEME}{bucket.name}/{each.key}"
-        # A key such as a//b or a/./b has no path, one that ends with a slash is a folder.
+        if each.key.endswith("/"):  # a folder
+            continue
         if address_of(address) == address and ".." not in Path(address).parts:
             _listed[address] = each
             paths.append(Path(address))
-    return paths
+        else:  # such as a//b or a/./b
+            pathless.append(address)
+    return paths, pathless
 
 
 def stat_of(path: Path) -> os.stat_result:
@@ -110,8 +116,11 @@ def recall_digest(path: Path, index: DigestIndex | None) -> Digest | None:
 
 
 def note_digest(path: Path, digest: Digest, index: DigestIndex | None) -> None:
-    """Let this host and the others know the digest of a video."""
+    """Let this host and the others know the digest of a video, of which the copy is here still."""
     settings = read_settings()
+    each = _listed.get(address_of(path)) or _now(path)
+    if _etag_of_copy(_folder_of(path, settings)) != each.etag:
+        return  # it was written again since: the digest is that of the bytes before
     if index:
         index.remember(path, stat_of(path), digest)
     if settings.bucket:
@@ -149,14 +158,14 @@ def on_disk(path: Path, progress: Progress = no_progress) -> Iterator[Path]:
                     raise StoppedError("stopped on request") from None
     try:
         copy, partial = folder / path.name, folder / ".partial"
-        noted = folder / ".etag"
-        if not (copy.exists() and noted.exists() and noted.read_text("utf-8") == each.etag):
+        if not (copy.exists() and _etag_of_copy(folder) == each.etag):
             copy.unlink(missing_ok=True)
             _make_room(each.size, folder, settings)
             with explaining(folder, "set SPOKENBY_CACHE_DIR"):
                 Bucket(f"{SCHEME}{path.parts[1]}").download(each, partial, progress)
                 partial.replace(copy)
-                noted.write_text(each.etag, "utf-8")
+                (folder / _ETAG).write_text(each.etag, "utf-8")
+                (folder / _PROMISED).unlink(missing_ok=True)
         os.utime(folder)
         yield copy
     except SpokenbyError as error:  # people know the video by its address
@@ -173,7 +182,7 @@ def release(path: str | Path) -> None:
 
 
 def _make_room(needed: int, folder: Path, settings: Settings) -> None:
-    """Remove the copies that were used longest ago, and wait for those that are read.
+    """Promise a copy its room: remove those used longest ago, and wait for those that are read.
 
     Raises:
         InputError: there will not be room.
@@ -186,16 +195,19 @@ def _make_room(needed: int, folder: Path, settings: Settings) -> None:
             "raise SPOKENBY_STAGING_GB",
         )
     while True:
-        others = [each for each in _copies(settings) if each != folder]
-        taken = sum(_size_of(each) for each in others)
-        for other in sorted(others, key=_used):
+        with _lock_of(_staging(settings) / "room"):  # another copy may begin at the same time
+            others = [each for each in _copies(settings) if each != folder]
+            taken = sum(_size_of(each) for each in others)
+            for other in sorted(others, key=_used):
+                if taken + needed <= most:
+                    break
+                size = _size_of(other)
+                taken -= size if _remove(other) else 0
             if taken + needed <= most:
-                break
-            size = _size_of(other)
-            taken -= size if _remove(other) else 0
-        if taken + needed <= most:
-            check_room(folder, needed, "set SPOKENBY_CACHE_DIR")
-            return
+                missing = sum(_size_of(each) - _on_disk_of(each) for each in others)
+                check_room(folder, needed + missing, "set SPOKENBY_CACHE_DIR")
+                (folder / _PROMISED).write_text(str(needed), "ascii")
+                return
         if is_stopping():
             raise StoppedError("stopped on request")
         time.sleep(1)
@@ -214,11 +226,25 @@ def _used(folder: Path) -> float:
 
 
 def _size_of(folder: Path) -> int:
+    """Return how many bytes a copy has, or will have."""
+    promised = 0
+    with suppress(OSError, ValueError):
+        promised = int((folder / _PROMISED).read_text("ascii"))
+    return max(promised, _on_disk_of(folder))
+
+
+def _on_disk_of(folder: Path) -> int:
     size = 0
     with suppress(OSError):
         for file in folder.iterdir():
             size += file.stat().st_size
     return size
+
+
+def _etag_of_copy(folder: Path) -> str:
+    with suppress(OSError):
+        return (folder / _ETAG).read_text("utf-8")
+    return ""
 
 
 def _remove(folder: Path) -> bool:

@@ -83,14 +83,16 @@ def _person(stem: str) -> str:
     return person_in(named.replace("_", " "))
 
 
-def probe_recording(path: Path) -> Probe:
+def probe_recording(path: Path, progress: Progress = no_progress) -> Probe:
     """Return what the file says of itself; of a folder of tracks, how long its longest file is.
+
+    `progress` is told how much of a video in a bucket has been copied.
 
     Raises:
         InputError: a file is not a recording.
     """
     if not is_track_folder(path):
-        with on_disk(path) as file:
+        with on_disk(path, progress) as file:
             return probe(file)
     probed = [probe(file) for file in track_files(path)]
     return Probe(
@@ -132,7 +134,7 @@ def _digest_remote(path: Path, index: DigestIndex | None, progress: Progress) ->
         raise InputError(f"{address_of(path)} cannot be read ({error})", "check it") from error
     with on_disk(path, progress) as file:
         digest = digest_file(file)
-    note_digest(path, digest, index)
+        note_digest(path, digest, index)
     return digest
 
 

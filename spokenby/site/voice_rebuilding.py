@@ -27,7 +27,7 @@ from spokenby.site.find_videos import find_videos, look_for_videos
 from spokenby.site.gpu_slots import gpu_slot
 from spokenby.site.inventory import confirm_unchanged
 from spokenby.site.model_files import FindToken, make_models_ready
-from spokenby.site.remote_videos import address_of
+from spokenby.site.remote_videos import address_of, on_disk
 from spokenby.site.stage_results import read_stored
 from spokenby.site.track_folders import digest_recording, recording_stamp, track_names
 from spokenby.site.voice_library import folder_at, open_library
@@ -158,7 +158,7 @@ class _Sounds:
             find_ffmpeg(settings.ffmpeg), settings.ffmpeg_stall_s, settings.max_hours
         )
         about = Video(
-            path=str(source),
+            path=address_of(source),
             name=name,
             digest=video,
             duration=0,
@@ -170,29 +170,30 @@ class _Sounds:
         with tempfile.TemporaryDirectory(
             prefix="rebuild-", dir=settings.cache, ignore_cleanup_errors=True
         ) as folder:
-            with showing(name, Stage.EXTRACT) as progress:
+            with showing(name, Stage.EXTRACT) as progress, on_disk(source) as on_this_host:
                 file = audio.extract_audio(
-                    about,
+                    about.model_copy(update={"path": str(on_this_host)}),
                     Path(folder),
                     decoder,
                     params,
                     digest=digest,
-                    confirm=confirm_unchanged,
+                    confirm=lambda _: confirm_unchanged(about),
                     progress=progress,
                 )
             yield audio.open_waveform(Path(folder) / file.name, digest, file.tracks)
 
     def _digest(self, path: Path, progress: Progress) -> Digest | None:
         """Return the digest of a file; `None`: it cannot be read, so it is not the one."""
-        with suppress(SpokenbyError):
+        with suppress(InputError):
             return digest_recording(path, self._index, progress)
         return None
 
     def _find(self, video: Digest, name: str) -> Path:
         """Return a file with a video's bytes: where it was transcribed from, or one of `paths`."""
         for path in self._index.places(video):
-            if path.exists() and digest_recording(path, self._index) == video:
-                return path
+            with suppress(InputError):  # it is gone
+                if digest_recording(path, self._index) == video:
+                    return path
         for path in sorted(self._files, key=lambda path: path.stem != name):
             if path not in self._digests:
                 with showing(address_of(path), "inspect") as progress:

@@ -82,6 +82,13 @@ def test_videos_in_a_bucket(hosts: tuple[Site, Site], bucket: str) -> None:
         assert not [*(first.data / "cache" / "videos").glob("*/*")]
         (attempt,) = Ledger(first.environment["SPOKENBY_DATABASE"]).read().values()
         assert attempt.path == f"{bucket}/talks/broken.mp4"
+        for named in (f"{bucket}/talks/{TALK}.mp4", first.output(TALK)):
+            shutil.rmtree(first.videos, ignore_errors=True)
+            ran = here.run("export", named, "--as", "video", "--to", first.folder, "--overwrite")
+            assert ran.code == 0, ran.out
+            captioned = first.folder / f"{TALK}.captions.mp4"
+            assert captioned.stat().st_size > 100_000
+            captioned.unlink()
     shutil.rmtree(second.videos)
     with Here(second) as here:
         swept = here.run("sweep", f"{bucket}/talks", "--dry-run", "--stable-s", 0)

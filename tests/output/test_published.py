@@ -162,9 +162,7 @@ def test_a_reader_meets_the_old_or_the_new_one(on: Host, bucket: str) -> None:
         json.dumps({"files": {"../../../out": {"sha256": "0" * 64, "bytes": 0}}}),
     ],
 )
-def test_a_damaged_manifest_in_the_bucket_replaces_nothing(
-    on: Host, bucket: str, bad: str
-) -> None:
+def test_a_damaged_manifest_in_the_bucket_replaces_nothing(on: Host, bucket: str, bad: str) -> None:
     with on("first") as folder:
         write(folder, "good")
         Bucket(bucket).put(f"transcripts/{NAME}/manifest.json", bad.encode())
@@ -240,16 +238,14 @@ def test_what_could_not_be_brought_to_the_bucket_is_not_taken_for_the_newest(
         assert (folder / "a.txt").read_text() == "one"
 
 
-def test_a_link_on_the_way_to_the_folder_changes_nothing(
-    on: Host, bucket: str, tmp_path: Path
-) -> None:
+def test_a_link_on_the_way_to_the_folder_changes_nothing(on: Host, tmp_path: Path) -> None:
     with on("first") as folder:
         write(folder, "one")
         link = tmp_path / "link"
         link.symlink_to(folder.parents[2], target_is_directory=True)
         there = link / "first" / "transcripts" / NAME
         assert published.shared_name(there, read_settings()) == NAME
-    with patch.dict(os.environ, {"SPOKENBY_DATA_DIR": str(link / "first"), "SPOKENBY_STORAGE": bucket}):
+    with on("link/first"):
         assert published.shared_name(folder, read_settings()) == NAME
 
 

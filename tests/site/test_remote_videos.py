@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from media import Sound, make_video, tone
 
-from spokenby.buckets import Bucket
+from spokenby.buckets import Bucket, Stored
 from spokenby.digests import DigestIndex, digest_file
 from spokenby.errors import InputError, TransientError
+from spokenby.progress import Event, Step, listening
 from spokenby.site import track_folders
 from spokenby.site.find_videos import find_videos, look_for_videos, sum_up_left_out
 from spokenby.site.inventory import confirm_unchanged, inspect
-from spokenby.site.remote_videos import address_of, on_disk, release
+from spokenby.site.remote_videos import (
+    address_of,
+    note_digest,
+    on_disk,
+    recall_digest,
+    release,
+    stamp_of,
+)
 from spokenby.site.track_folders import digest_recording, newest_stat
 
 
@@ -52,6 +63,25 @@ def test_a_folder_in_a_bucket_is_looked_into_as_one_on_a_disk(videos: str) -> No
             find_videos([absent])
     with pytest.raises(InputError, match="names no bucket"):
         find_videos(["s3://"])
+    # Recordings of one file a person are no videos, whatever is named.
+    with pytest.raises(InputError, match=r"talk\.tracks is a folder of tracks"):
+        find_videos([f"{videos}/talk.tracks"])
+    there.put("empty-folder/notes.txt", b"x")
+    with pytest.raises(InputError, match=rf"the folder {videos}/empty-folder holds no video"):
+        find_videos([f"{videos}/empty-folder"])
+
+
+def test_what_has_no_path_is_named(videos: str) -> None:
+    keys = ["odd//a.mp4", "odd/./b.mp4", "odd/c.mp4", "odd/folder/"]  # SeaweedFS takes none such
+    below = videos.removeprefix("s3://").partition("/")[2]
+    stored = [Stored(f"{below}/{key}", "e", 1, 0.0) for key in keys]
+    with patch.object(Bucket, "list", lambda *_: iter(stored)):
+        found, problems = look_for_videos([f"{videos}/odd"])
+    assert [*map(address_of, found)] == [f"{videos}/odd/c.mp4"]
+    assert [problem.error.problem.split()[0] for problem in problems] == [
+        f"{videos}/odd//a.mp4",
+        f"{videos}/odd/./b.mp4",
+    ]
 
 
 def test_a_video_is_read_once_by_all_hosts(
@@ -61,12 +91,15 @@ def test_a_video_is_read_once_by_all_hosts(
     make_video(file, Sound(tone(2)))
     Bucket(videos).put("talk.mp4", file)
     path = find_videos([videos])[0]
-    video = inspect(path)
+    told: list[Event] = []
+    with listening(told.append):
+        video = inspect(path)
     assert (video.path, video.name) == (f"{videos}/talk.mp4", "talk")
     assert video.digest == digest_file(file)
     assert video.duration == pytest.approx(2, abs=0.2)
     confirm_unchanged(video)
     assert copies(tmp_path) == ["talk.mp4"]
+    assert any(isinstance(step, Step) and step.state == "running" for step in told)  # the copy
     release(video.path)
     assert copies(tmp_path) == []
     # Another host, which has not seen it, need not read it.
@@ -81,6 +114,19 @@ def test_a_video_is_read_once_by_all_hosts(
     Bucket(videos).delete("talk.mp4")
     with pytest.raises(TransientError, match="can no longer be read"):
         confirm_unchanged(video)
+
+
+def test_a_digest_is_noted_only_of_what_was_read(videos: str, tmp_path: Path) -> None:
+    Bucket(videos).put("talk.mp4", b"old")
+    path = find_videos([videos])[0]
+    index = DigestIndex(tmp_path / "index.sqlite")
+    with on_disk(path) as file:
+        digest = digest_file(file)
+        Bucket(videos).put("talk.mp4", b"new")
+        stamp_of(path)  # which looks again
+        note_digest(path, digest, index)
+    assert recall_digest(path, index) is None
+    assert digest_recording(path, index) == hashlib.sha256(b"new").hexdigest()
 
 
 def test_copies_take_no_more_than_they_may(
@@ -111,6 +157,28 @@ def test_copies_take_no_more_than_they_may(
             assert not entered.wait(0.3)
         waiting.join(10)
         assert entered.is_set()
+    release(b)
+    # Copies that begin at the same time count with the room that they will take.
+    downloads = threading.Barrier(2)
+
+    def download(*_: object) -> None:
+        with suppress(threading.BrokenBarrierError):
+            downloads.wait(0.5)
+        raise TransientError("away", "wait")
+
+    def copy(path: Path) -> None:
+        with pytest.raises(TransientError, match="away"), on_disk(path):
+            pass
+
+    monkeypatch.setenv("SPOKENBY_STAGING_GB", str(500e-9))
+    with patch.object(Bucket, "download", download):
+        both = [threading.Thread(target=copy, args=(path,)) for path in (b, paths[2])]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(30)
+    assert downloads.broken  # they never met
+    monkeypatch.setenv("SPOKENBY_STAGING_GB", str(700e-9))
     with (
         pytest.raises(InputError, match=r"more than the .* raise SPOKENBY_STAGING_GB"),
         on_disk(paths[3]),

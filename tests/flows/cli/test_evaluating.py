@@ -17,11 +17,14 @@ from review.conversation import (
     conversation_turns,
     transcript_of,
 )
+from rich.console import Console
 from scoring import sample_of_pyannote
 
-from flows.cli import app, evaluating
+from flows.cli import app, comparing, evaluating
+from spokenby.digests import digest_of
 from spokenby.evaluation import scores
 from spokenby.output import folders, formats, manifest
+from spokenby.settings import Settings
 
 pytest.importorskip("meeteval", reason="the group `evaluation` is not installed")
 
@@ -251,7 +254,8 @@ def test_profiles_are_compared_apart_from_the_site(site_copy: Site, tmp_path, ca
     shutil.copy(SAMPLES / "conversation.rttm", references)
     before = contents(site_copy.transcripts), contents(site_copy.data / "voices")
     apart = site_copy.data / "cache" / "evaluation"
-    stale = apart / "embedded" / "transcripts" / "conversation-00000000"
+    own = folders.folder_name("embedded", digest_of("embedded"))
+    stale = apart / own / "transcripts" / "conversation-00000000"
     stale.mkdir(parents=True)
     two = "embedded --set merge.max_pause=0.1"  # only that is computed
     video = site_copy.videos / "conversation.mp4"
@@ -270,6 +274,31 @@ def test_profiles_are_compared_apart_from_the_site(site_copy: Site, tmp_path, ca
     assert not list(apart.rglob("voices.sqlite*"))
     assert len(few.segments) != len(many.segments)
     assert (contents(site_copy.transcripts), contents(site_copy.data / "voices")) == before
+
+
+def test_what_is_compared_is_nobody_elses_transcript(tmp_path, monkeypatch):
+    """Hosts that share a bucket see the site's transcripts there, not those of a comparison."""
+    given = {}
+
+    class Ended:
+        def __init__(self, _command, env, stdout):
+            given.update(env)
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(comparing.subprocess, "Popen", Ended)
+    site = Settings(data_dir=tmp_path, storage="s3://bucket/site")
+    apart = comparing.transcribe_apart("embedded", [], site, Console(quiet=True))
+    assert given["SPOKENBY_STORAGE"] == apart.bucket == ""
+    assert given["SPOKENBY_RESULTS_DIR"] == str(apart.results) == str(site.results)
+    # Names that begin alike for longer than a folder's name can be are two folders.
+    two = [f"embedded --set merge.max_pause=0.1{'0' * 200}{last}" for last in "12"]
+    folders = {
+        comparing.transcribe_apart(profile, [], site, Console(quiet=True)).transcripts
+        for profile in two
+    }
+    assert len(folders) == 2
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
