@@ -212,7 +212,9 @@ class _Copies:
     def __init__(self, settings: Settings, patience: Seconds = AWAY_S) -> None:
         self._bucket = Bucket(settings.bucket, patience)
         self._cache = settings.cache
-        self._notes = Database(self._cache / "published.sqlite", _SCHEMA)
+        # Not in the cache, which people delete: what is here, but no longer in the bucket, would
+        # pass for something new.
+        self._notes = Database(settings.data_dir / "published.sqlite", _SCHEMA)
 
     def known(self, name: str) -> _Known | None:
         """Return what is known of a transcript."""

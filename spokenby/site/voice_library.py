@@ -182,8 +182,9 @@ def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[
             remains.append(f"a stored voiceprint is still there: {error}")
     if settings.bucket:
         remains.append(
-            f"other hosts may have copies of its voiceprints: delete {settings.results / 'embed'}"
-            " there"
+            f"other hosts may have copies of its voiceprints and name: delete"
+            f" {settings.results / 'embed'} and {settings.corrections} there; their transcripts"
+            " follow when they are next opened"
         )
     return remains
 
