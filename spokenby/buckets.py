@@ -213,12 +213,7 @@ class Bucket:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            client = _client()
-        except ValueError:
-            raise InputError(
-                "AWS_ENDPOINT_URL is not an address", "write it as https://host:port"
-            ) from None
+        client = self._client()
         away_since = 0.0
         while True:
             try:
@@ -244,6 +239,19 @@ class Bucket:
             if is_stopping():
                 raise StoppedError("stopped on request") from problem
             time.sleep(1)
+
+    def _client(self) -> Any:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with _making:  # making one is not safe in threads, using it is
+                return _make_client(os.getpid())
+        except BotoCoreError as error:  # of a profile or a file of AWS's tools
+            raise self._unreachable(error) from error
+        except ValueError:
+            raise InputError(
+                "AWS_ENDPOINT_URL is not an address", "write it as https://host:port"
+            ) from None
 
     def _refused(self, status: int, code: str, key: str) -> SpokenbyError:
         if status == HTTPStatus.PRECONDITION_FAILED:
@@ -288,11 +296,6 @@ class Bucket:
 
 
 _UNCHANGED: Any = object()
-
-
-def _client() -> Any:
-    with _making:  # making one is not safe in threads, using it is
-        return _make_client(os.getpid())
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spokenby.digests import DigestIndex
-from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import published
+from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.output import manifest, published
 from spokenby.output.folders import MANIFEST
 from spokenby.settings import Settings
 from spokenby.site.batch import prepare_batch
@@ -25,6 +26,8 @@ from spokenby.view.address import folder_id
 
 FRESH_S: Seconds = 3.0
 """A look at the site is as good as a new one for so long."""
+
+_LOG = logging.getLogger("spokenby")
 
 PATIENCE_S: Seconds = 2.0
 """How long a page waits for a look: reading a new video takes longer."""
@@ -145,7 +148,12 @@ class Videos:
         found = self._folders.get(id_)
         if not (found and self.about(found)):
             return None
-        published.fetch(found, self._settings, PATIENCE_S)
+        try:
+            published.fetch(found, self._settings, PATIENCE_S)
+        except TransientError as error:
+            if manifest.read_manifest(found) is None:
+                raise
+            _LOG.warning("%s is shown as this host has it: %s", found.name, error)
         return found
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
