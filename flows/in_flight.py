@@ -10,7 +10,7 @@ from typing import Any
 from prefect.futures import PrefectFuture, wait
 
 from flows.video_stages import Futures, VideoGraph, cause
-from spokenby.errors import SpokenbyError, StoppedError
+from spokenby.errors import SpokenbyError, StoppedError, TransientError
 from spokenby.plan.stages import Stage
 from spokenby.progress import VideoEnded, VideoPlanned, announce, is_stopping
 from spokenby.site.batch import plan_for
@@ -83,8 +83,9 @@ class VideosInFlight:
         status = failure(video.path, "plan", error, video)
         key = transcript_key(video.digest, self._batch)
         self._end(status)
-        self._ledger.begin(key, video.digest, video.path, stored=0, request=self._request)
-        note_end(self._ledger, key, status)
+        if not isinstance(error, TransientError):  # nothing is wrong with the video
+            self._ledger.begin(key, video.digest, video.path, stored=0, request=self._request)
+            note_end(self._ledger, key, status)
         self._claims.free(video.digest)
 
     def begin_when_free(self, video: Video) -> None:

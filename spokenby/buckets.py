@@ -68,7 +68,7 @@ class Bucket:
         patience: how long to wait for a server that is away.
 
     Raises:
-        InputError: the address is none, or the library is missing.
+        InputError: it is not the address of a bucket, or boto3 is not installed.
     """
 
     def __init__(self, address: str, patience: Seconds = AWAY_S) -> None:
@@ -235,6 +235,8 @@ class Bucket:
             away_since = away_since or now
             late = now - away_since > self._patience or self.name not in _reached
             if isinstance(problem, InputError | ChangedError) or late:
+                if now - away_since > AWAY_S:  # the next question need not wait as long again
+                    _reached.discard(self.name)
                 raise problem
             if is_stopping():
                 raise StoppedError("stopped on request") from problem

@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     staging_gb: float = Field(
         default=50.0,
         gt=0,
-        description="how much disk copies of videos from buckets may take; they are removed when"
-        " they were read",
+        description="how much disk copies of videos from buckets may take; they are removed once"
+        " read",
     )
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     @field_validator("storage")
     @classmethod
     def _is_folder_or_bucket(cls, value: str) -> str:
-        if "://" in value and (not value.startswith(SCHEME) or "@" in value):
+        if "://" in value and (not value.startswith(SCHEME) or "@" in value.split("/")[2]):
             raise ValueError(f"it is neither a folder nor an address {SCHEME}bucket/prefix")
         return value
 

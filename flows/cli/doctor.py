@@ -225,7 +225,7 @@ def _database(settings: Settings) -> Finding:
 
 
 def _storage(settings: Settings) -> Finding:
-    """Find out whether the bucket can be read and written, and refuses who writes second."""
+    """Check that the bucket can be read and written, and refuses the second of two writers."""
     name = f"doctor/{platform.node()}-{os.getpid()}-{time.time_ns()}"
     try:
         bucket = Bucket(settings.bucket, patience=0)

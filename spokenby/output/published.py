@@ -48,7 +48,7 @@ _AT_ONCE = 16
 """So many manifests are read at a time."""
 
 _TIMES = 5
-"""Who reads while others write begins again so often."""
+"""How often to start over when others write during a read."""
 
 
 class _Known(NamedTuple):

@@ -96,6 +96,7 @@ class Videos:
         self._again = again
         self._index = DigestIndex(settings.digest_index)
         self._folders: dict[str, Path] = {}
+        self._outdated: set[Path] = set()
         self._named: list[Path] = []
         self._paths: list[str] = []
         for path in paths:
@@ -153,7 +154,11 @@ class Videos:
         except TransientError as error:
             if manifest.read_manifest(found) is None:
                 raise
-            _LOG.warning("%s is shown as this host has it: %s", found.name, error)
+            if found not in self._outdated:
+                self._outdated.add(found)
+                _LOG.warning("%s is shown as this host has it: %s", found.name, error)
+        else:
+            self._outdated.discard(found)
         return found
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
