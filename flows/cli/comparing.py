@@ -32,8 +32,8 @@ def transcribe_apart(
 
     Stored results of stages are used, those of a bucket as far as this host has copies, and stored:
     what profiles share is computed once. The site's transcripts and voice library stay as they are;
-    the voices' names are those of a copy, which is deleted. Transcripts of an earlier comparison are
-    deleted, too, so that none is taken for a result of this run.
+    the voices' names are those of a copy, which is deleted. So are transcripts of an earlier
+    comparison: none is taken for a result of this run.
 
     Args:
         profile: its name; behind it may stand options of `spokenby transcribe`.
