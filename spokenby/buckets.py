@@ -21,6 +21,9 @@ from spokenby.types import Progress, Seconds, no_progress
 AWAY_S: Seconds = 120.0
 """How long to wait for a server that was there before, as while it is restarted."""
 
+_IN_HASTE_S: Seconds = 10.0
+"""Who waits less than this, as a page does, does not wait for a server that hangs either."""
+
 _BLOCK_BYTES = 4 * 2**20
 
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -247,7 +250,7 @@ class Bucket:
 
         try:
             with _making:  # making one is not safe in threads, using it is
-                return _make_client(os.getpid())
+                return _make_client(os.getpid(), in_haste=self._patience < _IN_HASTE_S)
         except BotoCoreError as error:  # of a profile or a file of AWS's tools
             raise self._unreachable(error) from error
         except ValueError:
@@ -301,11 +304,12 @@ _UNCHANGED: Any = object()
 
 
 @cache
-def _make_client(_process: int) -> Any:
+def _make_client(_process: int, *, in_haste: bool = False) -> Any:
     import boto3
     from botocore.config import Config
 
     # Without a region nothing is signed; servers other than AWS's take any.
     region = None if boto3.session.Session().region_name else "us-east-1"
-    waits = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2})
+    attempts = {"total_max_attempts": 1 if in_haste else 2}
+    waits = Config(connect_timeout=5, read_timeout=5 if in_haste else 60, retries=attempts)
     return boto3.session.Session().client("s3", region_name=region, config=waits)

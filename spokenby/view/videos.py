@@ -96,7 +96,7 @@ class Videos:
         self._again = again
         self._index = DigestIndex(settings.digest_index)
         self._folders: dict[str, Path] = {}
-        self._outdated: set[Path] = set()
+        self._brought: dict[Path, float] = {}
         self._named: list[Path] = []
         self._paths: list[str] = []
         for path in paths:
@@ -149,17 +149,24 @@ class Videos:
         found = self._folders.get(id_)
         if not (found and self.about(found)):
             return None
-        try:
-            published.fetch(found, self._settings, PATIENCE_S)
-        except TransientError as error:
-            if manifest.read_manifest(found) is None:
-                raise
-            if found not in self._outdated:
-                self._outdated.add(found)
-                _LOG.warning("%s is shown as this host has it: %s", found.name, error)
-        else:
-            self._outdated.discard(found)
+        self._bring(found)
         return found
+
+    def _bring(self, folder: Path) -> None:
+        """Have a transcript here as the bucket has it; while that is away, as this host has it.
+
+        A player asks for many parts of a file: not each of them asks the bucket.
+        """
+        here = manifest.read_manifest(folder) is not None
+        if here and time.monotonic() < self._brought.get(folder, 0.0) + FRESH_S:
+            return
+        try:
+            published.fetch(folder, self._settings, PATIENCE_S)
+        except TransientError as error:
+            if not here:
+                raise
+            _LOG.warning("%s is shown as this host has it: %s", folder.name, error)
+        self._brought[folder] = time.monotonic()
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
         """Return the complete transcripts that the library knows: one by video, and all."""
