@@ -25,6 +25,7 @@ import pytest
 from buckets import bucket, bucket_server, way  # noqa: F401 - one server for all files
 from filelock import FileLock
 from hypothesis.internal.conjecture import providers
+from ports import free_port
 from postgres import postgres, postgres_server  # noqa: F401 - likewise
 
 from spokenby.output.formats import read_transcript
@@ -56,12 +57,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("spokenby")
 # It looks for constants in all modules; speechbrain's lazy ones raise ImportError when looked at.
 providers._get_local_constants = lambda: providers._local_constants
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def once(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

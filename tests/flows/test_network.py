@@ -14,8 +14,9 @@ from urllib.request import getproxies_environment
 
 import pytest
 from commands import Here
-from conftest import Site, free_port
+from conftest import Site
 from media import Sound, make_video, tone
+from ports import free_port
 
 from flows.server.prefect_settings import check_address, check_before_import, reach_without_proxy
 from spokenby.errors import InputError
