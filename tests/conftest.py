@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-SOON_MS = 30_000
-"""How long a page may take to show something: other tests compute beside it."""
+SOON_MS = 120_000
+"""How long a page may take to show or do something: other tests compute beside it."""
 
 # What all tests import stays to the end: looked at again and again by the garbage collector, it
 # costs a tenth of the suite. `pytest_collection_finish` switches it on.
@@ -90,6 +90,8 @@ def _start_server() -> dict[str, Any]:
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # A worker that a test holds still stays one, however long other tests compute.
+        "PREFECT_SERVER_SERVICES_FOREMAN_DEPLOYMENT_LAST_POLLED_TIMEOUT_SECONDS": "600",
     }
     environment.pop("PREFECT_API_URL", None)
     with (home / "server.log").open("w") as log:
@@ -350,9 +352,13 @@ def launch() -> Iterator[Callable[..., Browser]]:
     # Without a GPU, a graph of Prefect's that is drawn 60 times a second would take a whole core.
     quiet = ("--no-sandbox", "--disable-3d-apis")
     with sync_playwright() as playwright:
-        yield lambda *arguments: playwright.chromium.launch(
-            executable_path=path, args=[*quiet, *arguments]
-        )
+
+        def launched(*arguments: str) -> Browser:
+            browser = playwright.chromium.launch(executable_path=path, args=[*quiet, *arguments])
+            browser.on("context", lambda context: context.set_default_timeout(SOON_MS))
+            return browser
+
+        yield launched
 
 
 @pytest.fixture(scope="module")
