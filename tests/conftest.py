@@ -32,7 +32,7 @@ from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[1]
 
@@ -367,6 +367,22 @@ def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
     browser.close()
+
+
+def wait_in(page: Page, condition: str) -> None:
+    """Wait until something is true in a page.
+
+    `wait_for_function` asks but once where a page's policy forbids `eval`: then it raises.
+    """
+    page.evaluate(
+        f"""async () => {{
+            const end = performance.now() + {SOON_MS};
+            while (!({condition})) {{
+                if (performance.now() > end) throw new Error({condition!r});
+                await new Promise(done => setTimeout(done, 20));
+            }}
+        }}"""
+    )
 
 
 @pytest.fixture(scope="module")

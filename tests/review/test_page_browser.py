@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import wait_in
 from playwright.sync_api import Browser, Page, expect
 
 from spokenby.engines.av import write_opus
@@ -384,7 +385,6 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
     page.locator("body.ready").wait_for()
     assert page.locator("#text p > span").count() >= 20_000
     opening_ms = main_thread_ms(browser.stop_tracing(), until="firstContentfulPaint")
-    print("OPEN", sum(opening_ms))
     assert 0 < sum(opening_ms) < 1000
     page.evaluate("document.getElementById('media').loop = true")  # it plays until all is asked
     browser.start_tracing(page=page, categories=["toplevel"])
@@ -395,10 +395,9 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
         page.evaluate("new Promise(requestAnimationFrame)")
     tasks_ms = main_thread_ms(browser.stop_tracing())
     assert len(tasks_ms) > 40
-    print("MAX", sorted(tasks_ms)[-5:])
     assert max(tasks_ms) < 50  # a frame is one of them
     assert page.evaluate("scrollY") > 4000
-    page.wait_for_function("document.getElementById('media').currentTime > 0.1")
+    wait_in(page, "document.getElementById('media').currentTime > 0.1")
     expect(page.get_by_role("button", name="Follow the playing word")).to_be_visible()
     page.close()
 
