@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from postgres import free_port
+from ports import free_port
 
 KEY, SECRET = "key-of-tests", "secret-of-tests"
 
@@ -69,7 +69,7 @@ class BucketServer:
     def stop(self) -> None:
         assert self._process
         self._process.kill()  # SIGTERM takes seconds
-        self._process.wait(20)
+        self._process.wait(120)
 
     def client(self) -> object:
         import boto3

@@ -25,18 +25,19 @@ import pytest
 from buckets import bucket, bucket_server, way  # noqa: F401 - one server for all files
 from filelock import FileLock
 from hypothesis.internal.conjecture import providers
+from ports import free_port
 from postgres import postgres, postgres_server  # noqa: F401 - likewise
 
 from spokenby.output.formats import read_transcript
 from spokenby.types import SpeakerTranscript
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[1]
 
-SOON_MS = 30_000
-"""How long a page may take to show something: other tests compute beside it."""
+SOON_MS = 120_000
+"""How long a page may take to show or do something: other tests compute beside it."""
 
 # What all tests import stays to the end: looked at again and again by the garbage collector, it
 # costs a tenth of the suite. `pytest_collection_finish` switches it on.
@@ -56,12 +57,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("spokenby")
 # It looks for constants in all modules; speechbrain's lazy ones raise ImportError when looked at.
 providers._get_local_constants = lambda: providers._local_constants
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def once(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -95,6 +90,8 @@ def _start_server() -> dict[str, Any]:
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        # A worker that a test holds still stays one, however long other tests compute.
+        "PREFECT_SERVER_SERVICES_FOREMAN_DEPLOYMENT_LAST_POLLED_TIMEOUT_SECONDS": "600",
     }
     environment.pop("PREFECT_API_URL", None)
     with (home / "server.log").open("w") as log:
@@ -355,9 +352,13 @@ def launch() -> Iterator[Callable[..., Browser]]:
     # Without a GPU, a graph of Prefect's that is drawn 60 times a second would take a whole core.
     quiet = ("--no-sandbox", "--disable-3d-apis")
     with sync_playwright() as playwright:
-        yield lambda *arguments: playwright.chromium.launch(
-            executable_path=path, args=[*quiet, *arguments]
-        )
+
+        def launched(*arguments: str) -> Browser:
+            browser = playwright.chromium.launch(executable_path=path, args=[*quiet, *arguments])
+            browser.on("context", lambda context: context.set_default_timeout(SOON_MS))
+            return browser
+
+        yield launched
 
 
 @pytest.fixture(scope="module")
@@ -366,6 +367,22 @@ def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     browser = launch()
     yield browser
     browser.close()
+
+
+def wait_in(page: Page, condition: str) -> None:
+    """Wait until something is true in a page.
+
+    `wait_for_function` asks but once where a page's policy forbids `eval`: then it raises.
+    """
+    page.evaluate(
+        f"""async () => {{
+            const end = performance.now() + {SOON_MS};
+            while (!({condition})) {{
+                if (performance.now() > end) throw new Error({condition!r});
+                await new Promise(done => setTimeout(done, 20));
+            }}
+        }}"""
+    )
 
 
 @pytest.fixture(scope="module")

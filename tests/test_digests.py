@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from spokenby import database
 from spokenby.digests import DigestIndex, digest_file, digest_of, digest_tree
 from spokenby.errors import InputError, StoppedError, TransientError
 
@@ -125,10 +126,14 @@ def test_a_locked_index_is_done_without(
     assert hashed_bytes(path, index) == []
 
 
-def test_threads_and_processes_share_an_index(tmp_path: Path, index: DigestIndex) -> None:
+def test_threads_and_processes_share_an_index(
+    tmp_path: Path, index: DigestIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_WAIT_S", 60)  # a busy machine writes slowly
     paths = [old_file(tmp_path / f"{n}", b"x" * n) for n in range(20)]
     program = (
         "import sys; from pathlib import Path; from spokenby.digests import *\n"
+        "from spokenby import database; database._WAIT_S = 60\n"
         "for path in sys.argv[2:]: print(digest_file(Path(path), DigestIndex(Path(sys.argv[1]))))"
     )
     command = [sys.executable, "-c", program, str(index.path), *map(str, paths)]

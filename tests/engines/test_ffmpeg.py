@@ -319,9 +319,9 @@ def fake_ffmpeg(folder: Path, program: str) -> Path:
     return command
 
 
-HANGS_AT_ONCE = "import time; time.sleep(60)"
-HANGS_LATER = "import os, time; os.write(1, bytes(2**19)); time.sleep(60)"
-HANGS_IN_THE_END = "import os, time; os.close(1); os.close(2); time.sleep(60)"
+HANGS_AT_ONCE = "import time; time.sleep(600)"
+HANGS_LATER = "import os, time; os.write(1, bytes(2**19)); time.sleep(600)"
+HANGS_IN_THE_END = "import os, time; os.close(1); os.close(2); time.sleep(600)"
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_hung_ffmpeg_is_stopped(tmp_path: Path, program: str) -> None:
     begin = time.monotonic()
     with pytest.raises(TransientError, match=r"stalled in .*a\.mp4 for 1 s"):
         decoder.decode(path, None, lambda block: None)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
 
 
 def test_a_hung_ffmpeg_can_be_stopped_by_the_user(tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_a_hung_ffmpeg_can_be_stopped_by_the_user(tmp_path: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(StoppedError):
         FfmpegDecoder(fake_ffmpeg(tmp_path, HANGS_AT_ONCE)).decode(path, None, print, stop)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
 
 
 def test_many_complaints_do_not_block(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_ffmpeg_ends_when_we_are_killed(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", Sound(silence(300)), picture=False)
     program = (
         "import sys, time; from pathlib import Path; from spokenby.engines.ffmpeg import *\n"
-        "FfmpegDecoder(find_ffmpeg()).decode(Path(sys.argv[1]), None, lambda b: time.sleep(60))"
+        "FfmpegDecoder(find_ffmpeg()).decode(Path(sys.argv[1]), None, lambda b: time.sleep(600))"
     )
     ours = subprocess.Popen([sys.executable, "-c", program, str(path)])
     deadline = time.monotonic() + 60

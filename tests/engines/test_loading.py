@@ -65,7 +65,7 @@ def test_one_thread_at_a_time(tmp_path: Path) -> None:
     with load_embedder(PARAMS, tmp_path):
         other.start()
         assert not entered.wait(0.3)
-    other.join(10)
+    other.join(60)
     assert entered.is_set()
 
 

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Site, free_port
+from conftest import ROOT, Site
 from media import Sound, make_video
+from ports import free_port
 
 from spokenby.engines.av import read_audio
 from spokenby.site.video_locks import Claims
@@ -117,7 +118,7 @@ class Forks:
         return int(self._answer()), self._output.read_text("utf-8")
 
     def end(self) -> None:
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=120)
         self._forwarder.kill()
         self._forwarder.communicate()
 
@@ -225,7 +226,7 @@ def files(site: Site) -> set[Path]:
 
 
 def assert_nothing_is_left(site: Site) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while left := site.processes():  # an ffmpeg notices that nobody reads
         assert time.monotonic() < deadline, left
         time.sleep(0.1)

@@ -19,8 +19,11 @@ from spokenby.site.video_locks import Claims
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 
-WITHIN_S = 10
-"""Containers are killed after that."""
+WITHIN_S = 30
+"""Containers are killed after 10 s. Here, other tests compute beside what ends."""
+
+GONE_WITHIN_S = 5
+"""What the command has ended may be listed for a moment longer than the command itself."""
 
 COMPUTING = ": preload done"
 """Printed just before the first network computes."""
@@ -86,10 +89,12 @@ def test_a_signal_stops_a_run_and_its_temporary_server(
         pytest.fail(told)
     signaled = time.monotonic()
     how(process)
-    said = process.communicate(timeout=60)[0].splitlines()
+    said = process.communicate(timeout=120)[0].splitlines()
+    ended = time.monotonic()
     while left := lonely.processes():
         assert time.monotonic() - signaled < WITHIN_S, (left, said)
-        assert how is subprocess.Popen.kill, left
+        killed = how is subprocess.Popen.kill
+        assert killed or time.monotonic() - ended < GONE_WITHIN_S, left
         time.sleep(0.2)
     assert time.monotonic() - signaled < WITHIN_S
     assert process.returncode == code, said

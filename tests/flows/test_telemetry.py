@@ -37,7 +37,7 @@ def test_every_stage_is_in_the_picture_and_in_the_samples(picture: Path) -> None
         for stage in stages:
             assert any(title.startswith(f"{name}: {stage} took") for title in titles)
     assert seen["seconds"] == pytest.approx(seen["samples"]["end"][-1])
-    assert seen["seconds"] / len(seen["samples"]["end"]) < 1
+    assert seen["seconds"] / len(seen["samples"]["end"]) < 10  # it rests while others compute
     assert 1 < seen["figures"]["cpu"] <= 100
     assert 2e8 < seen["figures"]["memory"] < 2e10
 

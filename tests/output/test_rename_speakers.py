@@ -209,4 +209,5 @@ def test_a_long_talk_takes_as_long_as_its_words(tmp_path, locks):
         assert rewrite_folder(folder, identities_of(AFTER), locks).state == "written"
         return time.process_time() - started
 
+    cost(100)  # what the first one imports
     assert cost(8000) < 10 * cost(2000)  # 16 times as long if each word looked at all others

@@ -277,7 +277,15 @@ def test_what_was_not_downloaded_warns_and_is_kept_in_the_browser(page: Page) ->
 
 
 @pytest.fixture
-def served(folder: Path, save: Save) -> Iterator[str]:
+def answers() -> threading.Event:
+    """Return what is cleared to hold back the answers to what a page sends."""
+    answers = threading.Event()
+    answers.set()
+    return answers
+
+
+@pytest.fixture
+def served(folder: Path, save: Save, answers: threading.Event) -> Iterator[str]:
     """Serve the page, and save what it sends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -297,6 +305,7 @@ def served(folder: Path, save: Save) -> Iterator[str]:
 
         def do_PUT(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
+            answers.wait()
             assert (self.path, self.headers["X-Spokenby-Token"]) == ("/save", TOKEN)
             try:
                 saved = save(content)
@@ -317,7 +326,11 @@ def served(folder: Path, save: Save) -> Iterator[str]:
 
 
 def test_where_it_is_served_each_change_is_saved(
-    served: str, folder: Path, context: BrowserContext, faults: list[str]
+    served: str,
+    answers: threading.Event,
+    folder: Path,
+    context: BrowserContext,
+    faults: list[str],
 ) -> None:
     other = opened(context, served, [])  # which hears that it is refused
     page = opened(context, served, faults)
@@ -330,8 +343,10 @@ def test_where_it_is_served_each_change_is_saved(
     expect(page.get_by_role("button", name="Download")).to_be_hidden()
     assert "Thank you for listening." in (folder / "transcript.srt").read_text()
     select(page, "Thank", "listening.")
+    answers.clear()
     page.keyboard.press("2")
     expect(saved).to_have_text("Saving…")
+    answers.set()
     expect(saved).to_have_text(re.compile("^Saved "))
     assert "John: Thank you for listening." in (folder / "transcript.txt").read_text()
 

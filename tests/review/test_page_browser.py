@@ -10,10 +10,12 @@ import math
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import wait_in
 from playwright.sync_api import Browser, Page, expect
 
 from spokenby.engines.av import write_opus
@@ -88,47 +90,80 @@ PLAYING = ".playing-word"
 
 BEGUN = """() => {
     const media = document.getElementById('media');
-    window.begun = new Promise(done =>
-        media.addEventListener('playing', () => done(media.currentTime), {once: true}));
+    const once = (event, tell) => new Promise(done =>
+        media.addEventListener(event, () => done(tell()), {once: true}));
+    window.sought = once('seeking', () => media.currentTime);
+    window.begun = once('playing', () => true);
 }"""
+"""Notes where the sound is sought and that it plays: asked later, it would have played on."""
 
 LOADED = """async () => {
     while (!document.getElementById('media').readyState) await new Promise(requestAnimationFrame);
 }"""
 
-SEEN = """async () => {
+SEEN = """until => {
     const media = document.getElementById('media'), seen = [];
-    while (seen.at(-1)?.[0] !== 'half') {
-        const word = document.querySelector('.playing-word').textContent;
-        if (word !== seen.at(-1)?.[0]) seen.push([word, media.currentTime]);
-        await new Promise(requestAnimationFrame);
-    }
-    return seen;
+    window.seen = new Promise(done => new MutationObserver((_, observer) => {
+        const word = document.querySelector('.playing-word');
+        if (!word || word.textContent === seen.at(-1)?.[0]) return;
+        const at = word.closest('.paragraph').querySelector('.at').textContent;
+        seen.push([word.textContent, media.currentTime, at]);
+        if (media.currentTime < until) return;
+        observer.disconnect();
+        done(seen);
+    }).observe(document.getElementById('text'), {subtree: true, attributeFilter: ['class']}));
 }"""
+"""Notes each word that is highlighted: when it was, and the time of its paragraph."""
+
+
+@contextmanager
+def held(page: Page) -> Iterator[None]:
+    """Have what plays from a word stay there, for as long as one looks at it."""
+    page.evaluate("document.getElementById('media').play = async () => {}")
+    yield
+    page.evaluate("delete document.getElementById('media').play")
 
 
 def test_click_on_a_word_plays_from_there_and_the_highlight_follows(page: Page) -> None:
     friday = conversation_lines()[3]
     words = friday.text.split(" ")
     start = friday.start + words.index("three") * (friday.end - friday.start) / len(words)
+    page.evaluate(LOADED)
     page.evaluate(BEGUN)
+    page.evaluate(SEEN, start + 1.5)
     word(page, "three").click()
-    assert page.evaluate("begun") == pytest.approx(start, abs=0.1)
+    assert page.evaluate("sought") == pytest.approx(start, abs=0.1)
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    seen = page.evaluate(SEEN)
-    assert [text for text, _ in seen] == ["three", "o'clock,", "and", "we", "have", "half"]
-    step = (friday.end - friday.start) / len(words)
-    for number, (_, time) in enumerate(seen[1:], 1):
-        due = start + number * step
-        assert due - 0.1 < time < due + 0.5  # a busy machine is late
-    expect(page.locator(".playing-paragraph .at")).to_have_text("0:15")
+    seen = page.evaluate("seen")
+    assert (seen[0][0], seen[0][2]) == ("three", "0:15")
+    assert len(seen) > 1
+    # A busy machine draws few frames, and whole words are never shown: those that are, are right.
+    for text, time, _ in seen:
+        assert text in said_about(time), seen
+    assert [time for _, time, _ in seen] == sorted(time for _, time, _ in seen)
+
+
+def said_about(time: float) -> set[str]:
+    """Return the words that are said at a time, or ended a moment before."""
+    found = set()
+    for line in conversation_lines():
+        words = line.text.split(" ")
+        step = (line.end - line.start) / len(words)
+        for number, text in enumerate(words):
+            start = line.start + number * step
+            if start - 0.1 < time < start + step + 0.3:
+                found.add(text)
+    return found
 
 
 def test_click_on_a_lane_plays_from_there(page: Page) -> None:
     box = page.locator("#position").bounding_box()
     assert box
+    page.evaluate(LOADED)
+    page.evaluate(BEGUN)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
-    assert media(page, "currentTime") == pytest.approx(media(page, "duration") / 2, abs=0.5)
+    assert page.evaluate("sought") == pytest.approx(media(page, "duration") / 2, abs=0.5)
+    assert page.evaluate("begun")
     assert page.locator(".lane").count() == 3
     assert page.locator(".overlap").count() == 6  # three times two people speak at once
 
@@ -186,7 +221,7 @@ def test_search_finds_words_across_case_and_counts_them(page: Page) -> None:
 
 def test_keyboard_alone(page: Page) -> None:
     """Play, move, find, read what is doubtful and copy, without a mouse."""
-    go_to(page, 30)
+    go_to(page, 5)  # half a minute before what is doubtful first
     page.keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
@@ -222,9 +257,10 @@ def test_keyboard_alone(page: Page) -> None:
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.matches('a.at')"):
             break
-    page.keyboard.press("Enter")
-    expect(page.locator(PLAYING)).to_have_text("Good")
-    assert media(page, "currentTime") < 2
+    with held(page):
+        page.keyboard.press("Enter")
+        expect(page.locator(PLAYING)).to_have_text("Good")
+        assert media(page, "currentTime") < 2
 
 
 def copied(page: Page) -> str:
@@ -267,14 +303,17 @@ def test_voice_is_named_by_a_command(clipboard: Page) -> None:
 
 
 def test_sample_of_a_speaker_plays_and_ends(page: Page) -> None:
+    page.evaluate(LOADED)
+    page.evaluate(BEGUN)
     page.get_by_role("button", name="Play a sample of Peter").click()
-    expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    start = page.evaluate(
-        "JSON.parse(document.getElementById('data').textContent).speakers[2].sample[0]"
+    start, end = page.evaluate(
+        "JSON.parse(document.getElementById('data').textContent).speakers[2].sample"
     )
-    assert media(page, "currentTime") == pytest.approx(start, abs=0.5)
+    assert page.evaluate("sought") == pytest.approx(start, abs=0.1)
+    assert page.evaluate("begun")
     page.evaluate("document.getElementById('media').playbackRate = 8")
     expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    assert end - 0.1 < media(page, "currentTime") < media(page, "duration") - 1
     page.evaluate("document.getElementById('media').playbackRate = 1")
 
 
@@ -312,8 +351,9 @@ def test_phone_scrolls_in_one_direction(page: Page) -> None:
         expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport()
     go_to(page, 16)
     expect(page.locator(PLAYING)).to_be_in_viewport()
-    word(page, "three").click()
-    expect(page.locator(PLAYING)).to_have_text("three")
+    with held(page):
+        word(page, "three").click()
+        expect(page.locator(PLAYING)).to_have_text("three")
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -346,6 +386,7 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
     assert page.locator("#text p > span").count() >= 20_000
     opening_ms = main_thread_ms(browser.stop_tracing(), until="firstContentfulPaint")
     assert 0 < sum(opening_ms) < 1000
+    page.evaluate("document.getElementById('media').loop = true")  # it plays until all is asked
     browser.start_tracing(page=page, categories=["toplevel"])
     page.keyboard.press("Space")
     page.mouse.move(600, 500)
@@ -356,7 +397,7 @@ def test_two_hours_of_speech_open_at_once_and_scroll_smoothly(
     assert len(tasks_ms) > 40
     assert max(tasks_ms) < 50  # a frame is one of them
     assert page.evaluate("scrollY") > 4000
-    assert media(page, "currentTime") > 0.1
+    wait_in(page, "document.getElementById('media').currentTime > 0.1")
     expect(page.get_by_role("button", name="Follow the playing word")).to_be_visible()
     page.close()
 

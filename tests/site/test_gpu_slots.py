@@ -104,7 +104,7 @@ def test_who_waits_for_an_engine_holds_no_lane() -> None:
         with on_gpu("talk.mp4", "embed", engine(free)) as held:
             assert held == "engine"
             assert not got.wait(0.1)
-    waiting.join(10)
+    waiting.join(60)
     assert got.is_set()
 
 
@@ -142,11 +142,11 @@ def test_who_waits_for_a_lane_with_speech_half_found_holds_no_detector(
     waiting = threading.Thread(target=speech.detect_speech.fn, args=arguments)
     with gpu_slots.gpu_slot():  # the only one
         waiting.start()
-        assert heard.wait(10)
-        assert detector.acquire(timeout=10)
+        assert heard.wait(60)
+        assert detector.acquire(timeout=60)
         detector.release()
         assert not got.is_set()
-    waiting.join(10)
+    waiting.join(60)
     assert got.is_set()
     assert told == [True]
 

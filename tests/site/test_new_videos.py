@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from spokenby.digests import digest_file
 from spokenby.output.folders import MANIFEST
+from spokenby.site import new_videos
 from spokenby.site.attempts import Ledger
 from spokenby.site.batch import Batch, prepare_batch
 from spokenby.site.inventory import FIND, Inventory, State, count_states, transcript_key
@@ -95,15 +95,21 @@ def test_a_file_that_changed_lately_is_still_being_written(batch: Batch) -> None
 
 
 @pytest.mark.parametrize("grows", [True, False])
-def test_a_time_to_come_is_watched_instead(batch: Batch, grows: bool) -> None:
+def test_a_time_to_come_is_watched_instead(
+    batch: Batch, grows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = add(batch, "from tomorrow.mp4")
     os.utime(path, (time.time() + 10**5, time.time() + 10**5))
-    timer = threading.Timer(0.3, path.write_bytes, [b"more than before"])
-    if grows:
-        timer.start()
-    started = time.monotonic()
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if grows:
+            path.write_bytes(b"more than before")
+
+    monkeypatch.setattr(new_videos, "sleep", sleep)
     state, note = swept(batch, stable_s=0.8)["from tomorrow.mp4"]
-    assert time.monotonic() - started >= 0.8
+    assert slept == [0.8]
     assert (state, note) == (
         ("skipped", "still being written: it changed meanwhile") if grows else ("ready", "")
     )

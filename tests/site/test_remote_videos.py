@@ -155,7 +155,7 @@ def test_copies_take_no_more_than_they_may(
             waiting = threading.Thread(target=read)
             waiting.start()
             assert not entered.wait(0.3)
-        waiting.join(10)
+        waiting.join(60)
         assert entered.is_set()
     release(b)
     # Copies that begin at the same time count with the room that they will take.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from spokenby.errors import StoppedError
+from spokenby.stages import transcription
 from spokenby.stages.transcription import (
     EACH_PART,
     Params,
@@ -186,7 +188,7 @@ def test_as_many_windows_are_heard_again_side_by_side_as_the_engine_allows():
     assert sorted(engine.asked_again) == [(0, "en", 0), (0, "en", 1), (20, "en", 0), (20, "en", 1)]
 
 
-def test_a_stop_leaves_out_what_was_to_be_heard_again():
+def test_a_stop_leaves_out_what_was_to_be_heard_again(monkeypatch):
     engine = Scripted([WindowText(LOOP), WindowText(later(LOOP, 20))], WindowText([]))
     started, stopped = threading.Event(), threading.Event()
     answer = engine.transcribe_again
@@ -201,9 +203,15 @@ def test_a_stop_leaves_out_what_was_to_be_heard_again():
             super().append(fraction)
             if len(self) == 2:  # after the first pass
                 started.wait(30)
-                threading.Timer(2, stopped.set).start()  # who stops waits for it
                 raise StoppedError("stopped")
 
+    class Threads(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            stopped.set()  # who stops waits for it
+            super().shutdown(wait)
+
+    monkeypatch.setattr(transcription, "ThreadPoolExecutor", Threads)
     engine.transcribe_again = slow
     with pytest.raises(StoppedError):
         transcribe(engine, Stop())

@@ -13,7 +13,8 @@ from types import ModuleType
 
 import httpx
 import pytest
-from conftest import ROOT, free_port
+from conftest import ROOT
+from ports import free_port
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 
 from flows.server import prefect_settings

@@ -19,7 +19,7 @@ NO_GPU = "no NVIDIA GPU: GPU figures are missing"
 
 
 def wait_for_samples(watch: Watch, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(watch.record().samples) < count and time.monotonic() < deadline:
         time.sleep(0.01)
 
@@ -102,13 +102,15 @@ def test_number_of_samples_is_bounded(no_card: None, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sampler, "EVERY_S", 0.001)
     monkeypatch.setattr(sampler, "_PAUSE_PER_COST", 0)
     monkeypatch.setattr(sampler, "SAMPLES_MAX", 4)
+    before = time.perf_counter()
     with Watch() as watch:
         began = time.perf_counter()
-        while watch._every_s < 0.008 and time.perf_counter() - began < 20:
+        while watch._every_s < 0.008 and time.perf_counter() - began < 120:
             time.sleep(0.01)
+        watched = time.perf_counter() - began
     assert watch._every_s >= 0.008
     assert len(watch.record().samples) <= 4
-    assert watch.record().seconds == pytest.approx(time.perf_counter() - began, abs=0.5)
+    assert watched <= watch.record().seconds <= time.perf_counter() - before
 
 
 def test_sampler_rests_much_longer_than_it_works(
@@ -124,7 +126,8 @@ def test_sampler_rests_much_longer_than_it_works(
     monkeypatch.setattr(sampler, "EVERY_S", 0.01)
     with Watch(lambda: Dear("")) as watch:
         time.sleep(0.8)
-    assert len(watch.record().samples) <= 3  # 5 ms of work, 1 s of rest; and one at the end
+    # 5 ms of work, 1 s of rest; one at once, one at the end
+    assert len(watch.record().samples) <= 2 + watch.record().seconds
 
 
 def test_spans_are_told_to_whoever_watches(no_card: None) -> None:

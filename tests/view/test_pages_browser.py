@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import wait_in
 from docx import Document
 from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.testclient import TestClient
@@ -106,7 +107,8 @@ def test_index_shows_every_video_and_a_search_opens_at_the_second(page: Page, si
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="3 lines with “bridge”")).to_be_visible()
     page.get_by_role("link", name="Tell me about the bridge.").click()
-    page.wait_for_function("() => Math.abs(document.getElementById('media').currentTime - 6) < 0.1")
+    page.locator("body.ready").wait_for()
+    wait_in(page, "Math.abs(document.getElementById('media').currentTime - 6) < 0.1")
     expect(page.locator(".playing-word")).to_have_text("Tell")
     page.goto(f"{site.url}/?find=%3C%21")
     expect(page.get_by_text("has no word to look for")).to_be_visible()
@@ -128,10 +130,11 @@ def test_a_search_in_some_transcripts_looks_past_the_lines_of_others(
 def test_transcript_plays_its_video_and_sends_parts_of_it(page: Page, site: Pages) -> None:
     video(page, "team meeting").get_by_role("link").last.click()
     page.locator("body.ready").wait_for()
+    page.evaluate("document.getElementById('media').loop = true")  # it must not have ended already
     page.locator("#text p > span", has_text="Friday.").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     # "Pause" shows as soon as it is to play, which can be before the picture's size is known.
-    page.wait_for_function("() => document.getElementById('media').videoWidth === 160")
+    wait_in(page, "document.getElementById('media').videoWidth === 160")
     page.get_by_role("link", name="All videos").click()
     expect(page.get_by_role("heading", name="Videos")).to_be_visible()
     with site.client() as client:
@@ -182,9 +185,11 @@ def test_voice_is_named_in_one_video_and_has_the_name_in_another(page: Page, sit
     like_ada = voice(page, "Speaker 4")
     expect(like_ada.locator(".samples li")).to_have_count(2)
     expect(like_ada).to_contain_text("may be Ada Lovelace, 0.75")
+    # Slow, so that the samples have not ended when they are stopped.
+    page.evaluate("document.getElementById('player').defaultPlaybackRate = 0.1")
     like_ada.get_by_role("button", name="Hear Speaker 4, then Ada Lovelace").click()
-    playing = "() => !document.getElementById('player').paused"
-    page.wait_for_function(playing)
+    playing = "!document.getElementById('player').paused"
+    wait_in(page, playing)
     like_ada.get_by_role("button", name="Hear Speaker 4, then Ada Lovelace").click()
     assert not page.evaluate(playing)
     like_ada.get_by_label("Who is Speaker 4?").fill("ada lovelace")

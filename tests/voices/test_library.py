@@ -991,7 +991,7 @@ def workers():
     yield both
     for process in processes:
         process.stdin.close()
-        process.wait(10)
+        process.wait(120)
         process.stdout.close()
 
 

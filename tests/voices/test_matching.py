@@ -145,7 +145,7 @@ def test_a_big_library_is_fast():
     rng = np.random.default_rng(0)
     prints = rng.standard_normal((20_000, 256)).astype(np.float32)
     prints /= np.linalg.norm(prints, axis=1, keepdims=True)
-    began = time.perf_counter()
+    began = time.process_time()
     matches = match_voices(prints[:8], prints, KNOWN, Params(least_confidence=0))
     assert [match.voice for match in matches] == list(range(8))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

@@ -63,7 +63,7 @@ def test_clocks_of_hosts_do_not_matter(
     say_alive(client, ahead, behind_s=-400)
     since = crashed_runs.server_time(client) - crashed_runs.SILENT_AFTER
     heard = set()
-    deadline = time.monotonic() + 20  # the server stores events when it comes to it
+    deadline = time.monotonic() + 120  # the server stores events when it comes to it
     while heard != {behind, ahead} and time.monotonic() < deadline:
         time.sleep(0.2)
         runs = map(client.read_flow_run, (silent, behind, ahead))
@@ -85,12 +85,12 @@ def test_a_clock_that_was_ahead_hides_no_later_heartbeat(client: SyncPrefectClie
     def is_heard(since: dt.datetime) -> bool:
         return crashed_runs._is_heard(client, client.read_flow_run(run), since)
 
-    wait(lambda: is_heard(at - timedelta(seconds=60)), 20, lambda: at)
+    wait(lambda: is_heard(at - timedelta(seconds=60)), 120, lambda: at)
     time.sleep(2)  # by the second, which is how the server tells the time
     since = crashed_runs.server_time(client)
     assert not is_heard(since)
     say_alive(client, run, behind_s=0)
-    wait(lambda: is_heard(since), 20, lambda: since)
+    wait(lambda: is_heard(since), 120, lambda: since)
 
 
 def test_runs_that_wait_for_a_place_are_named(client: SyncPrefectClient) -> None:
@@ -100,7 +100,7 @@ def test_runs_that_wait_for_a_place_are_named(client: SyncPrefectClient) -> None
     client.create_flow_run_from_deployment(
         deployment, name="waiting", state=Scheduled(scheduled_time=due)
     )
-    wait(lambda: crashed_runs.late_runs(client, [name]) == ["waiting"], 30, lambda: name)
+    wait(lambda: crashed_runs.late_runs(client, [name]) == ["waiting"], 120, lambda: name)
 
 
 def test_a_stop_is_no_crash_and_crashes_end(

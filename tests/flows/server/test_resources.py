@@ -306,7 +306,7 @@ def test_limit_holds_with_eight_runs_at_once(served: Served) -> None:
         for _ in range(2)
     ]
     told = [
-        line for process in processes for line in process.communicate(timeout=200)[0].split("\n")
+        line for process in processes for line in process.communicate(timeout=400)[0].split("\n")
     ]
     times = [list(map(float, line.split()[1:])) for line in told if line.startswith("NOTE")]
     assert len(times) == 16
