@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         " else 1, without a GPU no limit",
     )
     ffmpeg: str | None = Field(
-        default=None, description="ffmpeg to use; default the system's, then the bundled one"
+        default=None, description="ffmpeg to use, version 7 or newer; default the bundled one"
     )
     ffmpeg_stall_s: float = Field(
         default=120.0, gt=0, description="an ffmpeg without progress for this long is ended"

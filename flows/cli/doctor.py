@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -122,6 +123,10 @@ def _versions() -> Iterator[Finding]:
         yield Finding(Light.GREEN, "packages", "all versions fit")
 
 
+_FFMPEG = 7
+"""The oldest version that spokenby was tested with."""
+
+
 def _ffmpeg(settings: Settings) -> Finding:
     from spokenby.engines.ffmpeg import find_ffmpeg
 
@@ -132,7 +137,16 @@ def _ffmpeg(settings: Settings) -> Finding:
         ).stdout.splitlines()[0]
     except (SpokenbyError, OSError, subprocess.SubprocessError) as error:
         return Finding(Light.RED, "ffmpeg", str(error), "unset SPOKENBY_FFMPEG or run: uv sync")
-    return Finding(Light.GREEN, "ffmpeg", f"{first.split(' Copyright')[0]} at {path}")
+    found = f"{first.split(' Copyright')[0]} at {path}"
+    number = re.match(r"ffmpeg version n?(\d+)\.", first)
+    if number and int(number[1]) < _FFMPEG:
+        return Finding(
+            Light.YELLOW,
+            "ffmpeg",
+            f"{found}: versions before {_FFMPEG} can misplace sound that begins late",
+            "unset SPOKENBY_FFMPEG",
+        )
+    return Finding(Light.GREEN, "ffmpeg", found)
 
 
 def _torchcodec() -> Finding:

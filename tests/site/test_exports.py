@@ -87,10 +87,8 @@ def test_a_captioned_copy_has_the_same_picture_and_sound(settings, tmp_path, end
     (result,) = export(found, ["video"], settings, to=to, stem="talk")
     assert (result.state, result.note) == ("written", "")
     assert result.path.name == f"talk.captions.{written}"
-    assert decoded(result.path, "video") == decoded(video, "video")
-    sound = decoded(video, "audio")
-    # ffmpeg 5 does not mark in Matroska what pads the last packet of sound.
-    assert decoded(result.path, "audio")[: len(sound)] == sound
+    for kind in ("video", "audio"):
+        assert decoded(result.path, kind) == decoded(video, kind)
     with av.open(str(result.path)) as file:
         (chapter,) = file.chapters()
         assert chapter["metadata"]["title"] == "Speaker 7: w0"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +34,21 @@ def test_what_is_red_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyP
     red = [finding for finding in examine() if finding.light is Light.RED]
     assert [finding.what for finding in red] == ["ffmpeg"]
     assert red[0].next_step
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+@pytest.mark.parametrize(
+    ("version", "light"),
+    [("5.1.9-0+deb12u1", Light.YELLOW), ("n9.0.2-17-g2a", Light.GREEN), ("7.1", Light.GREEN)],
+)
+def test_an_ffmpeg_that_misplaces_sound_is_warned_of(
+    tmp_path: Path, version: str, light: Light
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho ffmpeg version {version} Copyright and so on\n")
+    program.chmod(0o755)
+    found = doctor._ffmpeg(Settings(ffmpeg=str(program)))
+    assert (found.light, version in found.message) == (light, True)
 
 
 def test_a_database_that_hosts_share(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
