@@ -18,7 +18,7 @@ from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import host_name, read_settings
 from spokenby.site.on_done import tell
 from spokenby.site.video_locks import confirm_claim
-from spokenby.site.voice_library import Identified, note_transcript, open_library
+from spokenby.site.voice_library import Identified, note_transcript, open_library, place_of
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
@@ -57,8 +57,11 @@ def write_outputs(
             transcript = transcript.model_copy(update={"warnings": warnings})
         embeddings, identities, unmatched_people = identified or (None, (), "")
         if embeddings:
-            # Asked once more: somebody may have given a voice its name meanwhile.
-            newest = open_library(settings).identities_of(video.digest, embeddings)
+            # Asked once more: somebody may have given a voice its name meanwhile. Who does so from
+            # here on finds the transcript noted, and waits to write it again.
+            library = open_library(settings)
+            library.note_place(video, place_of(folder, settings))
+            newest = library.identities_of(video.digest, embeddings)
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
         document = formats.Document(transcript, video.name, manifest.describe_origin(video, recipe))

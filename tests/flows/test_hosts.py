@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -12,10 +14,12 @@ import pytest
 from commands import Here
 from conftest import Site
 from postgres import Server, new_schema
+from served import wait
 
 from spokenby.locks import Locks, open_locks
 from spokenby.review import page
 from spokenby.site.attempts import Ledger
+from spokenby.voices.library import VoiceLibrary
 
 TALK = "telephone talk"
 
@@ -107,3 +111,25 @@ def test_a_run_waits_for_another_and_outlives_a_restart_of_the_database(
     assert shared.output(TALK).stat().st_ino != before
     assert Ledger(shared.environment["SPOKENBY_DATABASE"]).read() == {}
     assert not other.is_taken(claim)
+
+
+def test_a_voice_named_while_its_first_transcript_is_written_has_the_name_there(
+    shared: Site, before_writing: Callable[[Callable[[], object]], None]
+) -> None:
+    naming: list[subprocess.Popen[str]] = []
+
+    def name_voice() -> None:
+        naming.append(shared.start("voices", "name", "1", "Ada"))
+        library = VoiceLibrary(shared.environment["SPOKENBY_DATABASE"])
+        wait(lambda: [each for each in library.voices() if each.name == "Ada"], 60, lambda: naming)
+        with suppress(subprocess.TimeoutExpired):  # it waits for this run
+            naming[0].wait(5)
+
+    before_writing(name_voice)
+    with Here(shared) as here:
+        ran = here.run("transcribe", shared.videos / f"{TALK}.mp4", "--force", "merge")
+    assert ran.code == 0, ran.out
+    out, err = naming[0].communicate(timeout=60)
+    assert naming[0].returncode == 0, out + err
+    assert "Ada" in {speaker.name for speaker in shared.transcript(TALK).speakers}
+    assert "Ada" in (shared.output(TALK) / "transcript.txt").read_text()
