@@ -77,6 +77,17 @@ def find_below(path: Path) -> tuple[list[Path], list[str]]:
     return paths, pathless
 
 
+def read_object(path: Path) -> bytes | None:
+    """Return the bytes of a small object beside videos; `None` if there is none.
+
+    Raises:
+        SpokenbyError: the bucket cannot be used.
+    """
+    bucket, key = _place(path)
+    got = bucket.get(key)
+    return got.content if got else None
+
+
 def stat_of(path: Path) -> os.stat_result:
     """Return size and time of change of a video, as last listed.
 

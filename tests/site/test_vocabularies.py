@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spokenby.buckets import Bucket
 from spokenby.errors import InputError
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.profiles import Profile, make_recipe
@@ -47,6 +48,22 @@ def test_the_most_specific_file_wins(tmp_path: Path, talks: Path) -> None:
     assert terms() == "Beside\nMore"
     (tmp_path / "named.txt").write_text("")
     assert terms(tmp_path / "named.txt") == ""
+
+
+def test_a_file_beside_videos_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "vocabulary.txt").write_text("Site")
+    there = Bucket(bucket)
+    talk = f"{bucket}/talks/talk.mp4"
+
+    def terms() -> str:
+        return str(batch_of(tmp_path).for_video(talk).recipe.transcribe.vocabulary)
+
+    assert terms() == "Site"
+    there.put("talks/vocabulary.txt", "\ufeffBeside\r\nMore".encode())
+    assert terms() == "Beside\nMore"
+    there.put("talks/vocabulary.txt", b"\xff")
+    with pytest.raises(InputError, match=r"s3://.*/talks/vocabulary.txt is not UTF-8"):
+        terms()
 
 
 def test_params_that_were_given_win(tmp_path: Path, talks: Path) -> None:
