@@ -18,7 +18,12 @@ from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import host_name, read_settings
 from spokenby.site.on_done import tell
 from spokenby.site.video_locks import confirm_claim
-from spokenby.site.voice_library import Identified, note_transcript, open_library, place_of
+from spokenby.site.voice_library import (
+    Identified,
+    note_transcript,
+    open_library,
+    rename_since,
+)
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
@@ -57,11 +62,8 @@ def write_outputs(
             transcript = transcript.model_copy(update={"warnings": warnings})
         embeddings, identities, unmatched_people = identified or (None, (), "")
         if embeddings:
-            # Asked once more: somebody may have given a voice its name meanwhile. Who does so from
-            # here on finds the transcript noted, and waits to write it again.
-            library = open_library(settings)
-            library.note_place(video, place_of(folder, settings))
-            newest = library.identities_of(video.digest, embeddings)
+            # Asked once more: somebody may have given a voice its name meanwhile.
+            newest = open_library(settings).identities_of(video.digest, embeddings)
             identities = newest or identities
             transcript = name_speakers(transcript, identities)
         document = formats.Document(transcript, video.name, manifest.describe_origin(video, recipe))
@@ -92,6 +94,7 @@ def write_outputs(
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = published.write_folder(folder, manifest.with_files(run, files))
+    renamed = rename_since(identities, video.digest, embeddings, folder, settings)
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,
@@ -108,6 +111,7 @@ def write_outputs(
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []
     passing += [copy.missing] if copy.missing else []
+    passing += [renamed] if renamed else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     if problem := tell(on_done, folder, settings):
         get_logger("spokenby").warning("%s", problem)

@@ -370,11 +370,6 @@ class VoiceLibrary:
         with self._store.reading() as connection:
             return roster.read_appearances(connection, registry.resolve(connection, which))
 
-    def note_place(self, video: Video, folder: str) -> None:
-        """Note where a transcript will be, so that who renames its speakers finds it."""
-        with self._store.writing() as connection:
-            search.note_place(connection, video, folder)
-
     def note_transcript(self, video: Video, folder: str, lines: Sequence[Line]) -> None:
         """Index a transcript: its place and lines. Replaces what was indexed of `folder`."""
         with self._store.writing() as connection:

@@ -48,20 +48,17 @@ def fold(words: str) -> list[str]:
     return _TOKEN.findall(unicodedata.normalize("NFKC", plain))
 
 
-def note_place(connection: Connection, video: Video, folder: str) -> None:
-    """Note where a transcript will be; its lines stay, if it is there already."""
-    noted = select(transcripts.c.video).where(transcripts.c.folder == folder)
-    if connection.scalar(noted) != video.digest:
-        _drop_transcript(connection, folder)
-        _begin_transcript(connection, video, folder)
-
-
 def note_transcript(
     connection: Connection, video: Video, folder: str, said: Sequence[Line]
 ) -> None:
     """Index a transcript's lines, replacing those of its folder."""
     _drop_transcript(connection, folder)
-    number = _begin_transcript(connection, video, folder)
+    number = _next(connection, transcripts.c.id)
+    connection.execute(
+        insert(transcripts).values(
+            id=number, folder=folder, video=video.digest, video_name=video.name
+        )
+    )
     first = _next(connection, lines.c.id)
     rows = [
         {"id": row, "transcript": number, **line._asdict()} for row, line in enumerate(said, first)
@@ -75,17 +72,6 @@ def note_transcript(
         text(f"INSERT INTO {LINE_WORDS} (rowid, words) VALUES (:rowid, {words})"),  # noqa: S608
         [{"rowid": row["id"], "words": _indexed(row["text"], sqlite=sqlite)} for row in rows],
     )
-
-
-def _begin_transcript(connection: Connection, video: Video, folder: str) -> int:
-    """Note a transcript without lines; return its number."""
-    number = _next(connection, transcripts.c.id)
-    connection.execute(
-        insert(transcripts).values(
-            id=number, folder=folder, video=video.digest, video_name=video.name
-        )
-    )
-    return number
 
 
 def _drop_transcript(connection: Connection, folder: str) -> None:

@@ -666,14 +666,6 @@ def test_a_transcript_replaces_what_was_in_its_folder(library):
     assert library.find("gravity") == []
 
 
-def test_the_place_of_a_transcript_is_noted_before_its_lines(library):
-    library.note_place(scene("one")[0], "one-0000")
-    assert [place.folder for place in library.transcripts([digest("one")])] == ["one-0000"]
-    say(library, "one", ("SPEAKER_00", "quantum"))
-    library.note_place(scene("one")[0], "one-0000")
-    assert [hit.folder for hit in library.find("quantum")] == ["one-0000"]
-
-
 # Moving elsewhere
 
 
