@@ -10,7 +10,7 @@ from typing import Any
 from prefect.futures import PrefectFuture, wait
 
 from flows.video_stages import Futures, VideoGraph, cause
-from spokenby.errors import SpokenbyError, StoppedError
+from spokenby.errors import SpokenbyError, StoppedError, TransientError
 from spokenby.plan.stages import Stage
 from spokenby.progress import VideoEnded, VideoPlanned, announce, is_stopping
 from spokenby.site.batch import plan_for
@@ -21,6 +21,7 @@ from spokenby.site.inventory import (
     failure,
     note_end,
     note_unread,
+    transcript_key,
     unchanged,
 )
 from spokenby.site.remote_videos import release
@@ -54,7 +55,11 @@ class VideosInFlight:
             self._collect()
         if not self._claims.take(video.digest):
             return False
-        plan = plan_for(video, self._batch, self._force)
+        try:
+            plan = plan_for(video, self._batch, self._force)
+        except SpokenbyError as error:
+            self._end_unplanned(video, error)
+            return True
         key = plan.digests[Stage.MERGE]
         if plan.done:
             self._end(unchanged(_done(video, self._batch.folder(video)), self._batch.settings))
@@ -72,6 +77,16 @@ class VideosInFlight:
         futures["write"].add_done_callback(partial(_put, self._finished, video.path))
         self._in_flight[video.path] = (video, key, futures)
         return True
+
+    def _end_unplanned(self, video: Video, error: SpokenbyError) -> None:
+        """Note that what is stored of a video cannot be read."""
+        status = failure(video.path, "plan", error, video)
+        key = transcript_key(video.digest, self._batch)
+        self._end(status)
+        if not isinstance(error, TransientError):  # nothing is wrong with the video
+            self._ledger.begin(key, video.digest, video.path, stored=0, request=self._request)
+            note_end(self._ledger, key, status)
+        self._claims.free(video.digest)
 
     def begin_when_free(self, video: Video) -> None:
         """Submit what a video needs once the run that works on it has ended, or is dead."""

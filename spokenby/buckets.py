@@ -24,6 +24,9 @@ AWAY_S: Seconds = 120.0
 AT_ONCE = 16
 """So many small objects are read at a time."""
 
+_IN_HASTE_S: Seconds = 10.0
+"""Who waits less than this, as a page does, does not wait for a server that hangs either."""
+
 _BLOCK_BYTES = 4 * 2**20
 
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -71,7 +74,7 @@ class Bucket:
         patience: how long to wait for a server that is away.
 
     Raises:
-        InputError: the address is none, or the library is missing.
+        InputError: it is not the address of a bucket, or boto3 is not installed.
     """
 
     def __init__(self, address: str, patience: Seconds = AWAY_S) -> None:
@@ -216,12 +219,7 @@ class Bucket:
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            client = _client()
-        except ValueError:
-            raise InputError(
-                "AWS_ENDPOINT_URL is not an address", "write it as https://host:port"
-            ) from None
+        client = self._client()
         away_since = 0.0
         while True:
             try:
@@ -243,10 +241,25 @@ class Bucket:
             away_since = away_since or now
             late = now - away_since > self._patience or self.name not in _reached
             if isinstance(problem, InputError | ChangedError) or late:
+                if now - away_since > AWAY_S:  # the next question need not wait as long again
+                    _reached.discard(self.name)
                 raise problem
             if is_stopping():
                 raise StoppedError("stopped on request") from problem
             time.sleep(1)
+
+    def _client(self) -> Any:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with _making:  # making one is not safe in threads, using it is
+                return _make_client(os.getpid(), in_haste=self._patience < _IN_HASTE_S)
+        except BotoCoreError as error:  # of a profile or a file of AWS's tools
+            raise self._unreachable(error) from error
+        except ValueError:
+            raise InputError(
+                "AWS_ENDPOINT_URL is not an address", "write it as https://host:port"
+            ) from None
 
     def _refused(self, status: int, code: str, key: str) -> SpokenbyError:
         if status == HTTPStatus.PRECONDITION_FAILED:
@@ -293,17 +306,13 @@ class Bucket:
 _UNCHANGED: Any = object()
 
 
-def _client() -> Any:
-    with _making:  # making one is not safe in threads, using it is
-        return _make_client(os.getpid())
-
-
 @cache
-def _make_client(_process: int) -> Any:
+def _make_client(_process: int, *, in_haste: bool = False) -> Any:
     import boto3
     from botocore.config import Config
 
     # Without a region nothing is signed; servers other than AWS's take any.
     region = None if boto3.session.Session().region_name else "us-east-1"
-    waits = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 2})
+    attempts = {"total_max_attempts": 1 if in_haste else 2}
+    waits = Config(connect_timeout=5, read_timeout=5 if in_haste else 60, retries=attempts)
     return boto3.session.Session().client("s3", region_name=region, config=waits)

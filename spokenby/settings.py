@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     staging_gb: float = Field(
         default=50.0,
         gt=0,
-        description="how much disk copies of videos from buckets may take; they are removed when"
-        " they were read",
+        description="how much disk copies of videos from buckets may take; they are removed once"
+        " read",
     )
     videos_in_flight: int = Field(
         default=3, ge=1, description="how many videos are worked on at once: bounds memory"
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     @field_validator("storage")
     @classmethod
     def _is_folder_or_bucket(cls, value: str) -> str:
-        if "://" in value and not value.startswith(SCHEME):
+        if "://" in value and (not value.startswith(SCHEME) or "@" in value.split("/")[2]):
             raise ValueError(f"it is neither a folder nor an address {SCHEME}bucket/prefix")
         return value
 
@@ -263,7 +263,9 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        value = "…" if Settings.model_fields[field].repr is False else repr(first["input"])
+        value = repr(first["input"])
+        if Settings.model_fields[field].repr is False or "@" in value:  # there may be a password
+            value = "…"
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason[0].lower() + reason[1:]
         if field in in_environment:
@@ -335,7 +337,7 @@ def _parse(file: Path, _absolute: Path) -> dict[str, Any]:
     for name, value in given.items():
         if Path in _kinds(name) and isinstance(value, str):
             given[name] = file.parent / Path(value).expanduser()
-        elif name == "storage" and value and "://" not in str(value):
+        elif name == "storage" and value and isinstance(value, str) and "://" not in value:
             given[name] = str(file.parent / Path(value).expanduser())
     return given | ({"params": params} if params else {})
 

@@ -43,6 +43,10 @@ def test_what_is_no_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(InputError, match=r"AWS_ENDPOINT_URL is not an address: write it as"):
         Bucket("s3://b").get("k")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:9")
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    with pytest.raises(InputError, match=r"s3://b cannot be used \(ProfileNotFound\): set AWS"):
+        Bucket("s3://b").get("k")
+    monkeypatch.delenv("AWS_PROFILE")
     with pytest.raises(InputError, match=r"s3://b ad/ is not a bucket's address: check its name"):
         Bucket("s3://b ad").get("k")
     buckets._make_client.cache_clear()

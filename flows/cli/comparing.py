@@ -31,9 +31,9 @@ def transcribe_apart(
     """Transcribe videos with a profile; return a site that holds nothing but these transcripts.
 
     Stored results of stages are used, those of a bucket as far as this host has copies, and stored:
-    what profiles share is computed once. The site's
-    transcripts and voice library stay as they are; the voices' names are those of a copy, which is
-    deleted. Transcripts of an earlier time are, too: none may pass for what fails now.
+    what profiles share is computed once. The site's transcripts and voice library stay as they are;
+    the voices' names are those of a copy, which is deleted. So are transcripts of an earlier
+    comparison: none is taken for a result of this run.
 
     Args:
         profile: its name; behind it may stand options of `spokenby transcribe`.
@@ -42,7 +42,7 @@ def transcribe_apart(
         console: to say what happens.
 
     Raises:
-        InputError: the profile or its options are not such, or the cache cannot be written.
+        InputError: there is no such profile or option, or the cache cannot be written.
     """
     from spokenby.digests import digest_of
     from spokenby.errors import InputError

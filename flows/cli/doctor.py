@@ -225,7 +225,7 @@ def _database(settings: Settings) -> Finding:
 
 
 def _storage(settings: Settings) -> Finding:
-    """Find out whether the bucket can be read and written, and refuses who writes second."""
+    """Check that the bucket can be read and written, and refuses the second of two writers."""
     name = f"doctor/{platform.node()}-{os.getpid()}-{time.time_ns()}"
     try:
         bucket = Bucket(settings.bucket, patience=0)
@@ -377,8 +377,8 @@ def _hosts(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 Light.YELLOW,
                 "hosts",
-                f"{other['host']} has {'; '.join(found)}: what it computes is not used here, nor"
-                " the reverse",
+                f"{other['host']} has {'; '.join(found)}: with other models, work is done twice;"
+                " with other versions, transcripts may differ a little by host",
                 "bring both to the same commit, run there: uv sync, and spokenby models list",
             )
         else:

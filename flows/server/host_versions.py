@@ -1,6 +1,6 @@
-"""Let the workers of several hosts note with what they compute, so that differences are seen.
+"""Record each worker's versions and models, so that differences between hosts can be shown.
 
-Kept as variables of the Prefect server, one a host, while the host has a worker.
+They are variables of the Prefect server, one for each host while it has a worker.
 """
 
 import re

@@ -163,8 +163,8 @@ def forget_name(
         of_video = copies.glob(f"{glob.escape(folder.name[-8:])}*.json")
         try:
             with published.one_writer(locks, folder):
-                if _take_names(folder / CORRECTIONS, voices, nameless):
-                    published.list_corrections(folder)
+                changed = _take_names(folder / CORRECTIONS, voices, nameless)
+                if changed and published.list_corrections(folder):
                     published.publish(folder)
                 for path in of_video:
                     _take_names(path, voices, nameless)

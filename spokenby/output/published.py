@@ -45,7 +45,7 @@ _SCHEMA = """
 """
 
 _TIMES = 5
-"""Who reads while others write begins again so often."""
+"""How often to start over when others write during a read."""
 
 
 class _Known(NamedTuple):
@@ -385,10 +385,7 @@ class _Copies:
             InputError: it is damaged.
         """
         about = _parsed(content)
-        if about and all(
-            Path(file).name == file and {"sha256", "bytes"} <= entry.keys()
-            for file, entry in about["files"].items()
-        ):
+        if about and all(map(_is_entry, about["files"], about["files"].values())):
             return about["files"]  # type: ignore[no-any-return]
         raise InputError(
             f"{self._bucket.address(_manifest_of(name))} is damaged",
@@ -450,6 +447,12 @@ def _changed(folder: Path) -> str:
         if not path.is_file() or _digest_of(path) != entry["sha256"]:
             return str(file)
     return ""
+
+
+def _is_entry(file: str, entry: Any) -> bool:
+    """Return whether a manifest may list this: a file of the folder, with digest and size."""
+    named = Path(file).name == file not in {"", ".."}
+    return named and isinstance(entry, dict) and {"sha256", "bytes"} <= entry.keys()
 
 
 def _parsed(content: bytes) -> dict[str, Any] | None:

@@ -34,6 +34,7 @@ OnProblem = Callable[[str | Path, InputError], None]
 """Takes the path and what is wrong with it."""
 
 UNFINISHED, HIDDEN, NO_FILE = "unfinished", "hidden", "not a file"
+NO_PATH = "with a name that no file can have"
 OTHER_ENDING = "of another ending"
 NO_TRACK = "of another ending in a folder of tracks"
 """Why a folder search leaves out what is, by its name, a recording."""
@@ -121,7 +122,7 @@ def _same(video: Path) -> str:
 def sum_up_left_out(left_out: LeftOut) -> str:
     """Return in one line what was left out, and why; empty if nothing was."""
     kinds = []
-    for why in (UNFINISHED, HIDDEN, NO_FILE, OTHER_ENDING, NO_TRACK):
+    for why in (UNFINISHED, HIDDEN, NO_FILE, NO_PATH, OTHER_ENDING, NO_TRACK):
         if names := sorted(one_line(path.name) for path in left_out if left_out[path] == why):
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             kinds.append(f"{len(names)} {why} ({', '.join(names[:_NAMED])}{more})")
@@ -176,7 +177,7 @@ def _look_into(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator
         raise InputError(f"{path} is neither a file nor a folder", "name a video or a folder")
 
 
-def _objects_at(path: Path, on_problem: OnProblem) -> list[Path]:
+def _objects_at(path: Path, left_out: LeftOut) -> list[Path]:
     if path.suffix.lower() == TRACKS:
         raise InputError(f"{address_of(path)} is a folder of tracks", _TRACKS_ON_DISK)
     try:
@@ -184,13 +185,14 @@ def _objects_at(path: Path, on_problem: OnProblem) -> list[Path]:
     except TransientError as error:
         raise InputError(error.problem, error.next_step) from error
     for address in pathless:
-        on_problem(address, InputError(f"{address} has no name as files have one", "rename it"))
+        if Path(address).suffix.lower() in SUFFIXES:
+            left_out[Path(address)] = NO_PATH
     return found
 
 
 def _look_into_bucket(path: Path, on_problem: OnProblem, left_out: LeftOut) -> Iterator[Path]:
     """Yield the video of that address, or the videos below it."""
-    found = _objects_at(path, on_problem)
+    found = _objects_at(path, left_out)
     beside: dict[Path, list[str]] = {}
     for each in found:
         beside.setdefault(each.parent, []).append(each.name)

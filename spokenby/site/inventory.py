@@ -423,10 +423,17 @@ def needs_run(status: VideoStatus, force: Collection[Stage] = ()) -> bool:
 
 
 def unchanged(status: VideoStatus, settings: Settings) -> VideoStatus:
-    """Return the status of a video that was done before this run, with its transcript's figures."""
+    """Return the status of a video that was done before this run, with its transcript's figures.
+
+    If its files cannot be brought here, it is failed.
+    """
     release(status.path)
-    published.fetch(Path(status.folder), settings)
-    summary = manifest.summarize_folder(Path(status.folder), computed=False)
+    folder = Path(status.folder)
+    try:
+        published.fetch(folder, settings)
+        summary = manifest.summarize_folder(folder, computed=False)
+    except SpokenbyError as error:
+        return failure(status.path, "write", error, status.video)
     return status._replace(state=State.UNCHANGED, summary=summary)
 
 

@@ -53,7 +53,7 @@ def absolute(path: str | Path) -> Path:
 
 
 def find_below(path: Path) -> tuple[list[Path], list[str]]:
-    """Return the object that a path stands for, or all objects below it; and who have no path.
+    """Return the object that a path stands for, or all below it; and the addresses without a path.
 
     Raises:
         InputError: none is there.
@@ -191,9 +191,9 @@ def on_disk(path: Path, progress: Progress = no_progress) -> Iterator[Path]:
     try:
         copy, partial = folder / path.name, folder / ".partial"
         if not (copy.exists() and _etag_of_copy(folder) == each.etag):
-            copy.unlink(missing_ok=True)
-            _make_room(each.size, folder, settings)
             with explaining(folder, "set SPOKENBY_CACHE_DIR"):
+                copy.unlink(missing_ok=True)
+                _make_room(each.size, folder, settings)
                 Bucket(f"{SCHEME}{path.parts[1]}").download(each, partial, progress)
                 partial.replace(copy)
                 (folder / _ETAG).write_text(each.etag, "utf-8")
@@ -236,7 +236,8 @@ def _make_room(needed: int, folder: Path, settings: Settings) -> None:
                 size = _size_of(other)
                 taken -= size if _remove(other) else 0
             if taken + needed <= most:
-                missing = sum(_size_of(each) - _on_disk_of(each) for each in others)
+                begun = filter(_is_in_use, others)
+                missing = sum(_size_of(each) - _on_disk_of(each) for each in begun)
                 check_room(folder, needed + missing, "set SPOKENBY_CACHE_DIR")
                 (folder / _PROMISED).write_text(str(needed), "ascii")
                 return
@@ -292,6 +293,14 @@ def _remove(folder: Path) -> bool:
         return not folder.exists()
     finally:
         lock.release()
+
+
+def _is_in_use(folder: Path) -> bool:
+    try:
+        with _lock_of(folder).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def _lock_of(folder: Path) -> FileLock:

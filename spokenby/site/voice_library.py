@@ -202,12 +202,6 @@ def delete_embeddings(embeddings: Iterable[Digest], settings: Settings) -> list[
             remains.append(f"{path} cannot be deleted ({error.strerror}): delete it")
         except SpokenbyError as error:
             remains.append(f"a stored voiceprint is still there: {error}")
-    if settings.bucket:
-        remains.append(
-            f"other hosts may have copies of its voiceprints and name: delete"
-            f" {settings.results / 'embed'} and {settings.corrections} there; their transcripts"
-            " follow when they are next opened"
-        )
     return remains
 
 
@@ -242,6 +236,12 @@ def forget_voice(which: str, settings: Settings) -> Forgotten:
     shutil.rmtree(compared, ignore_errors=True)  # transcripts with today's names
     if compared.exists():
         remains.append(f"{compared} may name them: delete it")
+    if settings.bucket:
+        remains.append(
+            f"other hosts may have copies of its voiceprints and name: delete"
+            f" {settings.results / 'embed'} and {settings.corrections} there; their transcripts"
+            " follow when they are next opened"
+        )
     if not change.scrubbed:
         remains.append(
             f"{library.place} may contain traces, because another process uses it or it cannot be"

@@ -121,8 +121,8 @@ def _best_split(
     """Return the quality of a cluster's best split, and the rows that it splits off.
 
     The quality is whether both parts have enough speech, then how different they are, less the
-    doubt due to the smaller one's speech if only `clear` rows count. There is the less doubt, the
-    more pairs of their rows were heard as two speakers.
+    doubt due to the smaller one's speech if only `clear` rows count. The more pairs of their rows
+    were heard as two speakers, the smaller the doubt.
     """
     rows = np.flatnonzero(cluster)
     founding = np.arange(len(rows)) if clear is None else np.flatnonzero(clear[rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spokenby.digests import DigestIndex
-from spokenby.errors import InputError, SpokenbyError
-from spokenby.output import published
+from spokenby.errors import InputError, SpokenbyError, TransientError
+from spokenby.output import manifest, published
 from spokenby.output.folders import MANIFEST
 from spokenby.settings import Settings
 from spokenby.site.batch import prepare_batch
@@ -25,6 +26,8 @@ from spokenby.view.address import folder_id
 
 FRESH_S: Seconds = 3.0
 """A look at the site is as good as a new one for so long."""
+
+_LOG = logging.getLogger("spokenby")
 
 PATIENCE_S: Seconds = 2.0
 """How long a page waits for a look: reading a new video takes longer."""
@@ -93,6 +96,7 @@ class Videos:
         self._again = again
         self._index = DigestIndex(settings.digest_index)
         self._folders: dict[str, Path] = {}
+        self._brought: dict[Path, float] = {}
         self._named: list[Path] = []
         self._paths: list[str] = []
         for path in paths:
@@ -145,8 +149,24 @@ class Videos:
         found = self._folders.get(id_)
         if not (found and self.about(found)):
             return None
-        published.fetch(found, self._settings, PATIENCE_S)
+        self._bring(found)
         return found
+
+    def _bring(self, folder: Path) -> None:
+        """Have a transcript here as the bucket has it; while that is away, as this host has it.
+
+        A player asks for many parts of a file: not each of them asks the bucket.
+        """
+        here = manifest.read_manifest(folder) is not None
+        if here and time.monotonic() < self._brought.get(folder, 0.0) + FRESH_S:
+            return
+        try:
+            published.fetch(folder, self._settings, PATIENCE_S)
+        except TransientError as error:
+            if not here:
+                raise
+            _LOG.warning("%s is shown as this host has it: %s", folder.name, error)
+        self._brought[folder] = time.monotonic()
 
     def _transcripts(self) -> tuple[dict[Digest, Path], list[Path]]:
         """Return the complete transcripts that the library knows: one by video, and all."""

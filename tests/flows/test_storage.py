@@ -99,3 +99,11 @@ def test_videos_in_a_bucket(hosts: tuple[Site, Site], bucket: str) -> None:
         assert status.code == 1
         assert "1 failed" in status.out
         assert "2 done" in status.out  # one folder for each name of the video
+        # What the bucket has of one video cannot be read: the others go on.
+        damaged = f"transcripts/{first.output('copy of it').name}/manifest.json"
+        Bucket(bucket).put(damaged, b"{")
+        ran = here.run("transcribe", f"{bucket}/talks/copy of it.mp4", f"{bucket}/talks")
+        assert ran.code == 1, ran.out
+        assert " ".join(ran.out.split()).count("manifest.json is damaged") == 1, ran.out
+        assert (second.output(TALK) / "transcript.json").exists()
+        assert "cut off" not in here.run("status").out

@@ -159,6 +159,8 @@ def test_a_reader_meets_the_old_or_the_new_one(on: Host, bucket: str) -> None:
     [
         '{"files": {',
         '{"files": {"a.txt": {}}}',
+        '{"files": {"a.txt": 1}}',
+        json.dumps({"files": {"..": {"sha256": "0" * 64, "bytes": 0}}}),
         json.dumps({"files": {"../../../out": {"sha256": "0" * 64, "bytes": 0}}}),
     ],
 )

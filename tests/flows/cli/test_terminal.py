@@ -117,12 +117,13 @@ def test_ctrl_c_leaves_one_line_and_no_half_table(site_copy: Site) -> None:
 
 
 def test_a_line_printed_while_the_live_table_stops_leaves_no_copy_of_it() -> None:
-    rendering, printed = threading.Event(), io.StringIO()
+    rendering, stopping, printed = threading.Event(), threading.Event(), io.StringIO()
 
     class Slow(RenderHook):
         def process_renderables(self, renderables: list[Any]) -> list[Any]:
             if threading.current_thread() is line:
                 rendering.set()
+                stopping.wait(10)
                 time.sleep(0.2)  # time enough for the table to stop, if nothing holds it up
             return renderables
 
@@ -132,7 +133,8 @@ def test_a_line_printed_while_the_live_table_stops_leaves_no_copy_of_it() -> Non
     live = LiveTable("a table", console=console, auto_refresh=False, transient=True)
     live.start()
     line.start()
-    assert rendering.wait(10)
+    assert rendering.wait(60)
+    stopping.set()
     live.stop()
     line.join()
     screen = pyte.Screen(80, 10)
