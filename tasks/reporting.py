@@ -94,7 +94,7 @@ def write_outputs(
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = published.write_folder(folder, manifest.with_files(run, files))
-    renamed = rename_since(identities, video.digest, embeddings, folder, settings)
+    renamed = rename_since(identities, video.digest, embeddings or "", folder, settings)
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,

@@ -408,11 +408,11 @@ def main() -> None:
     with temporary_folder() as folder, services(folder) as (there, shared), server() as api:
         shared["PREFECT_API_URL"] = api
         results = measure(folder, there, shared, options)
-    whats = list(dict.fromkeys(row["what"] for row in results))
+    commands = list(dict.fromkeys(row["what"] for row in results))
     head = ["", "videos known", *Spent._fields]
     rows = [
         [what, row["known"], *(row[name] for name in Spent._fields)]
-        for what in whats
+        for what in commands
         for row in results
         if row["what"] == what
     ]
