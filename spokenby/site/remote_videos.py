@@ -36,6 +36,9 @@ _ETAG, _PROMISED = ".etag", ".promised"
 _listed: dict[str, Stored] = {}
 """By address, what was last seen of videos."""
 
+_searched: set[Path] = set()
+"""Folders of which all is in `_listed`."""
+
 
 def is_remote(path: str | Path) -> bool:
     """Return whether a path stands for what is in a bucket."""
@@ -64,6 +67,8 @@ def find_below(path: Path) -> tuple[list[Path], list[str]]:
     found = [one] if one else [*bucket.list(f"{key}/" if key else "")]
     if not found:
         raise InputError(f"there is nothing at {address_of(path)}", "check the name")
+    if one is None:
+        _searched.add(path)
     paths, pathless = [], []
     for each in found:
         address = f"{SCHEME}{bucket.name}/{each.key}"
@@ -83,6 +88,8 @@ def read_object(path: Path) -> bytes | None:
     Raises:
         SpokenbyError: the bucket cannot be used.
     """
+    if address_of(path) not in _listed and not _searched.isdisjoint(path.parents):
+        return None
     bucket, key = _place(path)
     got = bucket.get(key)
     return got.content if got else None

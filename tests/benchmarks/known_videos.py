@@ -92,8 +92,8 @@ def command(words: list[str]) -> None:
 
     make = buckets._make_client
 
-    def make_counted(process: int) -> Any:
-        client = make(process)
+    def make_counted(*which: Any, **how: Any) -> Any:
+        client = make(*which, **how)
         client.meta.events.register("before-send.s3", count("requests"), unique_id="counted")
         return client
 
