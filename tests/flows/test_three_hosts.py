@@ -204,6 +204,19 @@ class Cluster(Served):
             row = connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
             return int(row.fetchone()[0])  # type: ignore[index]
 
+    def cpu(self) -> dict[str, float]:
+        """Return the CPU seconds that each of the shared services has used."""
+        services = {
+            "Prefect server": self.parts["server"].pid,
+            "PostgreSQL": self.postgres._process.pid,  # type: ignore[union-attr]
+            "S3 server": self.bucket_server._process.pid,  # type: ignore[union-attr]
+        }
+        spent = {}
+        for name, pid in services.items():
+            tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            spent[name] = sum(sum(process.cpu_times()[:4]) for process in tree)
+        return spent
+
     def megabytes(self) -> float:
         """Return how large the Prefect server's database is."""
         with psycopg.connect(self.postgres.address) as connection:
@@ -349,10 +362,12 @@ def test_three_hosts_compute_each_video_once(
     Bucket(cluster.videos_in).put("1/broken.mp4", b"not a video")
     for host in range(1, HOSTS + 1):
         cluster.work(host)
-    begun, before = time.monotonic(), cluster.megabytes()
+    begun, before, idle = time.monotonic(), cluster.megabytes(), cluster.cpu()
     runs = [cluster.trigger(paths=[folder]) for folder in folders]
     ended = wait_all(cluster, runs, 1500)
     print(f"three hosts: {time.monotonic() - begun:.0f} s")
+    used = {name: (spent - idle[name]) / len(clips) for name, spent in cluster.cpu().items()}
+    print("CPU s a video:", ", ".join(f"{name} {spent:.2f}" for name, spent in used.items()))
     assert Counter(run["state"]["name"] for run in ended) == {"Completed": 2, "Failed": 1}
     assert "broken.mp4" in str([run["state"]["message"] for run in ended])
 
@@ -364,7 +379,9 @@ def test_three_hosts_compute_each_video_once(
     grew = (cluster.megabytes() - before) / (len(clips) + 1)
     print(f"the server's database grew by {grew:.2f} MB a video")
     stored = [*Bucket(cluster.bucket).list()]
-    print(f"the bucket: {len(stored)} objects, {sum(each.size for each in stored) / 1e6:.1f} MB")
+    for kind in sorted({each.key.split("/")[0] for each in stored}):
+        sizes = [each.size for each in stored if each.key.startswith(f"{kind}/")]
+        print(f"the bucket: {len(sizes)} objects, {sum(sizes) / 1e6:.2f} MB of {kind}")
     compare(cluster, one_host, clips, with_names=True)
     assert cluster.voices() == voices
     assert cluster.locks() == 0
@@ -488,8 +505,6 @@ def test_a_sweep_deals_out_to_hosts_that_are_cut_off_and_lose_their_server(
         wait(lambda: len(cluster.published()) == len(clips), 1500, cluster.published)
         ended = wait_all(cluster, [run["id"] for run in cluster.runs()], 600)
         print(Counter(run["state"]["name"] for run in ended), hosts())
-        for run in cluster.runs():
-            print(cluster.history_of(run["id"]))
         wait(lambda: {*cluster.voices()} == naming.named, 60, cluster.voices)
     assert not naming.refused
     assert naming.named
