@@ -56,6 +56,7 @@ bench: ready ## measure what needs no fetched model and no GPU: some minutes; sa
 	@echo "  whisperx.py          against WhisperX, which it installs: 6 GB"
 	@echo "  pyannote_parity.py   against pyannote.audio, on a pipeline's folder"
 	@echo "  accuracy.py          words, speakers and names beside other systems, on recordings"
+	@echo "  known_videos.py      how many videos a site of several hosts may know: 30 minutes"
 	@echo "  diarization_quality.py  on recordings with references"
 
 doctor: ready ## say what works on this machine and what to do about the rest

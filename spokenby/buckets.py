@@ -21,6 +21,9 @@ from spokenby.types import Progress, Seconds, no_progress
 AWAY_S: Seconds = 120.0
 """How long to wait for a server that was there before, as while it is restarted."""
 
+AT_ONCE = 16
+"""So many small objects are read at a time."""
+
 _IN_HASTE_S: Seconds = 10.0
 """Who waits less than this, as a page does, does not wait for a server that hangs either."""
 

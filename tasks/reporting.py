@@ -18,7 +18,12 @@ from spokenby.review.listening_copy import listening_copy
 from spokenby.settings import host_name, read_settings
 from spokenby.site.on_done import tell
 from spokenby.site.video_locks import confirm_claim
-from spokenby.site.voice_library import Identified, note_transcript, open_library
+from spokenby.site.voice_library import (
+    Identified,
+    note_transcript,
+    open_library,
+    rename_since,
+)
 from spokenby.stages.merging import name_speakers
 from spokenby.telemetry import sampler
 from spokenby.types import AudioFile, SpeakerTranscript, StageResult, TranscriptSummary, Video
@@ -89,6 +94,7 @@ def write_outputs(
         # First: should writing fail, or be killed, the next run does both.
         note_transcript(video, folder, transcript, settings)
         kept = published.write_folder(folder, manifest.with_files(run, files))
+    renamed = rename_since(identities, video.digest, embeddings or "", folder, settings)
     summary = manifest.summarize_folder(folder, computed=True)
     show_video(
         video.digest,
@@ -105,6 +111,7 @@ def write_outputs(
     # Not in the transcript, which neither concerns for long.
     passing = [unmatched_people] if unmatched_people else []
     passing += [copy.missing] if copy.missing else []
+    passing += [renamed] if renamed else []
     passing += [f"edited by hand, kept: {kept}"] if kept else []
     if problem := tell(on_done, folder, settings):
         get_logger("spokenby").warning("%s", problem)

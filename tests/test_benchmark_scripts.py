@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from buckets import program_of_server
 from conftest import ROOT
+from postgres import programs_of_server
 
 from spokenby.evaluation.annotations import Annotation, TimedWord
 from spokenby.types import Turn
@@ -102,6 +104,26 @@ def test_cost_of_speech_and_speakers(tmp_path: Path) -> None:
     assert min(stages) > 0
     assert exact["together"] == pytest.approx(sum(stages))
     assert exact["of it Silero"] + exact["of it segmentation"] <= exact["speech"]
+
+
+@pytest.mark.skipif(
+    "EVERY_BENCHMARK" not in os.environ, reason="takes minutes: set EVERY_BENCHMARK=1"
+)
+def test_cost_by_how_many_videos_are_known(tmp_path: Path, prefect_server: str) -> None:
+    if not (programs_of_server() and program_of_server()):
+        pytest.skip("PostgreSQL or SeaweedFS is not on this machine")
+    written = measure(
+        tmp_path / "known.json",
+        "known_videos.py",
+        *("--known", "1", "3", "--rounds", "1"),
+        PREFECT_API_URL=prefect_server,
+    )
+    found = {(row["what"], row["known"]): row for row in written["results"]}
+    asked = [found["status, new host", known]["requests"] for known in (1, 3)]
+    assert asked[1] > asked[0]  # each manifest and digest
+    assert found["status", 3]["requests"] < asked[1]
+    assert found["one new video", 3]["statements"] == found["one new video", 1]["statements"]
+    assert all(row["cpu"] > 0 for row in found.values())
 
 
 @pytest.mark.usefixtures("scripts")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from natsort import natsorted
 
-from spokenby.buckets import AWAY_S, Bucket, ChangedError, Stored
+from spokenby.buckets import AT_ONCE, AWAY_S, Bucket, ChangedError, Stored
 from spokenby.database import Database
 from spokenby.errors import InputError, SpokenbyError, TransientError
 from spokenby.files import explaining, replacing
@@ -43,9 +43,6 @@ _SCHEMA = """
     CREATE TABLE IF NOT EXISTS transcripts
         (bucket TEXT, folder TEXT, etag TEXT, about BLOB, here TEXT, PRIMARY KEY (bucket, folder))
 """
-
-_AT_ONCE = 16
-"""So many manifests are read at a time."""
 
 _TIMES = 5
 """How often to start over when others write during a read."""
@@ -268,7 +265,7 @@ class _Copies:
             if each.key.endswith(f"/{MANIFEST}")
         }
         changed = [name for name, etag in there.items() if before.get(name) != etag]
-        with ThreadPoolExecutor(_AT_ONCE) as readers:
+        with ThreadPoolExecutor(AT_ONCE) as readers:
             found = readers.map(lambda name: self._bucket.get(_manifest_of(name)), changed)
             read = {
                 name: _Known(got.etag, got.content, "")

@@ -20,7 +20,7 @@ from spokenby.settings import Settings, read_settings
 from spokenby.site.attempts import Attempt, Ledger
 from spokenby.site.batch import Batch, plan_named
 from spokenby.site.find_videos import BadPath, LeftOut, look_for_videos, no_video_in
-from spokenby.site.remote_videos import address_of, release
+from spokenby.site.remote_videos import address_of, learn_digests, release
 from spokenby.site.track_folders import (
     digest_recording,
     probe_recording,
@@ -137,6 +137,9 @@ class Inventory:
         self.ledger = Ledger(batch.settings.ledger)
         self.index = DigestIndex(batch.settings.digest_index)
         self.attempts: Mapping[Digest, Attempt] = {}
+        """By transcript, the oldest first."""
+        self.last_attempts: Mapping[Digest, Attempt] = {}
+        """By video."""
         self.left_out: LeftOut = {}
         """What the folders looked into hold besides; see `sum_up_left_out`."""
         self._found: dict[tuple[str, ...], tuple[list[Path], list[VideoStatus]]] = {}
@@ -145,6 +148,7 @@ class Inventory:
     def look_at(self, paths: Iterable[Path], read: Read) -> Iterator[VideoStatus]:
         """Yield how far each video is with the params of the batch."""
         self.attempts = self.ledger.read()
+        self.last_attempts = {attempt.video: attempt for attempt in self.attempts.values()}
         published.look(self.batch.settings)
         yield from look_at(paths, read, self._judge)
 
@@ -287,6 +291,7 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
     of_site = [] if lies_elsewhere else [settings.videos]
     found, problems = look_for_videos(paths or of_site, inventory.left_out)
     yield from map(bad_path, problems)
+    learn_digests(found, inventory.index)
 
     def read(path: Path) -> Digest:
         with showing(address_of(path), INSPECT) as progress:
@@ -298,9 +303,9 @@ def list_site(paths: Sequence[str], inventory: Inventory) -> Iterator[VideoStatu
     for status in inventory.look_at(found, read):
         shown |= {status.path, status.digest}
         if status.digest:
-            others = [a for a in inventory.attempts.values() if a.video == status.digest]
-            if status.state is State.WAITING and others:
-                status = _status_of(others[-1], status.path, inventory.claims)  # noqa: PLW2901
+            other = inventory.last_attempts.get(status.digest)
+            if status.state is State.WAITING and other:
+                status = _status_of(other, status.path, inventory.claims)  # noqa: PLW2901
             params = inventory.batch.for_video(status.path)
             plan = plan_named(Path(status.path).stem, status.digest, params)
             yield status._replace(stored=plan.stored)

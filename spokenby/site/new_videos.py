@@ -9,7 +9,7 @@ from typing import NamedTuple
 from spokenby.errors import TransientError
 from spokenby.site.find_videos import look_for_videos
 from spokenby.site.inventory import Inventory, State, VideoStatus, bad_path
-from spokenby.site.remote_videos import address_of
+from spokenby.site.remote_videos import address_of, learn_digests
 from spokenby.site.track_folders import digest_recording, newest_stat
 from spokenby.types import Digest
 
@@ -41,6 +41,7 @@ def survey(folders: Sequence[str], inventory: Inventory, choice: Choice) -> list
     )
     files = _stats(found)
     order = sorted(files, key=lambda path: files[path].st_mtime_ns, reverse=choice.newest_first)
+    learn_digests(files, inventory.index)
     known = inventory.index.recall_all(files)
     ready = 0
 

@@ -10,13 +10,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from spokenby.buckets import Bucket, Stored
+from spokenby.buckets import AT_ONCE, Bucket, Stored
 from spokenby.digests import DigestIndex, digest_of
 from spokenby.errors import InputError, SpokenbyError, StoppedError
 from spokenby.files import check_room, explaining
@@ -34,6 +35,9 @@ _ETAG, _PROMISED = ".etag", ".promised"
 
 _listed: dict[str, Stored] = {}
 """By address, what was last seen of videos."""
+
+_searched: set[Path] = set()
+"""Folders of which all is in `_listed`."""
 
 
 def is_remote(path: str | Path) -> bool:
@@ -63,6 +67,8 @@ def find_below(path: Path) -> tuple[list[Path], list[str]]:
     found = [one] if one else [*bucket.list(f"{key}/" if key else "")]
     if not found:
         raise InputError(f"there is nothing at {address_of(path)}", "check the name")
+    if one is None:
+        _searched.add(path)
     paths, pathless = [], []
     for each in found:
         address = f"{SCHEME}{bucket.name}/{each.key}"
@@ -74,6 +80,19 @@ def find_below(path: Path) -> tuple[list[Path], list[str]]:
         else:  # such as a//b or a/./b
             pathless.append(address)
     return paths, pathless
+
+
+def read_object(path: Path) -> bytes | None:
+    """Return the bytes of a small object beside videos; `None` if there is none.
+
+    Raises:
+        SpokenbyError: the bucket cannot be used.
+    """
+    if address_of(path) not in _listed and not _searched.isdisjoint(path.parents):
+        return None
+    bucket, key = _place(path)
+    got = bucket.get(key)
+    return got.content if got else None
 
 
 def stat_of(path: Path) -> os.stat_result:
@@ -103,14 +122,34 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
 
 def recall_digest(path: Path, index: DigestIndex | None) -> Digest | None:
     """Return the digest of a video that this host has read, or another one of the site."""
-    settings = read_settings()
     if index is None:  # its bytes are in question
         return None
-    if known := index.recall(path, stat_of(path)):
-        return known
-    if not settings.bucket:
-        return None
-    got = Bucket(settings.bucket).get(_DIGESTS + _name(path))
+    stat = stat_of(path)
+    if (digest := index.recall(path, stat)) is None and (digest := _noted(path)):
+        index.remember(path, stat, digest)
+    return digest
+
+
+def learn_digests(paths: Iterable[Path], index: DigestIndex) -> None:
+    """Let this host know the digests of those videos in buckets that another one has read.
+
+    Raises:
+        SpokenbyError: the bucket cannot be used.
+    """
+    stats = {}
+    for path in filter(is_remote, paths):
+        with suppress(OSError):  # gone since it was found
+            stats[path] = stat_of(path)
+    unknown = [*(stats.keys() - index.recall_all(stats).keys())]
+    with ThreadPoolExecutor(AT_ONCE) as readers:
+        found = dict(zip(unknown, readers.map(_noted, unknown), strict=True))
+    index.remember_all({path: (stats[path], digest) for path, digest in found.items() if digest})
+
+
+def _noted(path: Path) -> Digest | None:
+    """Return the digest that a host of the site has noted of a video."""
+    settings = read_settings()
+    got = Bucket(settings.bucket).get(_DIGESTS + _name(path)) if settings.bucket else None
     digest = got.content.decode("ascii", "replace") if got and got.content else ""
     return digest if len(digest) == len(hashlib.sha256().hexdigest()) else None
 

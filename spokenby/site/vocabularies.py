@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spokenby.errors import InputError
+from spokenby.site.remote_videos import address_of, is_remote, read_object
 from spokenby.stages.vocabulary import ARROW, Vocabulary, parse_vocabulary
 
 FILE = "vocabulary.txt"
@@ -31,7 +32,7 @@ class Vocabularies:
         """Return the vocabulary of the most specific file; an empty one if there is none.
 
         Raises:
-            InputError: the file cannot be read, or a line of it is at fault.
+            SpokenbyError: the file cannot be read, or a line of it is at fault.
         """
         if self._of_all is not None:
             return self._of_all
@@ -40,7 +41,11 @@ class Vocabularies:
     def _of_folder(self, folder: Path) -> Vocabulary | None:
         if folder not in self._read:
             file = folder / FILE
-            self._read[folder] = read_vocabulary(file) if file.is_file() else None
+            if is_remote(folder):
+                content = read_object(file)
+                self._read[folder] = None if content is None else _parse(content, address_of(file))
+            else:
+                self._read[folder] = read_vocabulary(file) if file.is_file() else None
         return self._read[folder]
 
 
@@ -53,11 +58,16 @@ def read_vocabulary(file: Path) -> Vocabulary:
     try:
         with file.open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)
-        return parse_vocabulary(content.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"the vocabulary {file} cannot be read ({error.strerror})", "check its name"
         ) from None
+    return _parse(content, str(file))
+
+
+def _parse(content: bytes, file: str) -> Vocabulary:
+    try:
+        return parse_vocabulary(content[: MOST_BYTES + 1].decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InputError(f"the vocabulary {file} is not UTF-8 text", "save it as such") from None
     except ValueError as error:

@@ -118,6 +118,28 @@ def note_folder(folder: Path, settings: Settings) -> None:
         note_transcript(manifest.video_of(about), folder, transcript, settings)
 
 
+def rename_since(
+    shown: Sequence[Identity], video: Digest, embeddings: Digest, folder: Path, settings: Settings
+) -> str:
+    """Write a transcript again if a speaker has another name than it shows; return a warning.
+
+    Who renames a voice writes the transcripts that are there. One that was just being written was
+    not, or its writer was cut off from the database and had no turn any more.
+
+    Args:
+        shown: the identities that it was written with.
+        video: whose transcript it is.
+        embeddings: of its voiceprints; empty if nobody was identified.
+        folder: of the transcript.
+        settings: the site.
+    """
+    library = open_library(settings) if embeddings else None
+    if not library or tuple(shown) == library.identities_of(video, embeddings):
+        return ""
+    written = rewrite_folder(folder, library.identities_of, settings.claims, pages=page.render)
+    return f"a name that was given meanwhile is not in it: {written.note}" if written.note else ""
+
+
 def rewrite_transcripts(
     videos: Collection[Digest] | None, settings: Settings, *, overwrite: bool = False
 ) -> Iterator[Rewritten]:

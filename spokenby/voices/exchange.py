@@ -122,6 +122,8 @@ class Content(Frozen):
     voices: tuple[Voice, ...]
     merged: tuple[Merged, ...]
     apart: tuple[tuple[Number, Number], ...]
+    voiceless: tuple[Appearance, ...] = ()
+    """Speakers of whom there is too little speech to tell, or who were forgotten."""
 
     def numbers(self) -> list[int]:
         """Return the numbers of all voices, including those merged into others."""
@@ -184,6 +186,7 @@ def export_voices(connection: Connection) -> dict[str, Any]:
             for row in connection.execute(select(aliases).order_by(aliases.c.number))
         ),
         apart=tuple(tuple(row) for row in connection.execute(select(apart.c.voice, apart.c.other))),
+        voiceless=tuple(seen[None]),
     ).model_dump(mode="json")
 
 
@@ -199,11 +202,11 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
     places = _add_voices(connection, given)
     prints = _add_prints(connection, given, places)
     videos = set(connection.scalars(select(appearances.c.video).distinct()))
+    decided = [(row, places[voice.number]) for voice in given.voices for row in voice.appearances]
     seen = {
         (row.video, row.speaker): row.model_dump()
-        | {"voice": places[voice.number], "samples": json.dumps(row.samples)}
-        for voice in given.voices
-        for row in voice.appearances
+        | {"voice": number, "samples": json.dumps(row.samples)}
+        for row, number in [*((row, None) for row in given.voiceless), *decided]
         if row.video not in videos  # this library's decisions on a video take precedence
     }
     if seen:
@@ -212,7 +215,7 @@ def import_voices(connection: Connection, content: Mapping[str, Any]) -> tuple[I
         voice, second = places.get(one), places.get(other)
         if voice and second and voice != second and not are_apart(connection, voice, second):
             connection.execute(insert(apart).values(voice=voice, other=second))
-    concerned = {row.video for voice in given.voices for row in voice.appearances}
+    concerned = {row.video for row, _ in decided}
     touched = set(places.values())
     return (
         Imported(

@@ -116,8 +116,9 @@ class VoiceLibrary:
             return ()
         with self._store.writing() as connection:
             of_video = appearances.c.video == video.digest
-            before = connection.scalars(select(appearances.c.embeddings).where(of_video))
-            if set(before) == {embeddings.digest}:
+            noted = select(appearances.c.speaker, appearances.c.embeddings).where(of_video)
+            before = {(row.speaker, row.embeddings) for row in connection.execute(noted)}
+            if before == {(speaker, embeddings.digest) for speaker in embeddings.speakers}:
                 connection.execute(
                     update(appearances).where(of_video).values(video_name=video.name)
                 )

@@ -50,6 +50,15 @@ def before_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], ob
     return arrange
 
 
+def end_connections(address: str) -> None:
+    """End the connections that hold locks."""
+    with psycopg.connect(address) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'spokenby on %'"
+        )
+
+
 def test_a_run_that_was_cut_off_does_not_write_over_another(
     shared: Site, other: Locks, before_writing: Callable[[Callable[[], object]], None]
 ) -> None:
@@ -58,11 +67,7 @@ def test_a_run_that_was_cut_off_does_not_write_over_another(
     claim = shared.manifest(TALK)["video"]["digest"][:32]
 
     def cut_off() -> None:
-        with psycopg.connect(address) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name LIKE 'spokenby on %'"
-            )
+        end_connections(address)
         assert other.take(claim)
 
     before_writing(cut_off)
@@ -107,3 +112,27 @@ def test_a_run_waits_for_another_and_outlives_a_restart_of_the_database(
     assert shared.output(TALK).stat().st_ino != before
     assert Ledger(shared.environment["SPOKENBY_DATABASE"]).read() == {}
     assert not other.is_taken(claim)
+
+
+@pytest.mark.parametrize("was_cut_off", [False, True])
+def test_a_voice_named_while_its_first_transcript_is_written_has_the_name_there(
+    shared: Site,
+    before_writing: Callable[[Callable[[], object]], None],
+    was_cut_off: bool,
+) -> None:
+    named = []
+
+    def name_voice() -> None:
+        if named:  # written again
+            return
+        if was_cut_off:
+            end_connections(shared.environment["SPOKENBY_DATABASE"])
+        named.append(shared.run("voices", "name", "1", "Ada"))
+
+    before_writing(name_voice)
+    with Here(shared) as here:
+        ran = here.run("transcribe", shared.videos / f"{TALK}.mp4", "--force", "merge")
+    assert ran.code == 0, ran.out
+    assert named[0].returncode == 0, named[0].stdout + named[0].stderr
+    assert "Ada" in {speaker.name for speaker in shared.transcript(TALK).speakers}
+    assert "Ada" in (shared.output(TALK) / "transcript.txt").read_text()

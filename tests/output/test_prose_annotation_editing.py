@@ -257,6 +257,19 @@ def test_odd_names_and_words_stay_text(odd, tmp_path):
     assert [json.loads(timeline)["name"]] == [xml_text(odd) or "transcript"]
 
 
+def test_a_speaker_without_a_word_is_an_empty_tier(tmp_path):
+    transcript = transcript_of([("S0", [(0, 1, "so")])], ["Ada"])
+    silent = transcript.speakers[0].model_copy(update={"label": "S1", "name": "Eve"})
+    transcript = transcript.model_copy(update={"speakers": (*transcript.speakers, silent)})
+    everything = formats.render(transcript, "talk", {}, formats.FORMATS)
+    assert len(everything) == len(formats.FORMATS)
+    path = tmp_path / "x.TextGrid"
+    path.write_bytes(everything["transcript.TextGrid"])
+    praat = parselmouth.read(str(path))
+    assert parselmouth.praat.call(praat, "Get tier name", 2) == "Eve"
+    assert parselmouth.praat.call(praat, "Get number of intervals", 2) == 1
+
+
 @given(transcripts())
 def test_tiers_hold_every_segment_apart_and_in_order(transcript):
     (content,) = rendered(transcript, "eaf")

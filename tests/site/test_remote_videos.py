@@ -12,15 +12,18 @@ from unittest.mock import patch
 import pytest
 from media import Sound, make_video, tone
 
+from spokenby import digests
 from spokenby.buckets import Bucket, Stored
 from spokenby.digests import DigestIndex, digest_file
 from spokenby.errors import InputError, TransientError
 from spokenby.progress import Event, Step, listening
+from spokenby.settings import read_settings
 from spokenby.site import track_folders
 from spokenby.site.find_videos import find_videos, look_for_videos, sum_up_left_out
 from spokenby.site.inventory import confirm_unchanged, inspect
 from spokenby.site.remote_videos import (
     address_of,
+    learn_digests,
     note_digest,
     on_disk,
     recall_digest,
@@ -107,6 +110,14 @@ def test_a_video_is_read_once_by_all_hosts(
     with monkeypatch.context() as patch:
         patch.setattr(track_folders, "on_disk", None)
         assert digest_recording(path, index) == video.digest
+    # Nor is it asked again in the bucket, even of many at a time.
+    monkeypatch.setattr(digests, "_SETTLED_NS", 0)
+    learnt = DigestIndex(tmp_path / "third.sqlite")
+    assert digest_recording(path, index) == video.digest
+    learn_digests([path, tmp_path / "not in a bucket.mp4"], learnt)
+    there = Bucket(read_settings().bucket)
+    there.delete(*[each.key for each in there.list("digests/")])
+    assert recall_digest(path, index) == recall_digest(path, learnt) == video.digest
     assert newest_stat(path).st_size == file.stat().st_size
     Bucket(videos).put("talk.mp4", b"another")
     with pytest.raises(TransientError, match=r"s3://.*/talk.mp4 changed after the run"):

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from spokenby.buckets import Bucket
 from spokenby.errors import InputError
 from spokenby.plan.planning import stage_digests
 from spokenby.plan.profiles import Profile, make_recipe
 from spokenby.settings import Settings
 from spokenby.site.batch import Batch
+from spokenby.site.find_videos import look_for_videos
 from spokenby.site.inventory import INSPECT, Inventory, State
 from spokenby.site.vocabularies import Vocabularies, read_vocabulary
 
@@ -47,6 +49,33 @@ def test_the_most_specific_file_wins(tmp_path: Path, talks: Path) -> None:
     assert terms() == "Beside\nMore"
     (tmp_path / "named.txt").write_text("")
     assert terms(tmp_path / "named.txt") == ""
+
+
+def test_a_file_beside_videos_in_a_bucket(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vocabulary.txt").write_text("Site")
+    there = Bucket(bucket)
+    talk = f"{bucket}/talks/talk.mp4"
+
+    def terms() -> str:
+        return str(batch_of(tmp_path).for_video(talk).recipe.transcribe.vocabulary)
+
+    assert terms() == "Site"
+    there.put("talks/talk.mp4", b"x")
+    there.put("talks/vocabulary.txt", "\ufeffBeside\r\nMore".encode())
+    assert terms() == "Beside\nMore"
+    there.put("talks/vocabulary.txt", b"\xff")
+    with pytest.raises(InputError, match=r"s3://.*/talks/vocabulary.txt is not UTF-8"):
+        terms()
+    # Where a folder was searched, nothing is asked about what it does not hold.
+    there.put("others/talk.mp4", b"x")
+    assert look_for_videos([f"{bucket}/others", f"{bucket}/talks"])[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "get", None)
+        assert batch_of(tmp_path).for_video(f"{bucket}/others/talk.mp4").recipe.transcribe
+    with pytest.raises(InputError, match="is not UTF-8"):
+        terms()
 
 
 def test_params_that_were_given_win(tmp_path: Path, talks: Path) -> None:

@@ -91,10 +91,7 @@ def exports(draw: st.DrawFn):
             "speaker": pick("SPEAKER_00", None),
         }
 
-    number, voices, merged, places = 0, [], [], set()
-    for name in [*names, None, None][: next(drawn) % 5]:
-        number += 1 + pick(0, 1, 100)
-        prints = {(p := print_of(pick(*MODELS)))["vector"]: p for _ in range(pick(0, 1, 3))}
+    def appearances():
         seen = {}
         for _ in range(pick(1, 0, 2)):
             place = (digest(), f"SPEAKER_{pick(*range(12)):02}")
@@ -111,6 +108,13 @@ def exports(draw: st.DrawFn):
                     "samples": [[1.5, 2.0 + next(drawn, 0)]] * pick(1, 0),
                     "identified": 1.7e9 + next(drawn, 0) / 3,
                 }
+        return [seen[place] for place in sorted(seen)]
+
+    number, voices, merged, places = 0, [], [], set()
+    for name in [*names, None, None][: next(drawn) % 5]:
+        number += 1 + pick(0, 1, 100)
+        prints = {(p := print_of(pick(*MODELS)))["vector"]: p for _ in range(pick(0, 1, 3))}
+        seen = appearances()
         if not (name or prints or seen):  # of such a voice nothing is known
             continue
         voices.append(
@@ -120,7 +124,7 @@ def exports(draw: st.DrawFn):
                 "name": name,
                 "created": 1.7e9 + next(drawn, 0) / 3,
                 "prints": list(prints.values()),
-                "appearances": [seen[place] for place in sorted(seen)],
+                "appearances": seen,
             }
         )
     numbers = [voice["number"] for voice in voices]
@@ -135,6 +139,7 @@ def exports(draw: st.DrawFn):
         "voices": voices,
         "merged": merged,
         "apart": pairs,
+        "voiceless": appearances(),
     }
 
 

@@ -689,6 +689,29 @@ def test_export_and_import(library, tmp_path):
     assert names(identify(other, "four", -ADA)) == ["Speaker 5"]
 
 
+def test_speakers_without_a_voice_are_imported_or_identified_again(library, tmp_path):
+    short = np.stack([ADA, BOB])
+    assert names(identify(library, "one", *short, speech=3.0)) == [
+        "Unknown speaker A",
+        "Unknown speaker B",
+    ]
+    identify(library, "two", ADA)
+    identify(library, "three", BOB, None)
+    content = json.loads(json.dumps(library.export()))
+    other = VoiceLibrary(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    other.import_(content)
+    assert other.export() == content
+    for name, speakers, speech in (("one", (*short,), 3.0), ("three", (BOB, None), 20.0)):
+        again = identify(other, name, *speakers, speech=speech)
+        assert again == library.identities_of(digest(name))
+    # Exports of before have none of them: what is lacking is decided, and the rest stays.
+    del content["voiceless"]
+    older = VoiceLibrary(f"sqlite:///{tmp_path / 'older.sqlite'}")
+    older.import_(content)
+    assert names(identify(older, "three", BOB, None)) == ["Speaker 2", "Unknown speaker A"]
+    assert names(identify(older, "one", *short, speech=3.0)) == ["Speaker 1", "Speaker 2"]
+
+
 def test_import_into_a_library_that_has_voices(library, tmp_path):
     other = VoiceLibrary(f"sqlite:///{tmp_path / 'other.sqlite'}")
     identify(other, "one", EVE, ADA, BOB)

@@ -64,7 +64,7 @@ def write_textgrid(transcript: SpeakerTranscript, _name: str, _about: Mapping[st
     from pympi import TextGrid
 
     tiers = dict(_tiers(transcript))
-    last = max((segments[-1][1] for segments in tiers.values()), default=0)
+    last = max((end for segments in tiers.values() for _, end, _ in segments), default=0)
     grid = TextGrid(xmax=max(last / 1000, transcript.duration, 0.001))
     for tier, segments in tiers.items():
         # The library doubles quotes in texts, but not in names.
