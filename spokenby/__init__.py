@@ -9,5 +9,5 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 # The threads of OpenMP, which torch and CTranslate2 use, otherwise spin while they wait for each
-# other: a third of the CPU time where networks or runs share the cores.
+# other: four runs on two cores take 1.3 times as long. See tests/benchmarks/waiting_threads.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

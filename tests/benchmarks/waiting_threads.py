@@ -2,7 +2,7 @@
 
     python tests/benchmarks/waiting_threads.py [--at-once 1 2 3] [--minutes 1] [--rounds 2]
 
-So many `spokenby transcribe` at once, each with a video and a site of its own, share the cores.
+So many `spokenby transcribe` at once, each of one video on a site of its own, share the cores.
 spokenby sets OMP_WAIT_POLICY=PASSIVE, so that threads sleep. GOMP_SPINCOUNT has those of GNU's
 OpenMP spin before they do: 3 ms unless told, 0.1 ms as a compromise. Transcripts are
 compared, too.
@@ -10,6 +10,7 @@ compared, too.
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -32,13 +33,12 @@ class Ran(NamedTuple):
     texts: list[str]
 
 
-def measure(
-    folder: Path, api: str, at_once: int, seconds: float, sound: list[Path], given: dict[str, str]
-) -> Ran:
+def measure(folder: Path, api: str, at_once: int, video: Path, given: dict[str, str]) -> Ran:
     """Transcribe a video on each of some sites at once."""
     sites = [Site(folder / str(number), api, **given) for number in range(at_once)]
     for site in sites:
-        make_videos(site.videos, [seconds], sound)
+        site.videos.mkdir(parents=True)
+        shutil.copy(video, site.videos)
     with ThreadPoolExecutor(at_once) as runs:
         costs = list(runs.map(lambda site: site.transcribe(*EMBEDDED), sites))
     texts = {path.read_text() for site in sites for path in site.transcripts.glob("*/*.txt")}
@@ -51,16 +51,16 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    sound = sounds(options.sound)
     rows, results = [], []
-    with server() as api:
+    with temporary_folder() as made, server() as api:
+        (video,) = make_videos(made / "videos", [60 * options.minutes], sounds(options.sound))
         for at_once in options.at_once:
             best: dict[str, Ran] = {}
             for number in range(options.rounds):
                 for way, given in WAYS.items():
                     say(f"{at_once} at once, {way}, round {number + 1} of {options.rounds}")
                     with temporary_folder() as folder:
-                        ran = measure(folder, api, at_once, 60 * options.minutes, sound, given)
+                        ran = measure(folder, api, at_once, video, given)
                     best[way] = min(best.get(way, ran), ran)
             asleep = best["asleep"]
             if any(ran.texts != asleep.texts for ran in best.values()):
