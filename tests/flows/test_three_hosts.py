@@ -217,7 +217,10 @@ class Cluster(Served):
         spent = {}
         for name, pid in services.items():
             tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            spent[name] = sum(sum(process.cpu_times()[:4]) for process in tree)
+            spent[name] = 0.0
+            for process in tree:
+                with suppress(psutil.NoSuchProcess):  # a connection's, which has ended
+                    spent[name] += sum(process.cpu_times()[:4])
         return spent
 
     def megabytes(self) -> float:
