@@ -341,11 +341,14 @@ def whisper_base() -> Path:
 
 @pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Browser]]:
-    """Return what starts a Chromium (Debian: `apt-get install chromium`) with some arguments."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+    """Return what starts a Chromium with some arguments.
+
+    The one without a window takes a third less CPU (Debian: `chromium-headless-shell`).
+    """
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+        pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
     from playwright.sync_api import expect, sync_playwright  # slow, and most tests do without
 
     expect.set_options(timeout=SOON_MS)

@@ -1,6 +1,6 @@
 """A person's way through the browser: fill in the form, start, watch, read, press Retry.
 
-Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
+Needs Chromium (Debian: `apt-get install chromium-headless-shell`); skipped without one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A person's way through correcting a transcript, in its file and where it is served.
 
-Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
+Needs Chromium (Debian: `apt-get install chromium-headless-shell`); skipped without one.
 """
 
 from __future__ import annotations

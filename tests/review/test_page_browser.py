@@ -1,6 +1,6 @@
 """A person's way through a transcript's page, opened from its folder.
 
-Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
+Needs Chromium (Debian: `apt-get install chromium-headless-shell`); skipped without one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A person's evening with a site: find, hear, name and correct, in the browser.
 
-Needs Chromium (Debian: `apt-get install chromium`); skipped without one.
+Needs Chromium (Debian: `apt-get install chromium-headless-shell`); skipped without one.
 """
 
 from __future__ import annotations

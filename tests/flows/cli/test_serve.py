@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import SOON_MS, Site, migrate
-from playwright.sync_api import expect, sync_playwright
+from conftest import Site, migrate
+from playwright.sync_api import Browser, expect
 from rich.console import Console
 from served import Served
 
@@ -25,9 +25,6 @@ from spokenby.settings import Settings
 from spokenby.view.address import pages_of
 
 TALK = "telephone talk"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 STOPPED_WITHIN_S = 30
 """It takes 10 s at most where no other tests compute."""
 
@@ -83,20 +80,14 @@ def test_commands_on_the_same_data_folder_get_in(guarded: Guarded, tmp_path: Pat
     assert "asks for another password: set PREFECT_API_AUTH_STRING" in line
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-)
-def test_the_browser_asks_for_the_line_in_the_file(guarded: Guarded) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(SOON_MS)
-        page.goto(f"{guarded.url.removesuffix('/api')}/deployments")
-        field = page.locator("input[type=password]")
-        field.fill(guarded.file.read_text().strip())
-        field.press("Enter")
-        expect(page.get_by_text("transcribe-videos").first).to_be_visible(timeout=SOON_MS)
-        browser.close()
+def test_the_browser_asks_for_the_line_in_the_file(guarded: Guarded, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{guarded.url.removesuffix('/api')}/deployments")
+    field = page.locator("input[type=password]")
+    field.fill(guarded.file.read_text().strip())
+    field.press("Enter")
+    expect(page.get_by_text("transcribe-videos").first).to_be_visible()
+    page.context.close()
 
 
 def test_pages_are_served_and_their_end_is_said(guarded: Guarded) -> None:
