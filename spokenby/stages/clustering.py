@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from spokenby.stages.diarization import MOST_SPEAKERS, Params
 from spokenby.stages.linkage import (
+    LINK_ROWS,
     MOST_ROWS,
     Labels,
     Vectors,
@@ -26,6 +28,8 @@ from spokenby.stages.speaker_count import (
 )
 from spokenby.stages.voice_similarity import correct_attenuation
 from spokenby.types import Seconds
+
+Bools = npt.NDArray[np.bool]
 
 
 def place_windows(
@@ -50,6 +54,11 @@ CLEAR_WINDOW_S: Seconds = 1.0
 SHORTEST_VOICE_S: Seconds = 2.0
 """A cluster with less speech is not a speaker, unless the recording is short."""
 
+SAME_SOUND = 0.9
+"""A window more similar than this to an earlier one plays it again: a jingle, an excerpt, a loop.
+CAM++ is at most 0.87 for two windows of one voice that do not overlap (14 recordings), 1 for the
+same sound, 0.9 where it begins 0.4 s elsewhere in the window."""
+
 USUAL_LIKENESS = 0.55
 """Mean cosine of windows of one voice, for recordings too short to measure it: 0.45 to 0.66 by
 CAM++ on meetings, telephone, readers and synthetic voices; of two voices 0.02 to 0.23."""
@@ -65,10 +74,11 @@ def label_windows(
 ) -> Labels:
     """Return a speaker for each window, 0…speakers-1.
 
-    Windows that hold enough of a voice are clustered, the others assigned, and all smoothed in
-    time. Then clusters of clearly two voices are split, since the silhouette overlooks who speaks
-    little. Only then a known number of speakers merges or splits clusters. There may be fewer
-    speakers than requested: what sounds like one voice is not split.
+    Windows that hold enough of a voice, and not a sound that was there before, are clustered, the
+    others assigned, and all smoothed in time. Then clusters of clearly two voices are split, since
+    the silhouette overlooks who speaks little. Only then a known number of speakers merges or
+    splits clusters. There may be fewer speakers than requested: what sounds like one voice is not
+    split.
 
     Args:
         vectors: unit rows.
@@ -81,6 +91,7 @@ def label_windows(
     clear = end - start >= CLEAR_WINDOW_S
     if clear.sum() < 2:
         clear = np.ones(len(vectors), np.bool)
+    clear &= ~find_repeats(vectors, start, end)
     long = np.flatnonzero(clear)
     found = cluster_windows(vectors[long], start[long], end[long], params)
     labels = np.argmax(vectors @ centroids(vectors[long], found, int(found.max()) + 1).T, axis=1)
@@ -91,6 +102,27 @@ def label_windows(
     smallest = max(SMALLEST_PART * float(weights.sum()), SMALLEST_PART_S[0])
     labels = split_voices(vectors, weights, labels, MOST_SPEAKERS, clear, heard, smallest, unlike)
     return fit_count(vectors, weights, labels, *params.speaker_range(), clear, heard)
+
+
+def find_repeats(vectors: Vectors, start: Vectors, end: Vectors) -> Bools:
+    """Return which windows play again what an earlier one plays, shape (windows,).
+
+    They are no evidence of a voice: each phrase of a recording that is played twice would look like
+    a speaker without any variation.
+
+    Args:
+        vectors: unit rows.
+        start: of each window, ascending.
+        end: of each window.
+    """
+    rows = vectors.astype(np.float32)
+    repeats = np.zeros(len(rows), np.bool)
+    for begin in range(0, len(rows), LINK_ROWS):
+        some = slice(begin, begin + LINK_ROWS)
+        alike = rows[some] @ rows[: begin + LINK_ROWS].T
+        before = end[: begin + LINK_ROWS] <= start[some, None]
+        repeats[some] = (before & (alike > SAME_SOUND)).any(axis=1)
+    return repeats
 
 
 def cluster_windows(vectors: Vectors, start: Vectors, end: Vectors, params: Params) -> Labels:

@@ -27,7 +27,7 @@ from spokenby.types import (
     no_release,
 )
 
-VERSION = 7
+VERSION = 8
 
 
 class ClusteringParams(StageParams):

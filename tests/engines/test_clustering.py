@@ -103,6 +103,15 @@ def test_those_who_speak_at_once_both_have_turns(found):
     }
 
 
+@pytest.mark.parametrize("pauses", [(0.0,), (3.0, 1.1, 4.6)])
+def test_a_recording_that_is_played_again_has_no_more_speakers(pauses):
+    """Each phrase of it is there several times, as in a jingle, a trailer or a loop."""
+    talk = sound_of(TELEPHONE).samples
+    parts = [part for pause in pauses for part in (talk, np.zeros(round(pause * SAMPLE_RATE_HZ)))]
+    result = diarize(Waveform(np.concatenate([*parts, talk]).astype(np.float32), ""))
+    assert len(result.speakers) == 2
+
+
 def test_a_quiet_second_channel_is_no_third_speaker():
     """Both sides of a call: each is heard in the other's channel 28 dB down and 0.25 s late."""
     voices = [voice.samples for voice in voices_of(CONVERSATION).values()][:2]

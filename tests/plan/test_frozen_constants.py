@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 FROZEN = {
     "extract 2": "1dab15968318eccc",
     "speech 4": "0194aa07528fb46b",
-    "diarize 7": "6e0700b674533ec0",
+    "diarize 8": "d77958fb7683b7df",
     "embed 5": "334ecb0a459d694a",
     "transcribe 3": "38701bea3d315a23",
     "edges 2": "ebaa075e2ab26d2d",

@@ -61,10 +61,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "e7aa55936d13d178",
-            "embed": "63bc209a70013ffe",
+            "diarize": "0ab1a91900d9c241",
+            "embed": "71c311e6eaa04ef0",
             "transcribe": "e12710c09df4c7ad",
-            "merge": "91be8992eaa543a3",
+            "merge": "5c13bcac9eeb753f",
         },
     ),
     (
@@ -73,11 +73,11 @@ FROZEN = [
         {
             "extract": "0c194c7915b1d3b1",
             "speech": "a4acd28431b39495",
-            "diarize": "b310688364feef21",
-            "embed": "fed8dc56f3741029",
+            "diarize": "2d0754f8d767bbd2",
+            "embed": "d3e91ed3dbf85709",
             "transcribe": "decb41caf0ed5b2f",
-            "edges": "5cf37b1d4ee4034a",
-            "merge": "67adb6ad526c712c",
+            "edges": "1a16cc347b97fde3",
+            "merge": "19f1fcbbe6ec44e7",
         },
     ),
     (
@@ -86,10 +86,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "2fa6e2d798519015",
-            "embed": "7ff29bee663c3df7",
+            "diarize": "a9710c9bff36f8fe",
+            "embed": "db2a1db88d989694",
             "transcribe": "e12710c09df4c7ad",
-            "merge": "af210be1d32682b7",
+            "merge": "e8f564819b92727c",
         },
     ),
     (
@@ -98,10 +98,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "cad8c12c22f9bf63",
-            "embed": "6d8b53437d411ada",
+            "diarize": "fa3abc5b30eb6657",
+            "embed": "a18fe6356712b00a",
             "transcribe": "a7665224b3acc65e",
-            "merge": "bcf0f325e08774cd",
+            "merge": "55e2245623b17f57",
         },
     ),
     (
@@ -110,10 +110,10 @@ FROZEN = [
         {
             "extract": "81ff103800051eb3",
             "speech": "f43b49c93433fe77",
-            "diarize": "98c62bcbb29b062b",
-            "embed": "4e535db77093c017",
+            "diarize": "fb51e2fb909a19de",
+            "embed": "8fb87e126a79ac25",
             "transcribe": "a7665224b3acc65e",
-            "merge": "4d23e9773244a808",
+            "merge": "5db9ade965b56403",
         },
     ),
 ]

@@ -193,6 +193,29 @@ def test_short_windows_found_no_cluster():
     assert alone.tolist() == [0] * 12
 
 
+def test_windows_that_play_a_sound_again_are_found():
+    vectors, _ = voices([300, 300], noise=1.0)
+    start = np.arange(600.0)
+    assert not clustering.find_repeats(vectors, start, start + 1).any()
+    rows = np.array([*range(600), 3, 599, 3])
+    start = np.arange(len(rows), dtype=float)
+    found = clustering.find_repeats(vectors[rows], start, start + 1)
+    assert np.flatnonzero(found).tolist() == [600, 601, 602]
+    overlapping = clustering.find_repeats(vectors[[0, 0, 0]], start[:3], start[:3] + 1.5)
+    assert overlapping.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("times", [2, 3, 8])
+def test_phrases_that_are_played_again_are_no_speakers(times):
+    vectors, truth = voices([20, 12], noise=1.2)
+    rows = np.tile(np.arange(len(truth)), times)
+    start = 2.0 * np.arange(len(rows))
+    labels = clustering.label_windows(
+        vectors[rows], start, start + 1.6, np.arange(len(rows)), Params()
+    )
+    assert (labels == truth[rows]).all()
+
+
 def test_labels_are_numbered_without_gaps_by_what_comes_first():
     vectors, _ = voices([20, 20, 20], noise=0.5)
     order = np.r_[40:60, 0:20, 20:40]
