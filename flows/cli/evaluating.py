@@ -19,8 +19,8 @@ from flows.cli.terminal import FAILED, cell, open_console, print_table, say
 
 if TYPE_CHECKING:
     from spokenby.evaluation.annotations import Annotation
+    from spokenby.evaluation.figures import Score, Settings
     from spokenby.evaluation.references import Annotations
-    from spokenby.evaluation.scores import Score, Settings
     from spokenby.evaluation.summary import Together
     from spokenby.site.evaluations import Measured
 
@@ -81,9 +81,10 @@ def evaluate(
         pictures: Folder to write a picture of each recording to, as SVG.
     """
     from spokenby.errors import InputError
+    from spokenby.evaluation.figures import Settings
     from spokenby.evaluation.readers import RESULTS
     from spokenby.evaluation.references import Annotations
-    from spokenby.evaluation.scores import Settings, check_libraries
+    from spokenby.evaluation.scores import check_libraries
     from spokenby.files import explaining
     from spokenby.settings import read_settings
 
@@ -233,8 +234,8 @@ def _measure(found: Sequence[tuple[str, Measured]], site: Any, work: _Work) -> I
 
 
 def _draw(row: _Row, reference: Annotation, annotation: Annotation, work: _Work) -> None:
+    from spokenby.evaluation.figures import FIGURES
     from spokenby.evaluation.picture import draw
-    from spokenby.evaluation.scores import FIGURES
     from spokenby.files import explaining
     from spokenby.output.folders import safe_name
 
@@ -260,7 +261,7 @@ def _draw(row: _Row, reference: Annotation, annotation: Annotation, work: _Work)
 
 
 def _written(value: float, key: str) -> str:
-    from spokenby.evaluation.scores import FIGURES
+    from spokenby.evaluation.figures import FIGURES
 
     if math.isnan(value):
         return "–"
@@ -279,7 +280,7 @@ def _show(console: Console, rows: Sequence[_Row], settings: Settings) -> None:
 
 
 def _show_recordings(console: Console, rows: Sequence[_Row]) -> None:
-    from spokenby.evaluation.scores import FIGURES
+    from spokenby.evaluation.figures import FIGURES
 
     several = len({row.system for row in rows}) > 1
     keys = [
@@ -304,7 +305,7 @@ def _show_recordings(console: Console, rows: Sequence[_Row]) -> None:
 
 
 def _show_together(console: Console, group: str, rows: Sequence[_Row]) -> None:
-    from spokenby.evaluation.scores import FIGURES
+    from spokenby.evaluation.figures import FIGURES
     from spokenby.evaluation.summary import take_together
     from spokenby.wording import one_line
 
@@ -343,7 +344,7 @@ def _groups(rows: Sequence[_Row]) -> list[str]:
 
 def _explain(rows: Sequence[_Row], settings: Settings) -> Iterator[str]:
     """Yield what the figures are and how they were measured."""
-    from spokenby.evaluation.scores import FIGURES
+    from spokenby.evaluation.figures import FIGURES
 
     for key, figure in FIGURES.items():
         if any(key in row.score.figures for row in rows):
@@ -352,7 +353,7 @@ def _explain(rows: Sequence[_Row], settings: Settings) -> Iterator[str]:
 
 
 def _settings(rows: Sequence[_Row], settings: Settings) -> dict[str, str]:
-    from spokenby.evaluation.scores import TCP_COLLAR_S
+    from spokenby.evaluation.figures import TCP_COLLAR_S
     from spokenby.evaluation.summary import RESAMPLES
     from spokenby.evaluation.words import normalizer_name
 
