@@ -5,7 +5,8 @@ from pathlib import Path
 from prefect import task
 from prefect.runtime import task_run
 
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.ffmpeg import find_ffmpeg
+from spokenby.engines.ffmpeg_decoder import FfmpegDecoder
 from spokenby.plan.stages import Stage
 from spokenby.progress import showing, timed
 from spokenby.settings import read_settings

@@ -11,7 +11,8 @@ import pytest
 
 from spokenby.evaluation.annotations import Annotation, Line
 from spokenby.evaluation.readers import read_rttm
-from spokenby.evaluation.scores import pyannote_annotation, score
+from spokenby.evaluation.scores import score
+from spokenby.evaluation.turns import pyannote_annotation
 from spokenby.types import Turn
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Probe video files, read short audio, write small videos and small audio with PyAV.
 
-Long audio is decoded in `engines/ffmpeg.py`.
+Long audio is decoded in `engines/ffmpeg_decoder.py`.
 """
 
 from __future__ import annotations

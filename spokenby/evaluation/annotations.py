@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from spokenby.output.formats import Document
@@ -83,3 +83,40 @@ def _lines(transcript: SpeakerTranscript) -> list[Line]:
         )
         for segment in transcript.segments
     ]
+
+
+def cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation:
+    """Leave out lines and words outside of the scored regions: those whose middle is."""
+    by = by or annotation
+    if by.scored is None and not by.ignored:
+        return annotation
+
+    def inside(start: Seconds | None, end: Seconds | None) -> bool:
+        if start is None or end is None:
+            return False
+        at = (start + end) / 2
+        return (
+            by.scored is None or any(region.start <= at < region.end for region in by.scored)
+        ) and not any(region.start <= at < region.end for region in by.ignored)
+
+    def kept(lines: Sequence[Line]) -> Iterator[Line]:
+        for line in lines:
+            heard = [word for word in line.words if inside(word.start, word.end)]
+            if heard and len(heard) < len(line.words):
+                text = "".join(
+                    f" {word.text}" if word.spaced else word.text for word in heard
+                ).strip()
+                yield Line(text, line.speaker, heard[0].start, heard[-1].end, tuple(heard))
+            elif heard or (not line.words and inside(line.start, line.end)):
+                yield line
+
+    lines, timed = annotation.lines, annotation.words
+    if lines is not None and any(line.start is None for line in lines):
+        lines = None  # nobody knows which of them are inside
+    return replace(
+        annotation,
+        lines=None if lines is None else tuple(kept(lines)),
+        words=None
+        if timed is None
+        else tuple(word for word in timed if inside(word.start, word.end)),
+    )

@@ -7,13 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from spokenby.evaluation.annotations import Annotation
-from spokenby.evaluation.scores import (
-    Score,
-    Settings,
-    WordMark,
-    pyannote_annotation,
-    scored_regions,
-)
+from spokenby.evaluation.figures import Score, Settings, WordMark
+from spokenby.evaluation.turns import pyannote_annotation, scored_regions
 from spokenby.svg import PALE, document, rect, text, written
 from spokenby.types import Seconds
 from spokenby.wording import clock, one_line

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from spokenby.errors import InputError
 from spokenby.evaluation import words
-from spokenby.evaluation.annotations import Annotation, Line, TimedWord
-from spokenby.types import Seconds, Turn, language_code
+from spokenby.evaluation.annotations import Annotation, Line, TimedWord, cropped
+from spokenby.evaluation.figures import (
+    CLOSE_S,
+    DEFAULT,
+    FIGURES,
+    TCP_COLLAR_S,
+    Rate,
+    Score,
+    Settings,
+    WordMark,
+)
+from spokenby.evaluation.turns import compare_turns, pyannote_annotation, scored_regions, uncovered
+from spokenby.types import language_code
 
-TCP_COLLAR_S = 5.0
-"""How far apart the times of two words may be that tcpWER takes for the same: MeetEval's advice."""
-CLOSE_S = 0.1
 MOST_SPEAKERS = 20
 """Of so many, MeetEval finds the best pairs; for more it takes hours and refuses."""
 
@@ -26,86 +32,6 @@ _NEEDED = {
     "rapidfuzz": "rapidfuzz",
     "whisper_normalizer": "whisper-normalizer",
 }
-
-
-class Rate(NamedTuple):
-    """Errors of so many; recordings are taken together by adding both."""
-
-    errors: float
-    total: float
-
-    @property
-    def value(self) -> float:
-        """Errors for each of the total; NaN without any."""
-        return self.errors / self.total if self.total else math.nan
-
-
-class Figure(NamedTuple):
-    """How a figure is called, and what it means."""
-
-    title: str
-    means: str
-    unit: str = "%"
-
-
-FIGURES = {
-    "der": Figure("DER", "speech missed, invented or given to another speaker"),
-    "missed": Figure("missed", "of the DER: speech that was missed"),
-    "false_alarm": Figure("false al.", "of the DER: speech that was invented"),
-    "confusion": Figure("confused", "of the DER: speech given to another speaker"),
-    "jer": Figure("JER", "Jaccard error rate: the same, each speaker weighing the same"),
-    "count": Figure("miscounted", "recordings in which the number of speakers is wrong"),
-    "wer": Figure("WER", "words that are wrong, missing or too many, normalized"),
-    "wer_raw": Figure("raw WER", "the same as written: with case and punctuation"),
-    "wder": Figure("WDER", "recognized words with the wrong speaker"),
-    "cpwer": Figure("cpWER", "WER of each speaker's words by themselves, speakers paired at best"),
-    "tcpwer": Figure(
-        "tcpWER", f"the same; words more than {TCP_COLLAR_S:g} s apart are not the same"
-    ),
-    "edges": Figure("word edges", "mean distance of starts and ends of words", "s"),
-    "edges_off": Figure("far off", f"starts and ends of words more than {CLOSE_S:g} s off"),
-    "uncovered": Figure("uncovered", "speech that no line of the transcript covers"),
-    "name_wrong": Figure("names wrong", "names given that are wrong: 100 - precision"),
-    "name_missed": Figure("names missed", "people known by name not named: 100 - recall"),
-}
-"""All figures, in the order in which they are shown; the lower, the better."""
-
-
-class Settings(NamedTuple):
-    """How turns are compared: `collar_s` is left out on each side of a reference's turn edges."""
-
-    collar_s: Seconds = 0.0
-    skip_overlap: bool = False
-
-    def __str__(self) -> str:
-        collar = f"collar {self.collar_s:g} s" + (" on each side" if self.collar_s else "")
-        return f"{collar}, overlap {'left out' if self.skip_overlap else 'scored'}"
-
-
-DEFAULT = Settings()
-
-
-class WordMark(NamedTuple):
-    """A heard word that is not right, for people to see: `said` is empty for one too many."""
-
-    word: TimedWord
-    said: str
-    other_speaker: bool
-
-
-@dataclass(frozen=True)
-class Score:
-    """How right a system is on a recording.
-
-    Figures that the reference cannot tell are absent; `notes` say why where that surprises.
-    """
-
-    figures: Mapping[str, Rate] = field(default_factory=dict)
-    speakers: tuple[int, int] | None = None
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    marks: tuple[WordMark, ...] = ()
-    language: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def check_libraries() -> None:
@@ -152,14 +78,14 @@ def score(
         line.start is None for each in (reference, hypothesis) for line in each.lines or ()
     ):
         notes.append("without times, nobody knows which words are in the scored regions: no WER")
-    reference, hypothesis = _cropped(reference), _cropped(hypothesis, reference)
+    reference, hypothesis = cropped(reference), cropped(hypothesis, reference)
     figures: dict[str, Rate] = {}
     # Apart: a reference's turns and its text may call a person differently.
     by_turns: dict[str, str] = {}
     by_words: dict[str, str] = {}
     speakers = None
     if reference.turns is not None and hypothesis.turns is not None:
-        turns = _turns(reference, hypothesis, settings)
+        turns = compare_turns(reference, hypothesis, settings)
         figures |= turns.figures
         by_turns, speakers = turns.mapping, turns.speakers
     marks: tuple[WordMark, ...] = ()
@@ -184,7 +110,7 @@ def score(
     if reference.words and hypothesis.words:
         figures |= _edges(reference.words, hypothesis.words)
     if reference.turns and hypothesis.lines is not None:
-        figures |= _uncovered(reference, hypothesis.lines)
+        figures |= uncovered(reference, hypothesis.lines)
     figures |= _names(reference, hypothesis, language, known_people)
     shown = {key: figures[key] for key in FIGURES if key in figures}
     return Score(shown, speakers, by_turns or by_words, marks, language, tuple(notes))
@@ -195,99 +121,6 @@ def _code(language: str) -> str:
         return language_code(language)
     except ValueError:  # the normalizer for other languages is the same for all
         return language
-
-
-def _cropped(annotation: Annotation, by: Annotation | None = None) -> Annotation:
-    """Leave out lines and words outside of the scored regions: those whose middle is."""
-    by = by or annotation
-    if by.scored is None and not by.ignored:
-        return annotation
-
-    def inside(start: Seconds | None, end: Seconds | None) -> bool:
-        if start is None or end is None:
-            return False
-        at = (start + end) / 2
-        return (
-            by.scored is None or any(region.start <= at < region.end for region in by.scored)
-        ) and not any(region.start <= at < region.end for region in by.ignored)
-
-    def kept(lines: Sequence[Line]) -> Iterator[Line]:
-        for line in lines:
-            heard = [word for word in line.words if inside(word.start, word.end)]
-            if heard and len(heard) < len(line.words):
-                text = "".join(
-                    f" {word.text}" if word.spaced else word.text for word in heard
-                ).strip()
-                yield Line(text, line.speaker, heard[0].start, heard[-1].end, tuple(heard))
-            elif heard or (not line.words and inside(line.start, line.end)):
-                yield line
-
-    lines, timed = annotation.lines, annotation.words
-    if lines is not None and any(line.start is None for line in lines):
-        lines = None  # nobody knows which of them are inside
-    return replace(
-        annotation,
-        lines=None if lines is None else tuple(kept(lines)),
-        words=None
-        if timed is None
-        else tuple(word for word in timed if inside(word.start, word.end)),
-    )
-
-
-class _Turns(NamedTuple):
-    figures: dict[str, Rate]
-    mapping: dict[str, str]
-    speakers: tuple[int, int]
-
-
-def pyannote_annotation(turns: Sequence[Turn]) -> Any:
-    """Return turns as pyannote's Annotation."""
-    from pyannote.core import Annotation as Labels
-    from pyannote.core import Segment
-
-    labels = Labels()
-    for track, turn in enumerate(turns):
-        labels[Segment(turn.start, turn.end), track] = turn.speaker
-    return labels.support()  # of one speaker, nobody can say two things at once
-
-
-def scored_regions(reference: Annotation, hypothesis: Annotation) -> Any:
-    """Return where both are compared, as pyannote's Timeline: all over, if nothing else is said."""
-    from pyannote.core import Segment, Timeline
-
-    ends = [turn.end for each in (reference, hypothesis) for turn in each.turns or ()]
-    whole = [(0.0, max([*ends, reference.duration, hypothesis.duration, 0.001]))]
-    regions = Timeline(Segment(*each) for each in (reference.scored or whole)).support()
-    return regions.extrude(Timeline(Segment(*each) for each in reference.ignored))
-
-
-def _turns(reference: Annotation, hypothesis: Annotation, settings: Settings) -> _Turns:
-    from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
-
-    right = pyannote_annotation(reference.turns or ())
-    found = pyannote_annotation(hypothesis.turns or ())
-    regions = scored_regions(reference, hypothesis)
-    # pyannote's collar is the width of both sides together.
-    options = {"collar": 2 * settings.collar_s, "skip_overlap": settings.skip_overlap}
-    metric = DiarizationErrorRate(**options)
-    parts = metric(right, found, uem=regions, detailed=True)
-    total = float(parts["total"])
-    figures = {
-        key: Rate(float(parts[part]), total)
-        for key, part in {
-            "missed": "missed detection",
-            "false_alarm": "false alarm",
-            "confusion": "confusion",
-        }.items()
-    }
-    figures["der"] = Rate(sum(rate.errors for rate in figures.values()), total)
-    jaccard = JaccardErrorRate(**options)(right, found, uem=regions, detailed=True)
-    figures["jer"] = Rate(float(jaccard["speaker error"]), float(jaccard["speaker count"]))
-    inside = [each.crop(regions) for each in (right, found)]
-    number, counted = (len(each.labels()) for each in inside)
-    figures["count"] = Rate(float(number != counted), 1)
-    mapping = metric.optimal_mapping(*inside)
-    return _Turns(figures, {str(a): str(b) for a, b in mapping.items()}, (counted, number))
 
 
 def _words(reference: Sequence[Line], hypothesis: Sequence[Line], language: str) -> dict[str, Rate]:
@@ -392,19 +225,6 @@ def _edges(reference: Sequence[TimedWord], hypothesis: Sequence[TimedWord]) -> d
         return {}
     far = sum(seconds > CLOSE_S for seconds in off)
     return {"edges": Rate(sum(off), len(off)), "edges_off": Rate(far, len(off))}
-
-
-def _uncovered(reference: Annotation, lines: Sequence[Line]) -> dict[str, Rate]:
-    """Return how much speech has no line of anybody over it."""
-    from pyannote.core import Segment, Timeline
-
-    if any(line.start is None or line.end is None for line in lines):
-        return {}
-    regions = scored_regions(reference, Annotation())
-    speech = pyannote_annotation(reference.turns or ()).get_timeline().support().crop(regions)
-    covered = Timeline(Segment(line.start, line.end) for line in lines).support()
-    left = speech.extrude(covered).duration()
-    return {"uncovered": Rate(float(left), float(speech.duration()))}
 
 
 def _names(

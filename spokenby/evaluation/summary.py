@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spokenby.evaluation.scores import FIGURES, Rate
+from spokenby.evaluation.figures import FIGURES, Rate
 
 RESAMPLES = 1000
 _SEED = 0

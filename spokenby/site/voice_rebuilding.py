@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spokenby.digests import DigestIndex
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.ffmpeg import find_ffmpeg
+from spokenby.engines.ffmpeg_decoder import FfmpegDecoder
 from spokenby.engines.loading import load_embedder
 from spokenby.errors import InputError, SpokenbyError, StoppedError
 from spokenby.output import published

@@ -43,8 +43,9 @@ from measuring import (
 from sites import Site, server
 
 from spokenby.evaluation.annotations import Annotation, Line, annotation_of
+from spokenby.evaluation.figures import Score
 from spokenby.evaluation.readers import read_json, read_rttm
-from spokenby.evaluation.scores import Score, check_libraries, score
+from spokenby.evaluation.scores import check_libraries, score
 from spokenby.evaluation.summary import Together, take_together
 from spokenby.evaluation.words import align, joined, normalize
 from spokenby.models import find_model

@@ -24,7 +24,8 @@ from measuring import Missing, arguments, finish, run, say, table, timed
 from spokenby.engines.loading import load_diarizer, load_segmenter, load_voice_activity
 from spokenby.evaluation.annotations import Annotation
 from spokenby.evaluation.readers import read_rttm
-from spokenby.evaluation.scores import pyannote_annotation, score
+from spokenby.evaluation.scores import score
+from spokenby.evaluation.turns import pyannote_annotation
 from spokenby.plan.profiles import Profile, Recipe, make_recipe, read_params
 from spokenby.settings import read_settings
 from spokenby.stages import diarization, speech

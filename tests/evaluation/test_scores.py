@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from spokenby.evaluation import words
 from spokenby.evaluation.annotations import Annotation, Line, Region, TimedWord
-from spokenby.evaluation.scores import Score, Settings, score
+from spokenby.evaluation.figures import Score, Settings
+from spokenby.evaluation.scores import score
 from spokenby.types import Turn
 
 meeteval = pytest.importorskip("meeteval", reason="the group `evaluation` is not installed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from spokenby.evaluation.scores import Rate
+from spokenby.evaluation.figures import Rate
 from spokenby.evaluation.summary import take_together
 
 

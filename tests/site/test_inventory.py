@@ -14,7 +14,8 @@ from media import Sound, make_video, silence
 from postgres import new_schema
 
 from spokenby.digests import digest_file
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.ffmpeg import find_ffmpeg
+from spokenby.engines.ffmpeg_decoder import FfmpegDecoder
 from spokenby.errors import InputError, TransientError
 from spokenby.plan.stages import Stage
 from spokenby.settings import read_settings

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from media import Sound, beeps, make_video
 
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.ffmpeg import find_ffmpeg
+from spokenby.engines.ffmpeg_decoder import FfmpegDecoder
 from spokenby.errors import InputError, TransientError
 from spokenby.plan.profiles import Profile
 from spokenby.plan.stages import Stage

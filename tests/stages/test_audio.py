@@ -16,7 +16,8 @@ import soundfile
 from media import Sound, beeps, beeps_at, make_video, silence, tone
 
 from spokenby.engines.av import read_audio
-from spokenby.engines.ffmpeg import FfmpegDecoder, find_ffmpeg
+from spokenby.engines.ffmpeg import find_ffmpeg
+from spokenby.engines.ffmpeg_decoder import FfmpegDecoder
 from spokenby.errors import InputError, SpokenbyError, StoppedError, TransientError
 from spokenby.stages.audio import (
     Decoder,
