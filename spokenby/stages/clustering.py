@@ -55,9 +55,8 @@ SHORTEST_VOICE_S: Seconds = 2.0
 """A cluster with less speech is not a speaker, unless the recording is short."""
 
 SAME_SOUND = 0.9
-"""A window more similar than this to an earlier one plays it again: a jingle, an excerpt, a loop.
-CAM++ is at most 0.87 for two windows of one voice that do not overlap (14 recordings), 1 for the
-same sound, 0.9 where it begins 0.4 s elsewhere in the window."""
+"""A window more similar than this to an earlier one plays it again: a jingle, a trailer, a loop.
+By CAM++, two windows of one voice that do not overlap are at most 0.87 (in 11 recordings)."""
 
 USUAL_LIKENESS = 0.55
 """Mean cosine of windows of one voice, for recordings too short to measure it: 0.45 to 0.66 by
