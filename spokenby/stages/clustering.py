@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from spokenby.stages.diarization import MOST_SPEAKERS, Params
 from spokenby.stages.linkage import (
@@ -16,7 +15,7 @@ from spokenby.stages.linkage import (
     link,
     renumbered,
 )
-from spokenby.stages.local_speakers import NO_PAIRS, Pairs
+from spokenby.stages.local_speakers import NO_PAIRS, Bools, Pairs
 from spokenby.stages.speaker_count import (
     DOUBT_S,
     PRIOR_PAIRS,
@@ -28,8 +27,6 @@ from spokenby.stages.speaker_count import (
 )
 from spokenby.stages.voice_similarity import correct_attenuation
 from spokenby.types import Seconds
-
-Bools = npt.NDArray[np.bool]
 
 
 def place_windows(
